@@ -1,0 +1,149 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// bind makes the memberlist on its address.
+func (c *Cluster) bind() (*memberlist.Memberlist, error) {
+	host, port, err := splitBind(c.options.Bind)
+	if err != nil {
+		return nil, err
+	}
+	logger := newGossipLog(c.log, &c.strangers)
+	t, bound, err := c.listen(host, port, logger)
+	if err != nil {
+		return nil, bindError(c.options.Bind, err)
+	}
+	told, err := c.advertised(bound)
+	if err != nil {
+		_ = t.Shutdown() // the error above says more
+		return nil, fmt.Errorf("cluster: gossip on %s: %w: give one with --advertise", c.options.Bind, err)
+	}
+	if err := c.introduce(told); err != nil {
+		_ = t.Shutdown() // the error above says more
+		return nil, err
+	}
+	list, err := memberlist.Create(c.config(t, told, logger))
+	if err != nil {
+		_ = t.Shutdown() // the error above says more
+		return nil, fmt.Errorf("cluster: gossip on %s: %w", c.options.Bind, err)
+	}
+	addr := told.String()
+	c.addr.Store(&addr)
+	return list, nil
+}
+
+// introduce completes what this node tells about itself, now that its gossip address is known.
+func (c *Cluster) introduce(told netip.AddrPort) error {
+	peer, ok, err := splitPeer(c.options.PeerAddr)
+	if err != nil {
+		return fmt.Errorf("cluster: peer address %q: %w", c.options.PeerAddr, err)
+	}
+	if !ok {
+		peer = netip.AddrPortFrom(told.Addr(), peer.Port())
+	}
+	// In memory the addresses of gossip and of the sockets have nothing to do with one another.
+	if c.options.Network == nil && peer.Addr().IsLoopback() && !told.Addr().IsLoopback() {
+		return fmt.Errorf("cluster: the peer address %s can be reached from this machine alone, but gossip tells the others that the "+
+			"node is at %s: listen for peers on an address that they can reach", peer, told.Addr())
+	}
+	c.roster.change(func(m *Member) {
+		m.Addr, m.PeerAddr = told.String(), peer.String()
+		m.HTTPAddr, m.HTTPSAddr = reachable(m.HTTPAddr, told.Addr()), reachable(m.HTTPSAddr, told.Addr())
+	})
+	if _, err := parseMeta(c.selfMeta().append(nil)); err != nil {
+		return fmt.Errorf("cluster: other nodes would refuse this one: %w", err)
+	}
+	return nil
+}
+
+func (c *Cluster) listen(host netip.Addr, port uint16, logger *log.Logger) (memberlist.Transport, netip.AddrPort, error) {
+	if c.options.Network != nil {
+		t, err := newTransport(c.options.Network, netip.AddrPortFrom(host, port).String())
+		if err != nil {
+			return nil, netip.AddrPort{}, err
+		}
+		return t, t.bound, nil
+	}
+	t, err := newSocketTransport(host, port, logger)
+	if err != nil {
+		return nil, netip.AddrPort{}, err
+	}
+	return t, netip.AddrPortFrom(host, uint16(t.GetAutoBindPort())), nil
+}
+
+// advertised returns the gossip address that others are told.
+func (c *Cluster) advertised(bound netip.AddrPort) (netip.AddrPort, error) {
+	if c.options.Advertise == "" {
+		if !bound.Addr().IsUnspecified() {
+			return bound, nil
+		}
+		addr, err := privateAddr()
+		return netip.AddrPortFrom(addr, bound.Port()), err
+	}
+	host, port, err := splitSeed(c.options.Advertise, bound.Port())
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return netip.AddrPortFrom(addr, port), nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
+	defer cancel()
+	addrs, err := c.options.Resolve(ctx, host)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("look up %s: %w", host, err)
+	}
+	for _, a := range addrs {
+		if a = a.Unmap(); checkHostAddr(a) == nil {
+			return netip.AddrPortFrom(a, port), nil
+		}
+	}
+	return netip.AddrPort{}, fmt.Errorf("%s has no usable address", host)
+}
+
+// config returns memberlist's configuration.
+func (c *Cluster) config(t memberlist.Transport, told netip.AddrPort, logger *log.Logger) *memberlist.Config {
+	o, d := &c.options, delegate{c}
+	m := memberlist.DefaultLANConfig()
+	m.Name = o.Name
+	m.Transport = t
+	m.Label = o.Label
+	m.SecretKey = o.Secret.GossipKey()
+	m.AdvertiseAddr, m.AdvertisePort = told.Addr().String(), int(told.Port())
+	m.GossipInterval, m.GossipNodes = o.GossipInterval, o.GossipNodes
+	m.ProbeInterval, m.ProbeTimeout = o.ProbeInterval, o.ProbeTimeout
+	m.SuspicionMult = o.SuspicionMult
+	m.PushPullInterval = o.PushPullInterval
+	m.TCPTimeout = o.StreamTimeout
+	// LZW took a fifth of a cluster's idle CPU (profile of the tests) to save bytes in packets that fit one datagram anyhow.
+	m.EnableCompression = false
+	m.DeadNodeReclaimTime = time.Millisecond // a dead member's name is free at once, for its restart at another address
+	m.Delegate, m.Events, m.Alive, m.Conflict = d, d, d, d
+	m.Logger = logger
+	return m
+}
+
+// bindError says what to do about a gossip address that cannot be had.
+func bindError(addr string, err error) error {
+	text := err.Error() // the library does not wrap, so only the words tell
+	switch {
+	case strings.Contains(text, "address already in use"):
+		return fmt.Errorf("cluster: gossip on %s: the port is taken by another process "+
+			"(`ss -lntup` shows which): choose another --gossip: %w", addr, err)
+	case strings.Contains(text, "cannot assign requested address"):
+		return fmt.Errorf("cluster: gossip on %s: this machine does not have that address: choose another --gossip, "+
+			"and give the outside address with --advertise: %w", addr, err)
+	case strings.Contains(text, "permission denied"):
+		return fmt.Errorf("cluster: gossip on %s: not permitted: choose a --gossip port above 1023: %w", addr, err)
+	}
+	return fmt.Errorf("cluster: gossip on %s: %w", addr, err)
+}

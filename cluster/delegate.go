@@ -1,0 +1,127 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// maxRefusals bounds the names whose refusal was logged; past it nothing more is logged, only counted.
+const maxRefusals = 256
+
+// errPanic refuses a node whose message made a callback panic.
+var errPanic = errors.New("cluster: panic while looking at a message")
+
+// delegate receives memberlist's callbacks. Most run with memberlist's own lock held, so none of them calls memberlist,
+// blocks, or panics outwards: what came from the network must not be able to end the process.
+type delegate struct{ c *Cluster }
+
+// NodeMeta returns what this node tells about itself.
+func (d delegate) NodeMeta(limit int) (b []byte) {
+	defer d.guard(nil)
+	b = d.c.selfMeta().append(nil)
+	if len(b) > limit {
+		return nil // not reached: the fields' own limits add up to less
+	}
+	return b
+}
+
+// NotifyMsg ignores messages: nothing sends any.
+func (d delegate) NotifyMsg([]byte) {}
+
+// GetBroadcasts has nothing to send.
+func (d delegate) GetBroadcasts(int, int) [][]byte { return nil }
+
+// LocalState has nothing to add to a full exchange.
+func (d delegate) LocalState(bool) []byte { return nil }
+
+// MergeRemoteState ignores what is added to a full exchange.
+func (d delegate) MergeRemoteState([]byte, bool) {}
+
+// NotifyAlive refuses a node that says something wrong about itself: an error here keeps it out of the member list.
+func (d delegate) NotifyAlive(n *memberlist.Node) (err error) {
+	defer d.guard(&err)
+	if n.Name == d.c.options.Name {
+		return nil
+	}
+	if _, err := memberOf(n); err != nil {
+		d.c.refuse(n.Name, err)
+		return err
+	}
+	return nil
+}
+
+// NotifyJoin notes a member that is new or back.
+func (d delegate) NotifyJoin(n *memberlist.Node) { d.note(n, "joined") }
+
+// NotifyUpdate notes a member that says something new about itself.
+func (d delegate) NotifyUpdate(n *memberlist.Node) { d.note(n, "changed") }
+
+// NotifyLeave notes a member that left or died.
+func (d delegate) NotifyLeave(n *memberlist.Node) {
+	defer d.guard(nil)
+	if n.Name == d.c.options.Name {
+		return
+	}
+	m, left := d.c.roster.gone(n.Name, time.Now())
+	if left {
+		d.c.log.Info("member left", "member", m.Name, "gossip", m.Addr)
+	} else {
+		d.c.log.Warn("member lost", "member", m.Name, "gossip", m.Addr)
+	}
+}
+
+// NotifyConflict hears of two nodes with one name.
+func (d delegate) NotifyConflict(existing, other *memberlist.Node) {
+	defer d.guard(nil)
+	d.c.conflict(existing, other)
+}
+
+func (d delegate) note(n *memberlist.Node, what string) {
+	defer d.guard(nil)
+	m, err := memberOf(n)
+	if err != nil {
+		if n.Name != d.c.options.Name {
+			d.c.refuse(n.Name, err)
+		}
+		return
+	}
+	d.c.roster.alive(m, time.Now())
+	d.c.log.Info("member "+what, "member", m.Name, "gossip", m.Addr, "peer", m.PeerAddr, "zone", m.Zone, "draining", m.Draining)
+}
+
+// guard stops a panic and counts it; err, where given, is set.
+func (d delegate) guard(err *error) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	d.c.panics.Add(1)
+	d.c.log.Error("panic in a gossip callback", "panic", fmt.Sprint(v))
+	if err != nil {
+		*err = errPanic
+	}
+}
+
+// memberOf reads what a node says about itself. The result shares nothing with n.
+func memberOf(n *memberlist.Node) (Member, error) {
+	if err := checkName(n.Name); err != nil {
+		return Member{}, fmt.Errorf("name: %w", err)
+	}
+	addr, ok := netip.AddrFromSlice(n.Addr)
+	if !ok || n.Port == 0 {
+		return Member{}, fmt.Errorf("gossip address %v, port %d", n.Addr, n.Port)
+	}
+	addr = addr.Unmap()
+	if err := checkHostAddr(addr); err != nil {
+		return Member{}, fmt.Errorf("gossip address %s: %w", addr, err)
+	}
+	m, err := parseMeta(n.Meta)
+	if err != nil {
+		return Member{}, fmt.Errorf("metadata: %w", err)
+	}
+	return m.member(n.Name, netip.AddrPortFrom(addr, n.Port).String()), nil
+}

@@ -1,0 +1,64 @@
+// Package cluster knows which nodes are there, by gossip, and publishes the ring that places keys on them.
+//
+// # Membership
+//
+// Nodes find one another with hashicorp/memberlist (SWIM): every node checks one random member each ProbeInterval, asks
+// others to check it too when it does not answer, and tells everybody of what it finds. There is no coordinator and nothing
+// else to run. With each node travels what it says about itself: where its peers and viewers reach it, zone, region, role,
+// weight, whether it is draining, its build. That is parsed strictly (meta.go); a node that says anything wrong is refused
+// altogether and never gets near a ring.
+//
+// Bare memberlist does not heal a long split: it forgets dead members after half a minute, and two halves that have
+// forgotten one another stay apart. So a loop of our own (rejoin.go) keeps asking the seeds of Options.Join, looked up again
+// each time, and every member that was lost in the last hour.
+//
+// # Secret
+//
+// memberlist runs open when it is given no key, therefore a node without a Secret does not gossip at all, and options that
+// ask for company without one are refused. Two keys come from the one secret, by HKDF with a label each: the key that every
+// packet and stream of gossip is encrypted with (AES-256-GCM, the cluster's label authenticated), and the key of an
+// authority from which every node mints the certificate that it shows its peers (PeerTLS). Whoever has the secret is a
+// member in full and may take any name; there are no ranks among nodes. The secret never appears in logs or errors.
+//
+// # Ring
+//
+// Every change of membership leads to a new ring.Ring, built from the members that are alive and hold a share of the keys,
+// after PublishDelay so that a burst of changes makes one ring. It is published through an atomic pointer: readers load it
+// once for each request and never wait. A ring is a function of the members alone, so nodes that see the same members place
+// every key alike, and Version tells whether they do.
+//
+// A node that is told to go (Run's context ends, or Drain) first announces that it is draining: the rings of all put it
+// behind every other node while it goes on answering. It says farewell DrainTime later.
+//
+// # Promises
+//
+//   - Ring is never nil and holds at least this node, unless its role keeps it off.
+//   - Nodes without the key and label learn nothing and change nothing; what they send is counted.
+//   - Nothing that arrives from the network ends the process: callbacks stop panics and count them.
+//   - Run returns after its own goroutines have ended and the sockets are closed. memberlist's loops end by themselves
+//     within a probe interval after that.
+//
+// Measured in virtual time with the default timers, 3 and 10 nodes: members agree on one ring 0.2 s and 0.3 s after they
+// join; a crash is off every ring after 3 to 4.5 s; draining is seen in 0.1 s; a split of two minutes is healed
+// within 7 s (12 runs each of the tests).
+//
+// # Limits
+//
+//   - Gossip is slow truth. Seconds pass before a dead node is off the ring, so whoever sends requests to peers must notice
+//     a silent one itself. Views differ for that long, so a node that is asked must serve and never redirect.
+//   - One pool is meant for up to 200 nodes.
+//   - In a split both sides go on, each with its own ring. That is right for a cache.
+//   - Names must be unique. The second node of a name is not let in while the first is alive, and says so in its log. A node
+//     that restarts at another address is let in when the others have missed it, or at once after a farewell.
+//   - memberlist tells neither suspicion nor farewell: a suspect member counts as alive, and a member that goes while it is
+//     draining counts as having left.
+//   - memberlist has no defence against the replay of recorded packets. Who replays one can make a member flap (one that
+//     left appears until it fails its first checks, one that is alive is lost until it answers the accusation), no more.
+//   - Nothing rotates the secret while nodes run: all nodes of a cluster are restarted with the new one.
+//
+// # Locks
+//
+// Outer to inner: memberlist's own locks (held in most callbacks), then roster.mu or Cluster.mu or transport.mu, never two of
+// those. Nothing here calls memberlist with a lock held. Callbacks write to the log, as memberlist does itself under the
+// same locks, so Options.Log should not block for long.
+package cluster
