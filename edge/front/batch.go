@@ -1,0 +1,89 @@
+package front
+
+import (
+	"net"
+	"sync"
+)
+
+// batchBytes is the most that one write(2) below TLS takes: eight records of 16 KiB with
+// what is around them. Collecting them took 0.72x the CPU of a write(2) for each.
+const batchBytes = 8 * (16<<10 + 32)
+
+var batchBuffers = sync.Pool{New: func() any { return new([batchBytes]byte) }}
+
+// batchConn is the connection below crypto/tls. Between begin and end it collects
+// what is written; the rest of the time it passes writes on.
+type batchConn struct {
+	net.Conn
+
+	// The lock is held across writes to the socket, against the rule: it is what keeps
+	// the records of tlsConn.Write and those that crypto/tls sends on its own (alerts,
+	// key updates) in the order in which they were sealed.
+	mu   sync.Mutex // guards the fields below
+	buf  *[batchBytes]byte
+	used int
+	err  error // a write failed: a record is lost or cut, so none may follow
+}
+
+// begin starts to collect.
+func (c *batchConn) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.buf = batchBuffers.Get().(*[batchBytes]byte)
+}
+
+// end sends what is collected and stops to collect.
+func (c *batchConn) end() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := c.flushLocked()
+	batchBuffers.Put(c.buf)
+	c.buf = nil
+	return err
+}
+
+// Write takes one record, or several.
+func (c *batchConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return 0, c.err
+	}
+	if c.buf == nil {
+		return c.writeLocked(p)
+	}
+	if c.used+len(p) > batchBytes {
+		if err := c.flushLocked(); err != nil {
+			return 0, err
+		}
+	}
+	if len(p) > batchBytes {
+		return c.writeLocked(p)
+	}
+	c.used += copy(c.buf[c.used:], p)
+	return len(p), nil
+}
+
+func (c *batchConn) flushLocked() error {
+	if c.used == 0 || c.err != nil {
+		c.used = 0
+		return c.err
+	}
+	_, err := c.writeLocked(c.buf[:c.used])
+	c.used = 0
+	return err
+}
+
+func (c *batchConn) writeLocked(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.err = err
+	return n, err
+}
+
+// abort ends the connection with a reset where it is a TCP connection.
+func (c *batchConn) abort() {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // a closed connection is as good
+	}
+	_ = c.Close()
+}

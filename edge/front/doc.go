@@ -1,0 +1,59 @@
+// Package front accepts HTTP/1.1, HTTP/2 and HTTP/3 for one http.Handler.
+//
+// Two listeners, each optional: HTTP speaks HTTP/1.1 in the clear; HTTPS speaks
+// HTTP/1.1 and HTTP/2 on a TCP port and HTTP/3 on the UDP port of the same number,
+// which the former announce with Alt-Svc.
+//
+//	TCP ── tcpConn ─────────────────────────► net/http (HTTP/1.1) ──┐
+//	TCP ── batchConn ── tls ── tlsConn ─ALPN► net/http (HTTP/1.1) ──┼─► entry ─► Handler
+//	                                    └───► net/http (HTTP/2)   ──┤
+//	UDP ── quic-go ── connection ── request stream ── http3 ────────┘
+//
+// # Sending files
+//
+// The ResponseWriter that the Handler gets has ReadFrom for every protocol. A
+// source with the method FileRange (see FileRanger) is sent from the shared file
+// at explicit offsets: by sendfile(2) on HTTP/1.1 in the clear, by large reads and
+// writes elsewhere. Anything that wraps the ResponseWriter must pass ReadFrom on:
+// without it a segment costs about six times the CPU.
+//
+// # Limits
+//
+// A request header has to be complete within HeaderTimeout, and a connection
+// without requests lives for IdleTimeout, on all three protocols. There is no
+// write time-out, because an honest download may take hours: the Handler pushes a
+// deadline ahead of its writes with http.ResponseController.SetWriteDeadline, which
+// works on all three. Header bytes, streams and windows are bounded by constants
+// of this package.
+//
+// # A body ends cleanly or visibly not
+//
+// A Handler that cannot finish a body panics with http.ErrAbortHandler. The client
+// then sees a closed or reset connection (HTTP/1.1), RST_STREAM or a QUIC stream
+// reset, never an end that looks like the end of the body. The same happens by
+// itself when a file turns out shorter than its range, and after any other panic,
+// which is counted and logged, and ends only its own request.
+//
+// # Why
+//
+// HTTP/2 is net/http's own server, not golang.org/x/net/http2: the latter is
+// deprecated in favour of the former, and both are the same code. We do the TLS
+// handshake ourselves and hand net/http a connection that is no *tls.Conn, as
+// "unencrypted" HTTP/2 with prior knowledge. That puts our own type between TLS and
+// the protocol, where records are batched and frames are watched, and net/http
+// still finds the TLS state through the ConnectionState method.
+//
+// crypto/tls writes each record of 16 KiB with its own write(2). tlsConn collects
+// the records of one Write below TLS and sends them in pieces of eight records; at
+// the end of that Write everything is out, so no byte ever waits for a later one.
+//
+// HTTP/3 is taken at the connection: http3.Server has no header time-out, and a
+// hundred streams of one byte each would stay for ever. The price is GOAWAY, which
+// can only be sent on the control stream that http3 then keeps to itself: a drain
+// rejects new requests as not processed (H3_REQUEST_REJECTED, RFC 9114, 4.1.1)
+// and closes the connection when all answers are delivered.
+//
+// # Lock order
+//
+// tlsConn.mu, batchConn.mu; the others are never held together.
+package front

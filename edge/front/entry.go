@@ -1,0 +1,107 @@
+package front
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+)
+
+// closedBit in entry.running says that no further request may enter; the bits
+// below it count the running ones.
+const (
+	closedBit   = 1 << 62
+	runningMask = closedBit - 1
+)
+
+// entry is what all protocols call for a request: it counts, announces HTTP/3,
+// keeps a panic inside its request, and knows when the last request has ended.
+type entry struct {
+	next  http.Handler
+	stats *counters
+	log   *slog.Logger
+
+	running  atomic.Int64
+	idleOnce sync.Once
+	idle     chan struct{} // closed when closedBit is set and no request runs
+}
+
+// via returns the handler for one protocol. AltSvc is the Alt-Svc field value for its
+// responses, empty for none.
+func (e *entry) via(p *protocolCounters, altSvc string) http.Handler {
+	var announce []string
+	if altSvc != "" {
+		announce = []string{altSvc}
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !e.enter() {
+			panic(http.ErrAbortHandler)
+		}
+		defer e.leave()
+		p.requests.Add(1)
+		if c, ok := r.Context().Value(connKey{}).(*http2Conn); ok {
+			r.TLS = c.tls
+		}
+		if announce != nil {
+			w.Header()["Alt-Svc"] = announce
+		}
+		defer e.recover(r)
+		e.next.ServeHTTP(newResponseWriter(w, r), r)
+	})
+}
+
+// recover turns any panic of the handler into http.ErrAbortHandler, for which every
+// protocol has a way to end the response visibly.
+func (e *entry) recover(r *http.Request) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if v != http.ErrAbortHandler { //nolint:errorlint // net/http compares it so, too
+		e.stats.panics.Add(1)
+		e.log.Error("handler panicked", "method", r.Method, "host", r.Host, "path", r.URL.Path, "panic", v, "stack", string(debug.Stack()))
+	}
+	// A body without a length, which only HTTP/1.0 has, ends with the connection: a
+	// clean close would look like its end.
+	if r.ProtoMajor == 1 && r.ProtoMinor == 0 {
+		if c, ok := r.Context().Value(connKey{}).(aborter); ok {
+			c.abort()
+		}
+	}
+	panic(http.ErrAbortHandler)
+}
+
+func (e *entry) enter() bool {
+	if e.running.Add(1)&closedBit == 0 {
+		return true
+	}
+	e.leave()
+	return false
+}
+
+func (e *entry) leave() {
+	if e.running.Add(-1) == closedBit {
+		// Latecomers that are refused come through here, too.
+		e.idleOnce.Do(func() { close(e.idle) })
+	}
+}
+
+// close lets nobody in any more and waits for those inside. It is called once.
+func (e *entry) close() {
+	if e.running.Add(closedBit) == closedBit {
+		return
+	}
+	<-e.idle
+}
+
+// connKey is the key under which a request's context holds its connection.
+type connKey struct{}
+
+// An aborter is a connection that can be ended so that the client sees a reset.
+type aborter interface{ abort() }
+
+func withConn(ctx context.Context, c any) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}

@@ -1,0 +1,188 @@
+package front
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Defaults of Options and fixed limits. They are those that guides for HTTP servers
+// facing the open Internet agree on.
+const (
+	defaultDrainTimeout  = 30 * time.Second
+	defaultHeaderTimeout = 5 * time.Second
+	defaultIdleTimeout   = 75 * time.Second
+
+	maxHeaderBytes = 32 << 10 // request line and fields, or the decoded field section
+	maxStreams     = 100      // requests at once on one HTTP/2 or HTTP/3 connection
+	streamWindow   = 64 << 10 // bytes of a request body that may wait unread
+	connWindow     = 1 << 20  // the same for all streams of a connection
+	altSvcMaxAge   = 24 * time.Hour
+	// writeStall ends an HTTP/2 connection on which no byte could be written for as
+	// long: the writes of its streams share one socket, so no stream's deadline tells.
+	writeStall = 30 * time.Second
+)
+
+// Options configures a Server. At least one of HTTP and HTTPS must be set.
+type Options struct {
+	// HTTP is the host:port of the cleartext HTTP/1.1 listener; empty for none.
+	HTTP string
+	// HTTPS is the host:port of the TLS listener: TCP for HTTP/1.1 and HTTP/2, UDP for
+	// HTTP/3; empty for none. With port 0 both get one free port.
+	HTTPS string
+	// Handler answers all requests. Its ResponseWriter implements io.ReaderFrom,
+	// http.Flusher and what http.ResponseController needs.
+	Handler http.Handler
+	// TLS is the base configuration for HTTPS, with certificates; it is cloned. The
+	// minimum version is raised to TLS 1.2 and the application protocols are set.
+	TLS *tls.Config
+	// DisableHTTP3 leaves the UDP port closed and Alt-Svc out.
+	DisableHTTP3 bool
+
+	DrainTimeout  time.Duration // how long running requests may go on once Run's context has ended; default 30 s
+	HeaderTimeout time.Duration // for the handshake and for a request header, each; default 5 s
+	IdleTimeout   time.Duration // for a connection without requests; default 75 s
+
+	// HTTPFlag and HTTPSFlag name the settings of the two addresses in error texts, such
+	// as "--http"; empty leaves the name out.
+	HTTPFlag, HTTPSFlag string
+
+	// Listen opens the TCP listeners; nil means net.Listen. For tests.
+	Listen func(network, address string) (net.Listener, error)
+	// Log gets refused handshakes at debug level and panics at error level; nil
+	// discards them.
+	Log *slog.Logger
+}
+
+// Server serves one http.Handler on the listeners of its Options. Its methods may
+// be called by many goroutines at once.
+type Server struct {
+	opts  Options
+	log   *slog.Logger
+	stats counters
+	entry entry
+
+	mu      sync.Mutex // guards the fields below
+	bound   bool
+	started bool
+	sockets sockets
+}
+
+// New checks the options and returns a Server that listens nowhere yet.
+func New(o Options) (*Server, error) {
+	switch {
+	case o.Handler == nil:
+		return nil, errors.New("front: Options.Handler is missing")
+	case o.HTTP == "" && o.HTTPS == "":
+		return nil, errors.New("front: one of Options.HTTP and Options.HTTPS is needed")
+	case o.HTTPS != "" && (o.TLS == nil || len(o.TLS.Certificates) == 0 && o.TLS.GetCertificate == nil && o.TLS.GetConfigForClient == nil):
+		return nil, errors.New("front: Options.TLS needs a certificate for Options.HTTPS")
+	}
+	for name, d := range map[string]*time.Duration{
+		"DrainTimeout": &o.DrainTimeout, "HeaderTimeout": &o.HeaderTimeout, "IdleTimeout": &o.IdleTimeout,
+	} {
+		if *d < 0 {
+			return nil, fmt.Errorf("front: Options.%s is negative", name)
+		}
+	}
+	setDefault(&o.DrainTimeout, defaultDrainTimeout)
+	setDefault(&o.HeaderTimeout, defaultHeaderTimeout)
+	setDefault(&o.IdleTimeout, defaultIdleTimeout)
+	if o.Listen == nil {
+		o.Listen = net.Listen
+	}
+	s := &Server{opts: o, log: o.Log}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.entry = entry{next: o.Handler, stats: &s.stats, log: s.log, idle: make(chan struct{})}
+	return s, nil
+}
+
+// Listen binds the addresses, so that a caller knows before Run whether it can
+// serve, and where. Called again it does nothing. Its errors name the address and
+// what to do, in one line.
+func (s *Server) Listen() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bound {
+		return nil
+	}
+	bound, err := s.bind()
+	if err != nil {
+		return err
+	}
+	s.sockets, s.bound = bound, true
+	return nil
+}
+
+// HTTPAddr returns the bound address of the cleartext listener, host:port with the
+// real port; empty before Listen, or when there is none.
+func (s *Server) HTTPAddr() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return address(s.sockets.http)
+}
+
+// HTTPSAddr returns the bound address of the TLS listener, which is also that of
+// HTTP/3; empty before Listen, or when there is none.
+func (s *Server) HTTPSAddr() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return address(s.sockets.https)
+}
+
+// Close gives back what Listen bound when Run is not going to be called. After Run
+// it does nothing.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.started || !s.bound {
+		return nil
+	}
+	s.started = true
+	return s.sockets.close()
+}
+
+// Run listens if Listen was not called, serves until ctx ends, and then drains: no
+// new connections, keep-alive connections end with their response, HTTP/2 clients
+// get GOAWAY, new HTTP/3 requests are rejected as safe to repeat elsewhere; what
+// still runs after DrainTimeout is cut. It returns when every goroutine that it
+// started has ended, which needs handlers that return once their context has. The
+// error is nil after a drain, even one that had to cut. Run works once.
+func (s *Server) Run(ctx context.Context) error {
+	if err := s.Listen(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	started, bound := s.started, s.sockets
+	s.started = true
+	s.mu.Unlock()
+	if started {
+		return errors.New("front: Run was called before")
+	}
+	parts, err := s.parts(bound)
+	if err != nil {
+		return errors.Join(err, bound.close())
+	}
+	return s.run(ctx, parts)
+}
+
+func setDefault(d *time.Duration, value time.Duration) {
+	if *d == 0 {
+		*d = value
+	}
+}
+
+func address(l net.Listener) string {
+	if l == nil {
+		return ""
+	}
+	return l.Addr().String()
+}

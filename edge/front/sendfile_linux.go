@@ -1,0 +1,74 @@
+package front
+
+import (
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxSendfile bounds one call; the kernel takes at most 2^31-4096 bytes.
+const maxSendfile = 1 << 30
+
+// sendfile sends n bytes of file from off on with sendfile(2) at an explicit offset,
+// so any number of connections can send from one descriptor. It waits for room in
+// the socket as net.Conn does, up to the write deadline.
+func (c *tcpConn) sendfile(file *os.File, off, n int64) (int64, error) {
+	in, err := file.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	s := sending{stats: c.stats, off: off, left: n}
+	// Control and Write keep both descriptors open while we use their numbers.
+	var waitErr error
+	err = in.Control(func(fd uintptr) {
+		s.in = int(fd)
+		waitErr = c.raw.Write(s.step)
+	})
+	switch {
+	case err != nil:
+		return n - s.left, err
+	case s.unsupported:
+		return copyFileRange(c.TCPConn, file, off, n)
+	case s.err != nil:
+		return n - s.left, s.err
+	}
+	return n - s.left, waitErr
+}
+
+// sending is the state of one sendfile over the waits between its calls.
+type sending struct {
+	stats       *counters
+	in          int
+	off, left   int64
+	err         error
+	unsupported bool // the file system cannot, and nothing was sent
+}
+
+// step sends until done, and returns false to be called again when there is room.
+func (s *sending) step(out uintptr) bool {
+	start := s.left
+	for s.left > 0 {
+		s.stats.sendfileCalls.Add(1)
+		k, err := unix.Sendfile(int(out), s.in, &s.off, int(min(s.left, maxSendfile)))
+		if k > 0 {
+			s.left -= int64(k)
+			s.stats.sendfileBytes.Add(int64(k))
+		}
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN:
+			return false
+		case (err == unix.EINVAL || err == unix.ENOSYS || err == unix.EOPNOTSUPP) && s.left == start:
+			s.unsupported = true
+			return true
+		case err != nil:
+			s.err = os.NewSyscallError("sendfile", err)
+			return true
+		case k == 0:
+			s.err = io.ErrUnexpectedEOF
+			return true
+		}
+	}
+	return true
+}

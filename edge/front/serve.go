@@ -1,0 +1,169 @@
+package front
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+)
+
+// A part is one of the servers that a Run consists of.
+type part interface {
+	// serve serves until drain or cut; its error is nil then. Ctx is that of the requests.
+	serve(ctx context.Context) error
+	// drain takes nothing new and returns when all requests have ended, or with ctx's
+	// error when it has.
+	drain(ctx context.Context) error
+	// cut ends what drain had to leave.
+	cut()
+	// wait returns when nothing of the part runs any more. It is called last.
+	wait()
+}
+
+// parts makes the servers for what is bound. They own the sockets from then on.
+func (s *Server) parts(bound sockets) ([]part, error) {
+	var parts []part
+	if bound.http != nil {
+		l := tcpListener{Listener: bound.http, stats: &s.stats}
+		parts = append(parts, s.httpPart(l, &s.stats.cleartext, "", false))
+	}
+	if bound.https == nil {
+		return parts, nil
+	}
+	altSvc := ""
+	if bound.udp != nil {
+		port := portOf(bound.udp.LocalAddr())
+		// RFC 7838, 3: the same host, another protocol on that port.
+		altSvc = fmt.Sprintf(`h3=":%d"; ma=%d`, port, int(altSvcMaxAge.Seconds()))
+		p, err := s.quicPart(bound.udp)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, p)
+	}
+	http1, http2 := newConnQueue(bound.https.Addr()), newConnQueue(bound.https.Addr())
+	acceptor := &tlsAcceptor{
+		listener: bound.https,
+		config:   tlsConfig(s.opts.TLS),
+		timeout:  s.opts.HeaderTimeout,
+		stats:    &s.stats,
+		log:      s.log,
+		http1:    http1,
+		http2:    http2,
+	}
+	return append(parts, acceptor,
+		s.httpPart(http1, &s.stats.http1, altSvc, false), s.httpPart(http2, &s.stats.http2, altSvc, true)), nil
+}
+
+// tlsConfig is the configuration for TLS over TCP. Of TLS 1.2 it leaves the suites that
+// HTTP/2 allows (RFC 9113, 9.2.2); those of TLS 1.3, AES-128-GCM first where the processor
+// has it, are crypto/tls's own choice, as are session tickets.
+func tlsConfig(base *tls.Config) *tls.Config {
+	config := base.Clone()
+	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	config.NextProtos = []string{protoHTTP2, "http/1.1"}
+	if config.CipherSuites == nil {
+		config.CipherSuites = []uint16{
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+		}
+	}
+	return config
+}
+
+// run serves the parts until ctx ends or one of them fails, and drains them.
+func (s *Server) run(ctx context.Context, parts []part) error {
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	failed := make(chan error, len(parts))
+	var serving sync.WaitGroup
+	for _, p := range parts {
+		serving.Go(func() {
+			if err := p.serve(base); err != nil {
+				failed <- err
+			}
+		})
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	limit, stop := context.WithTimeout(base, s.opts.DrainTimeout)
+	defer stop()
+	var draining sync.WaitGroup
+	for _, p := range parts {
+		draining.Go(func() {
+			if p.drain(limit) != nil {
+				p.cut()
+			}
+		})
+	}
+	draining.Wait()
+	cancel() // requests that were cut find their context ended
+	serving.Wait()
+	for _, p := range parts {
+		p.wait()
+	}
+	s.entry.close()
+	return err
+}
+
+// httpPart is a server for HTTP/1.1 or HTTP/2 on connections that are ready for it.
+type httpPart struct {
+	server   *http.Server
+	listener net.Listener
+	conns    sync.WaitGroup // connections whose goroutine has not ended
+}
+
+func (s *Server) httpPart(l net.Listener, p *protocolCounters, altSvc string, http2 bool) *httpPart {
+	part := &httpPart{listener: l}
+	var protocols http.Protocols
+	protocols.SetHTTP1(!http2)
+	protocols.SetUnencryptedHTTP2(http2)
+	part.server = &http.Server{
+		Handler:           s.entry.via(p, altSvc),
+		Protocols:         &protocols,
+		ReadHeaderTimeout: s.opts.HeaderTimeout,
+		IdleTimeout:       s.opts.IdleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          maxStreams,
+			MaxReceiveBufferPerConnection: connWindow,
+			MaxReceiveBufferPerStream:     streamWindow,
+			WriteByteTimeout:              writeStall,
+		},
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ConnContext:                  func(ctx context.Context, c net.Conn) context.Context { return withConn(ctx, c) },
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew: // called before the connection's goroutine starts
+				part.conns.Add(1)
+				p.connected()
+			case http.StateClosed, http.StateHijacked:
+				p.disconnected()
+				part.conns.Done()
+			}
+		},
+	}
+	return part
+}
+
+func (p *httpPart) serve(ctx context.Context) error {
+	p.server.BaseContext = func(net.Listener) context.Context { return ctx }
+	err := p.server.Serve(p.listener)
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+func (p *httpPart) drain(ctx context.Context) error { return p.server.Shutdown(ctx) }
+func (p *httpPart) cut()                            { _ = p.server.Close() } // what it closes is lost anyway
+func (p *httpPart) wait()                           { p.conns.Wait() }

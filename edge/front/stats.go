@@ -1,0 +1,61 @@
+package front
+
+import "sync/atomic"
+
+// Stats is a snapshot of what a Server counted since New. The numbers are read one
+// after another, so they may differ by what happened in between.
+type Stats struct {
+	Cleartext ProtocolStats // HTTP/1.1 in the clear
+	HTTP1     ProtocolStats // HTTP/1.1 over TLS
+	HTTP2     ProtocolStats
+	HTTP3     ProtocolStats
+
+	Running         int64 // requests being handled now
+	Panics          int64 // handlers that ended in a panic other than http.ErrAbortHandler
+	HandshakeErrors int64 // TLS handshakes over TCP that failed or timed out
+
+	SendfileCalls int64 // sendfile(2) calls, those that had to wait included
+	SendfileBytes int64 // body bytes sent by them
+	ShortFiles    int64 // files that ended before their range did
+}
+
+// ProtocolStats counts one protocol.
+type ProtocolStats struct {
+	Open     int64 // connections now
+	Accepted int64 // connections in all, after their handshake
+	Requests int64 // requests in all
+}
+
+// Stats returns the counters.
+func (s *Server) Stats() Stats {
+	c := &s.stats
+	return Stats{
+		Cleartext:       c.cleartext.snapshot(),
+		HTTP1:           c.http1.snapshot(),
+		HTTP2:           c.http2.snapshot(),
+		HTTP3:           c.http3.snapshot(),
+		Running:         s.entry.running.Load() & runningMask,
+		Panics:          c.panics.Load(),
+		HandshakeErrors: c.handshakeErrors.Load(),
+		SendfileCalls:   c.sendfileCalls.Load(),
+		SendfileBytes:   c.sendfileBytes.Load(),
+		ShortFiles:      c.shortFiles.Load(),
+	}
+}
+
+// counters are the live numbers behind Stats.
+type counters struct {
+	cleartext, http1, http2, http3 protocolCounters
+
+	panics, handshakeErrors                  atomic.Int64
+	sendfileCalls, sendfileBytes, shortFiles atomic.Int64
+}
+
+type protocolCounters struct{ open, accepted, requests atomic.Int64 }
+
+func (p *protocolCounters) snapshot() ProtocolStats {
+	return ProtocolStats{Open: p.open.Load(), Accepted: p.accepted.Load(), Requests: p.requests.Load()}
+}
+
+func (p *protocolCounters) connected()    { p.open.Add(1); p.accepted.Add(1) }
+func (p *protocolCounters) disconnected() { p.open.Add(-1) }

@@ -1,0 +1,73 @@
+package front
+
+import (
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+)
+
+// tcpListener gives the connections of the cleartext listener our own type.
+type tcpListener struct {
+	net.Listener
+	stats *counters
+}
+
+func (l tcpListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		return c, nil // not a socket: a test's listener
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		_ = tcp.Close() // it was never used
+		return nil, err
+	}
+	return &tcpConn{TCPConn: tcp, raw: raw, stats: l.stats}, nil
+}
+
+// tcpConn is a cleartext connection whose ReadFrom sends files from shared
+// descriptors.
+type tcpConn struct {
+	*net.TCPConn
+	raw     syscall.RawConn
+	stats   *counters
+	aborted atomic.Bool
+}
+
+// ReadFrom implements io.ReaderFrom. Hot path: for a FileRanger one sendfile(2) for
+// as much as the socket takes, and a wait between. Everything else goes to
+// net.TCPConn, which has its own ways for *os.File and connections.
+func (c *tcpConn) ReadFrom(src io.Reader) (int64, error) {
+	if src, ok := src.(FileRanger); ok {
+		if file, off, n := src.FileRange(); file != nil {
+			return c.send(file, off, n)
+		}
+	}
+	return c.TCPConn.ReadFrom(src)
+}
+
+// send sends n bytes of file from off on. A file that is too short ends the
+// connection with a reset: whatever the framing, the client must not take what it
+// got for the whole.
+func (c *tcpConn) send(file *os.File, off, n int64) (int64, error) {
+	sent, err := c.sendfile(file, off, n)
+	if err == io.ErrUnexpectedEOF { //nolint:errorlint // both ways to send return it bare
+		c.stats.shortFiles.Add(1)
+		c.abort()
+	}
+	return sent, err
+}
+
+// abort ends the connection with a reset; what is still in the socket is lost.
+func (c *tcpConn) abort() {
+	if c.aborted.CompareAndSwap(false, true) {
+		_ = c.SetLinger(0) // a closed connection is as good
+		_ = c.Close()
+	}
+}
