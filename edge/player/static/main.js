@@ -1,0 +1,203 @@
+// Starts the page: reads what to play, picks an engine, joins the parts.
+
+import { Controls } from "./controls.js";
+import { HLSEngine } from "./engine-hls.js";
+import { NativeEngine, nativeHLS } from "./engine-native.js";
+import { Journal } from "./journal.js";
+import { Nodes } from "./nodes.js";
+import { explain } from "./problems.js";
+import { $, View, put } from "./view.js";
+import { Watch } from "./watch.js";
+
+const CONFIG = "/player/config.json";
+const NOTICE_MS = 6000;
+const FIGURES_EVERY_MS = 250;
+const GLOW_EVERY_MS = 400;
+const NODES_EVERY_MS = 30000;
+const DRY_SECONDS = 0.3;
+
+const video = $("video");
+const journal = new Journal();
+let engine = null;
+
+async function readConfig(base) {
+  const response = await fetch(base + CONFIG, { cache: "no-cache", signal: AbortSignal.timeout(5000) });
+  if (!response.ok) throw Object.assign(new Error(CONFIG), { status: response.status });
+  return response.json();
+}
+
+function loadScript(src) {
+  return new Promise((resolve, reject) => {
+    const script = Object.assign(document.createElement("script"), { src, onload: resolve, onerror: reject });
+    document.head.append(script);
+  });
+}
+
+/** `?src=/live/…` plays another title of this edge; anything but a path of its own is ignored. */
+function sourceOf(config) {
+  const asked = new URLSearchParams(location.search).get("src");
+  return asked && /^\/(?!\/)/.test(asked) ? asked : config.hls;
+}
+
+/** hls.js where it is and works, else the browser; `?engine=browser` asks for the latter. */
+async function pickEngine(config, nodes) {
+  const src = sourceOf(config);
+  const wanted = new URLSearchParams(location.search).get("engine");
+  if (config.hlsjs && wanted !== "browser") {
+    await loadScript(config.hlsjs).catch(() => {});
+    if (globalThis.Hls?.isSupported()) return new HLSEngine(video, globalThis.Hls, nodes, journal, src);
+  }
+  return nativeHLS(video) ? new NativeEngine(video, nodes, journal, src) : null;
+}
+
+function showProblem(failure, nodes) {
+  const { title, text, links } = explain(failure, nodes);
+  put($("problem-title"), title);
+  put($("problem-text"), text);
+  $("problem-links").replaceChildren(...links.map((url) => {
+    const li = document.createElement("li");
+    li.append(Object.assign(document.createElement("a"), { href: `${url}/`, target: "_blank", rel: "noopener", textContent: url }));
+    return li;
+  }));
+  $("big").hidden = true;
+  $("problem").hidden = false;
+  $("stage").classList.remove("waiting");
+}
+
+let noticeTimer = 0;
+function notify(text) {
+  put($("notice"), text);
+  $("notice").classList.add("on");
+  clearTimeout(noticeTimer);
+  noticeTimer = setTimeout(() => $("notice").classList.remove("on"), NOTICE_MS);
+}
+
+/** Keeps the last picture while the browser opens another source. */
+function holdPicture() {
+  const hold = $("hold");
+  if (!video.videoWidth) return;
+  [hold.width, hold.height] = [video.videoWidth, video.videoHeight];
+  hold.getContext("2d").drawImage(video, 0, 0);
+  hold.hidden = false;
+  const over = new AbortController();
+  const release = () => {
+    hold.hidden = true;
+    over.abort();
+  };
+  for (const event of ["playing", "error"]) video.addEventListener(event, release, { signal: over.signal });
+}
+
+/** The light of the picture on the wall behind it. */
+function glow() {
+  const canvas = $("glow");
+  const context = canvas.getContext("2d");
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+  setInterval(() => {
+    if (document.hidden || document.fullscreenElement || video.readyState < 2) return;
+    context.globalAlpha = canvas.classList.contains("on") ? 0.3 : 1; // the wall is slower than the picture
+    context.drawImage(video, 0, 0, canvas.width, canvas.height);
+    canvas.classList.add("on");
+  }, GLOW_EVERY_MS);
+}
+
+function showAddresses(config, nodes) {
+  put($("url-hls"), nodes.current.url + sourceOf(config));
+  put($("url-dash"), nodes.current.url + config.dash);
+}
+
+function watchNodes(nodes, config) {
+  nodes.addEventListener("move", ({ detail: { from, to, why } }) => {
+    const text = why === "failed" ? `${nodes.label(from)} stopped answering. Now playing from ${nodes.label(to)}.` : `Now playing from ${nodes.label(to)}.`;
+    notify(text);
+    showAddresses(config, nodes);
+  });
+  const refresh = () => readConfig(nodes.current.url).then((c) => nodes.update(c.nodes), () => {});
+  nodes.addEventListener("move", refresh);
+  setInterval(() => document.hidden || refresh(), NODES_EVERY_MS);
+  for (const node of nodes.list) if (node !== nodes.current) void nodes.check(node);
+}
+
+/** Tells of a failure at once, but leaves the picture alone while there is buffer to play. */
+class Trouble {
+  #failure = null;
+
+  constructor(nodes, watch) {
+    this.nodes = nodes;
+    this.watch = watch;
+  }
+
+  report(failure) {
+    if (!this.#failure && this.watch.buffer > DRY_SECONDS) notify("No edge answers. Playing what is buffered.");
+    this.#failure = failure;
+    this.check();
+  }
+
+  check() {
+    if (this.#failure && $("problem").hidden && this.watch.buffer <= DRY_SECONDS) showProblem(this.#failure, this.nodes);
+  }
+
+  over() {
+    this.#failure = null;
+    $("problem").hidden = true;
+  }
+}
+
+function watchEngine(nodes, controls, trouble) {
+  engine.addEventListener("levels", () => controls.quality());
+  engine.addEventListener("level", () => controls.quality());
+  engine.addEventListener("switching", holdPicture);
+  engine.addEventListener("failed", ({ detail }) => trouble.report(detail));
+  engine.addEventListener("recovered", () => trouble.over());
+  $("retry").addEventListener("click", () => {
+    trouble.over();
+    engine.retry();
+  });
+}
+
+function state(nodes, watch) {
+  const { dropped, total } = watch.frames;
+  return {
+    engine: engine.name, node: nodes.label(nodes.current), nodes: nodes.list.map((n) => ({ name: n.name, url: n.url, state: n.state })),
+    playing: engine.playing, auto: engine.chosen < 0, throughput: engine.throughput, buffer: watch.buffer,
+    started: watch.started, played: watch.played, stalls: watch.stalls, stalledMs: Math.round(watch.stalledMs),
+    dropped, frames: total, entries: journal.entries,
+  };
+}
+
+async function start() {
+  glow();
+  let config;
+  try {
+    config = await readConfig(location.origin);
+  } catch ({ status }) {
+    const alone = new Nodes([], location.origin);
+    $("retry").addEventListener("click", () => location.reload());
+    return showProblem({ kind: status ? "config" : "unreachable", status }, alone);
+  }
+  const nodes = new Nodes(config.nodes, location.origin);
+  put($("title"), config.title);
+  document.title = `${config.title} · Weir`;
+  showAddresses(config, nodes);
+  const view = new View(nodes, journal);
+  engine = await pickEngine(config, nodes);
+  if (!engine) return showProblem({ kind: "unsupported" }, nodes);
+  const watch = new Watch(video);
+  const controls = new Controls(video, { engine: () => engine });
+  watchNodes(nodes, config);
+  const trouble = new Trouble(nodes, watch);
+  watchEngine(nodes, controls, trouble);
+  // A snapshot for tests and for whoever opens the console; it is not kept up to date.
+  globalThis.weir = () => structuredClone(state(nodes, watch));
+  const engineText = engine.sees ? `hls.js ${engine.version}` : "the browser’s HLS";
+  setInterval(() => {
+    if (document.hidden) return;
+    view.drawFigures({ ...state(nodes, watch), engine: engineText });
+    controls.quality();
+    trouble.check();
+  }, FIGURES_EVERY_MS);
+  watch.begin();
+  engine.start();
+  void controls.autoplay();
+}
+
+void start();
