@@ -1,0 +1,178 @@
+package configs
+
+import (
+	"strconv"
+	"time"
+)
+
+// Config is one node's configuration. It is a plain value: whoever holds it may change any field; it is not safe for
+// changing from several goroutines. Sites, Join, Hosts, Origins and Tags are owned by the Config.
+type Config struct {
+	Node     Node     `yaml:"node"`
+	Listen   Listen   `yaml:"listen"`
+	TLS      TLS      `yaml:"tls"`
+	Cache    Cache    `yaml:"cache"`
+	Cluster  Cluster  `yaml:"cluster"`
+	Sites    []Site   `yaml:"sites"`
+	Origin   Origin   `yaml:"origin"`
+	Profiles Profiles `yaml:"profiles"`
+	Log      Log      `yaml:"log"`
+
+	file  string          // the name given to Parse, for messages
+	marks map[string]mark // where each key of the file stands, by path
+}
+
+// Node says who the node is and where it keeps its state.
+type Node struct {
+	// Name is unique in the cluster and appears in Cache-Status and Via. Empty means the machine's host name.
+	Name string `yaml:"name"`
+	// Zone is the failure domain (a rack, an availability zone). May be empty.
+	Zone string `yaml:"zone"`
+	// Region groups zones. May be empty.
+	Region string `yaml:"region"`
+	// Dir is the directory of the node's state: cache, minted certificate, admin token.
+	Dir string `yaml:"dir"`
+}
+
+// Listen holds the addresses that clients and operators connect to, and the time-outs of client connections.
+// An address is host:port; an empty host means every address of the machine; an empty address means not to listen.
+type Listen struct {
+	// HTTP is the cleartext address, HTTP/1.1.
+	HTTP string `yaml:"http"`
+	// HTTPS is the TLS address: HTTP/1.1 and HTTP/2 over TCP, HTTP/3 over UDP, on one port.
+	HTTPS string `yaml:"https"`
+	// Admin is the operators' address: console, API, metrics, /healthz and /readyz.
+	Admin string `yaml:"admin"`
+	// HTTP3 says whether HTTPS also listens on UDP.
+	HTTP3 bool `yaml:"http3"`
+	// HeaderTimeout is the longest that a client may take to send a request head.
+	HeaderTimeout Duration `yaml:"header_timeout"`
+	// IdleTimeout is how long a connection without a request stays open.
+	IdleTimeout Duration `yaml:"idle_timeout"`
+	// DrainTimeout is how long a stopping node waits for running responses.
+	DrainTimeout Duration `yaml:"drain_timeout"`
+}
+
+// TLS names the certificate of the HTTPS address. Both empty: the node mints one under Dir.
+type TLS struct {
+	// Cert is a PEM file: the leaf, then its chain.
+	Cert string `yaml:"cert"`
+	// Key is the PEM file of the leaf's private key.
+	Key string `yaml:"key"`
+}
+
+// Cache holds the limits of the two tiers.
+type Cache struct {
+	// Disk is the most that bodies may take on disk. 0 means memory only.
+	Disk Bytes `yaml:"disk"`
+	// Memory is the most that the hot tier may take.
+	Memory Bytes `yaml:"memory"`
+}
+
+// Cluster says how the node finds others. With Gossip empty the node stands alone.
+type Cluster struct {
+	// Gossip is the host:port that membership traffic binds to, UDP and TCP. Empty means no cluster.
+	Gossip string `yaml:"gossip"`
+	// Advertise is the host:port under which others reach Gossip. Empty means the bound address.
+	Advertise string `yaml:"advertise"`
+	// Peer is the host:port that other nodes fetch objects from, over mutual TLS.
+	Peer string `yaml:"peer"`
+	// Join lists gossip addresses of nodes that are probably there. The node's own address may be among them.
+	Join []string `yaml:"join"`
+	// SecretFile is the file with the secret that all nodes share.
+	SecretFile string `yaml:"secret_file"`
+	// Label keeps clusters apart that share a network.
+	Label string `yaml:"label"`
+	// Weight is the node's share of the keys, relative to the others; from 0.001 to 1000.
+	Weight float64 `yaml:"weight"`
+	// Timers sets the pace of membership.
+	Timers Timers `yaml:"timers"`
+}
+
+// Timers sets the pace of membership. All are above 0.
+type Timers struct {
+	// Probe is the time between two health probes of a random member.
+	Probe Duration `yaml:"probe"`
+	// ProbeTimeout is how long a probe may take before others are asked to try.
+	ProbeTimeout Duration `yaml:"probe_timeout"`
+	// Gossip is the time between two rounds of news.
+	Gossip Duration `yaml:"gossip"`
+	// Sync is the time between two full exchanges with a random member.
+	Sync Duration `yaml:"sync"`
+	// Rejoin is the time between two tries to reach seeds and known members that are not in the cluster.
+	Rejoin Duration `yaml:"rejoin"`
+}
+
+// Site holds the rules of one or more host names.
+type Site struct {
+	// Hosts are the names in the Host field that this site answers, without port; "*" means every name that no
+	// other site has.
+	Hosts []string `yaml:"hosts"`
+	// Origins are the http:// or https:// URLs of the servers that hold the content: equals, asked in turn.
+	Origins []string `yaml:"origins"`
+	// Pages says whether Weir's own client paths, such as the player page, are answered on these hosts.
+	Pages bool `yaml:"pages"`
+}
+
+// Origin configures the origin role: the node that makes streams.
+type Origin struct {
+	// Root is the directory whose folders are titles. Empty means that the node is no origin.
+	Root string `yaml:"root"`
+	// HTTP is the host:port that the origin listens on.
+	HTTP string `yaml:"http"`
+}
+
+// Profiles says where continuous profiles are sent.
+type Profiles struct {
+	// Server is the http:// or https:// URL of a Pyroscope server. Empty means no profiling.
+	Server string `yaml:"server"`
+	// Tags are added to every profile.
+	Tags map[string]string `yaml:"tags"`
+}
+
+// Log says what is logged and how.
+type Log struct {
+	// Level is debug, info, warn or error.
+	Level string `yaml:"level"`
+	// Format is text or json, for the node's log and for the access log.
+	Format string `yaml:"format"`
+	// Access is off, stdout, or the name of the file that gets a line for each request.
+	Access string `yaml:"access"`
+}
+
+// Default returns the configuration of a node whose file is empty. The result is the caller's.
+func Default() *Config {
+	return &Config{
+		Node: Node{Dir: "/var/lib/weir"},
+		Listen: Listen{
+			HTTP: ":8080", HTTPS: ":8443", Admin: "127.0.0.1:7070", HTTP3: true,
+			HeaderTimeout: Duration(5 * time.Second),
+			IdleTimeout:   Duration(75 * time.Second),
+			DrainTimeout:  Duration(30 * time.Second),
+		},
+		Cache: Cache{Disk: 10 * GiB, Memory: 512 * MiB},
+		Cluster: Cluster{
+			Peer: ":7443", Label: "weir", Weight: 1,
+			Timers: Timers{
+				Probe:        Duration(500 * time.Millisecond),
+				ProbeTimeout: Duration(250 * time.Millisecond),
+				Gossip:       Duration(100 * time.Millisecond),
+				Sync:         Duration(10 * time.Second),
+				Rejoin:       Duration(5 * time.Second),
+			},
+		},
+		Origin: Origin{HTTP: ":8090"},
+		Log:    Log{Level: "info", Format: "text", Access: "off"},
+	}
+}
+
+// File returns the name that Parse was given, empty for a Config that came from no file.
+func (c *Config) File() string { return c.file }
+
+// mark is where a key stands, and what its value was, so that a value that a flag has changed is not blamed on the file.
+type mark struct {
+	line, column int
+	value        any
+}
+
+func itemPath(list string, i int) string { return list + "[" + strconv.Itoa(i) + "]" }

@@ -1,0 +1,315 @@
+package configs
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Validate checks what the values mean and returns every problem as a [Problems], nil if there is none. It opens no
+// file and asks no network.
+func (c *Config) Validate() error {
+	v := &validator{c: c}
+	v.node()
+	v.listen()
+	v.limits()
+	v.cluster()
+	v.sites()
+	v.rest()
+	if len(v.problems) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(v.problems, func(a, b *Problem) int { return a.Line - b.Line })
+	return v.problems
+}
+
+// validator gathers the problems of one Config.
+type validator struct {
+	c        *Config
+	problems Problems
+}
+
+// bad reports a problem of the key at path, whose value is value now.
+func (v *validator) bad(path string, value any, text, hint string) {
+	p := &Problem{File: v.c.file, Key: path, Text: text, Hint: hint}
+	if m, ok := v.c.marks[path]; ok && fmt.Sprint(m.value) == fmt.Sprint(value) {
+		p.Line, p.Column = m.line, m.column
+	} else if ok {
+		p.File = "" // a flag has set it: the file is not to blame
+	}
+	v.problems = append(v.problems, p)
+}
+
+func (v *validator) node() {
+	n := v.c.Node
+	for _, f := range []struct {
+		path, value string
+		most        int // what travels in a gossip message or a certificate is short
+	}{
+		{"node.name", n.Name, 63},
+		{"node.zone", n.Zone, 32},
+		{"node.region", n.Region, 32},
+		{"cluster.label", v.c.Cluster.Label, 63},
+	} {
+		if f.value != "" && !plainName(f.value, f.most) {
+			v.bad(f.path, f.value, strconv.Quote(f.value)+" is no name", fmt.Sprintf(
+				"use up to %d letters, digits, dots, dashes and underscores, the first and last a letter or digit", f.most))
+		}
+	}
+	if n.Dir == "" {
+		v.bad("node.dir", n.Dir, "is empty", "name a directory, such as /var/lib/weir")
+	}
+}
+
+func (v *validator) listen() {
+	l := v.c.Listen
+	for _, path := range addressKeys() {
+		v.address(path, fieldByPath(v.c, path))
+	}
+	if (v.c.TLS.Cert == "") != (v.c.TLS.Key == "") {
+		path, value := "tls.cert", v.c.TLS.Cert
+		if value == "" {
+			path, value = "tls.key", v.c.TLS.Key
+		}
+		v.bad(path, value, "stands without its counterpart", "give both tls.cert and tls.key, or neither")
+	}
+	if l.Admin == "" {
+		v.bad("listen.admin", l.Admin, "is empty", `write "127.0.0.1:7070": without it nobody can see the node`)
+	}
+	for _, f := range []struct {
+		path  string
+		value Duration
+	}{{"listen.header_timeout", l.HeaderTimeout}, {"listen.idle_timeout", l.IdleTimeout}} {
+		if f.value <= 0 {
+			v.bad(f.path, f.value, f.value.String()+" would keep dead connections for ever", "write a time such as 5s")
+		}
+	}
+	if l.DrainTimeout < 0 {
+		v.bad("listen.drain_timeout", l.DrainTimeout, "is negative", "write a time such as 30s")
+	}
+	v.clashes()
+}
+
+// clashes finds two TCP listeners on one address.
+func (v *validator) clashes() {
+	taken := map[string]string{}
+	for _, path := range addressKeys() {
+		value := fieldByPath(v.c, path)
+		unused := v.c.Cluster.Gossip == "" && strings.HasPrefix(path, "cluster.") ||
+			v.c.Origin.Root == "" && strings.HasPrefix(path, "origin.")
+		if value == "" || unused || path == "cluster.advertise" || strings.HasSuffix(value, ":0") {
+			continue
+		}
+		if first, ok := taken[value]; ok {
+			v.bad(path, value, value+" is the address of "+first+" already", "give each its own port")
+		}
+		taken[value] = path
+	}
+}
+
+func (v *validator) limits() {
+	c := v.c.Cache
+	if c.Disk < 0 {
+		v.bad("cache.disk", c.Disk, "is negative", "write a size such as 10GiB")
+	}
+	if c.Memory < 0 {
+		v.bad("cache.memory", c.Memory, "is negative", "write a size such as 512MiB")
+	}
+	if c.Disk == 0 && c.Memory == 0 {
+		v.bad("cache.memory", c.Memory, "is 0 and cache.disk too: nothing could be kept", "give one of them a size")
+	}
+}
+
+func (v *validator) cluster() {
+	c := v.c.Cluster
+	if !(c.Weight >= 0.001 && c.Weight <= 1000) { // also when it is not a number
+		v.bad("cluster.weight", c.Weight, strconv.FormatFloat(c.Weight, 'g', -1, 64)+" is out of range",
+			"write a number from 0.001 to 1000")
+	}
+	for i, address := range c.Join {
+		v.address(itemPath("cluster.join", i), address)
+	}
+	for _, f := range []struct {
+		path  string
+		value Duration
+	}{
+		{"cluster.timers.probe", c.Timers.Probe},
+		{"cluster.timers.probe_timeout", c.Timers.ProbeTimeout},
+		{"cluster.timers.gossip", c.Timers.Gossip},
+		{"cluster.timers.sync", c.Timers.Sync},
+		{"cluster.timers.rejoin", c.Timers.Rejoin},
+	} {
+		if f.value <= 0 {
+			v.bad(f.path, f.value, f.value.String()+" is no pace", "write a time above 0, such as 500ms")
+		}
+	}
+	if c.Timers.ProbeTimeout >= c.Timers.Probe && c.Timers.Probe > 0 {
+		v.bad("cluster.timers.probe_timeout", c.Timers.ProbeTimeout,
+			c.Timers.ProbeTimeout.String()+" leaves no time before the next probe",
+			"keep it below cluster.timers.probe, "+c.Timers.Probe.String())
+	}
+	v.secret()
+}
+
+// secret makes sure that nobody can join a cluster by knowing its address.
+func (v *validator) secret() {
+	c := v.c.Cluster
+	if c.Gossip == "" && len(c.Join) > 0 {
+		v.bad("cluster.join", c.Join, "needs an address of this node to gossip on", `set cluster.gossip, such as ":7946"`)
+	}
+	if c.SecretFile != "" {
+		return
+	}
+	hint := "make one with head -c 32 /dev/urandom | base64 > cluster.secret, copy it to every node and name it in cluster.secret_file"
+	if len(c.Join) > 0 {
+		v.bad("cluster.join", c.Join, "needs a secret that all nodes share", hint)
+	} else if c.Gossip != "" && !loopback(c.Gossip) {
+		v.bad("cluster.gossip", c.Gossip, c.Gossip+" can be reached by others and needs a secret that all nodes share", hint)
+	}
+}
+
+func (v *validator) sites() {
+	seen := map[string]string{}
+	for i, site := range v.c.Sites {
+		path := itemPath("sites", i)
+		if len(site.Hosts) == 0 {
+			v.bad(path+".hosts", site.Hosts, "the site has no hosts", `write hosts: ["video.example.com"], or ["*"] for every host`)
+			v.placeAt(path)
+		}
+		if len(site.Origins) == 0 {
+			v.bad(path+".origins", site.Origins, "the site has no origins", `write origins: ["https://origin.example.com"]`)
+			v.placeAt(path)
+		}
+		for j, host := range site.Hosts {
+			v.host(itemPath(path+".hosts", j), host, seen)
+		}
+		for j, origin := range site.Origins {
+			v.url(itemPath(path+".origins", j), origin)
+		}
+	}
+	if len(v.c.Sites) == 0 && v.c.Origin.Root == "" {
+		v.bad("sites", v.c.Sites, "there is nothing to serve",
+			"add a site (an edge) or origin.root (an origin), as in configs/edge.yaml and configs/origin.yaml")
+	}
+}
+
+// placeAt gives the last problem, about a key that is missing, the place of the entry that misses it.
+func (v *validator) placeAt(path string) {
+	p := v.problems[len(v.problems)-1]
+	if m, ok := v.c.marks[path]; ok && p.Line == 0 && p.File != "" {
+		p.Line, p.Column = m.line, m.column
+	}
+}
+
+func (v *validator) host(path, host string, seen map[string]string) {
+	lower := strings.ToLower(host)
+	if first, ok := seen[lower]; ok {
+		v.bad(path, host, host+" is taken by "+first+" already", "let one site have it")
+		return
+	}
+	seen[lower] = path
+	if host == "*" {
+		return
+	}
+	if strings.Contains(host, "://") || strings.Contains(host, "/") {
+		v.bad(path, host, host+" is a URL", "write the name alone, such as video.example.com")
+		return
+	}
+	if name, port, err := net.SplitHostPort(host); err == nil && port != "" {
+		v.bad(path, host, host+" has a port", "write "+name+": a site answers on every port")
+		return
+	}
+	if !plainName(host, 253) && net.ParseIP(host) == nil {
+		v.bad(path, host, strconv.Quote(host)+" is no host name", `write a name such as video.example.com, or "*" for every host`)
+	}
+}
+
+func (v *validator) rest() {
+	if v.c.Profiles.Server != "" {
+		v.url("profiles.server", v.c.Profiles.Server)
+	}
+	v.oneOf("log.level", v.c.Log.Level, "debug", "info", "warn", "error")
+	v.oneOf("log.format", v.c.Log.Format, "text", "json")
+	if v.c.Log.Access == "" {
+		v.bad("log.access", "", "is empty", "write off, stdout or the name of a file")
+	}
+}
+
+func (v *validator) oneOf(path, value string, words ...string) {
+	if !slices.Contains(words, value) {
+		v.bad(path, value, strconv.Quote(value)+" is unknown",
+			"write "+strings.Join(words[:len(words)-1], ", ")+" or "+words[len(words)-1])
+	}
+}
+
+// address checks a host:port; empty is fine here.
+func (v *validator) address(path, value string) {
+	if value == "" {
+		return
+	}
+	_, port, err := net.SplitHostPort(value)
+	if err != nil {
+		hint := `write host:port, such as "127.0.0.1:8080", or ":8080" for every address`
+		if _, number := strconv.ParseUint(value, 10, 16); number == nil {
+			hint = "write " + strconv.Quote(":"+value)
+		}
+		v.bad(path, value, strconv.Quote(value)+" is no address", hint)
+		return
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		v.bad(path, value, strconv.Quote(value)+" has no port from 0 to 65535", `write a number behind the colon, such as ":8080"`)
+	}
+}
+
+// url checks an absolute http or https URL without credentials, query and fragment.
+func (v *validator) url(path, value string) {
+	u, err := url.Parse(value)
+	switch {
+	case err != nil:
+		v.bad(path, redactURL(value), "is no URL", "write http://host or https://host:port")
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Hostname() == "":
+		v.bad(path, value, redactURL(value)+" is no http:// or https:// URL", "write http://host or https://host:port")
+	case u.User != nil:
+		v.bad(path, value, u.Redacted()+" holds a user or password", "leave them out: a configuration file is no place for secrets")
+	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
+		v.bad(path, value, value+" has a query or fragment", "end it before ? and #")
+	case u.Port() != "" && !portInRange(u.Port()):
+		v.bad(path, value, value+" has no port from 1 to 65535", "write a number behind the colon, or leave it out")
+	}
+}
+
+func portInRange(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
+}
+
+// redactURL keeps what may be a password out of a message.
+func redactURL(value string) string {
+	if at := strings.LastIndexByte(value, '@'); at >= 0 {
+		return "…" + value[at:]
+	}
+	return value
+}
+
+// loopback reports whether a host:port can be reached from this machine only.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// plainName accepts what is safe in a header field, a certificate, a metric label and a file name.
+func plainName(name string, most int) bool {
+	letter := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+	}
+	ends := func(r rune) bool { return r == '.' || r == '-' || r == '_' }
+	return name != "" && len(name) <= most && letter(rune(name[0])) && letter(rune(name[len(name)-1])) &&
+		!strings.ContainsFunc(name, func(r rune) bool { return !letter(r) && !ends(r) })
+}

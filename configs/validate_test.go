@@ -1,0 +1,107 @@
+package configs
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	const site = "sites:\n  - hosts: [a]\n    origins: [\"http://o\"]\n"
+	tests := []struct{ name, in, want string }{
+		{"nothing to serve", "", "w: sites: there is nothing to serve"},
+		{"bad port", "listen:\n  http: \":80800\"\n" + site, `w:2:3: listen.http: ":80800" has no port from 0 to 65535`},
+		{"no port", "listen:\n  https: localhost\n" + site, `w:2:3: listen.https: "localhost" is no address`},
+		{"port alone", "listen:\n  https: \"8443\"\n" + site, `w:2:3: listen.https: "8443" is no address: write ":8443"`},
+		{"no admin", "listen:\n  admin: \"\"\n" + site, "w:2:3: listen.admin: is empty"},
+		{"clash", "listen:\n  http: \":8443\"\n" + site, "listen.https: :8443 is the address of listen.http already"},
+		{"half a certificate", "tls:\n  cert: a.pem\n" + site, "w:2:3: tls.cert: stands without its counterpart"},
+		{"no time-out", "listen:\n  header_timeout: 0\n" + site, "w:2:3: listen.header_timeout: 0 would keep dead connections"},
+		{"no cache", "cache:\n  disk: 0\n  memory: 0\n" + site, "w:3:3: cache.memory: is 0 and cache.disk too"},
+		{"no hosts", "sites:\n  - origins: [\"http://o\"]\n", "w:2:5: sites[0].hosts: the site has no hosts"},
+		{"no origins", "sites:\n  - hosts: [a]\n", "w:2:5: sites[0].origins: the site has no origins"},
+		{"empty origins", "sites:\n  - hosts: [a]\n    origins: []\n", "w:3:5: sites[0].origins: the site has no origins"},
+		{
+			"host twice", site + "  - hosts: [b, A]\n    origins: [\"http://o\"]\n",
+			"w:4:16: sites[1].hosts[1]: A is taken by sites[0].hosts[0] already",
+		},
+		{"star twice", "sites:\n  - hosts: [\"*\", \"*\"]\n    origins: [\"http://o\"]\n", "w:2:18: sites[0].hosts[1]: * is taken by"},
+		{"host with port", "sites:\n  - hosts: [\"a:80\"]\n    origins: [\"http://o\"]\n", "a:80 has a port: write a"},
+		{"host as URL", "sites:\n  - hosts: [\"http://a\"]\n    origins: [\"http://o\"]\n", "http://a is a URL: write the name alone"},
+		{"host as pattern", "sites:\n  - hosts: [\"*.a\"]\n    origins: [\"http://o\"]\n", `"*.a" is no host name`},
+		{"origin without scheme", "sites:\n  - hosts: [a]\n    origins: [o.example.com]\n", "w:3:15: sites[0].origins[0]: o.example.com is no http:// or https:// URL"},
+		{"origin without host", "sites:\n  - hosts: [a]\n    origins: [\"http://\"]\n", "http:// is no http:// or https:// URL"},
+		{"origin with query", "sites:\n  - hosts: [a]\n    origins: [\"http://o/?a=b\"]\n", "has a query or fragment"},
+		{"origin with port 0", "sites:\n  - hosts: [a]\n    origins: [\"http://o:0\"]\n", "http://o:0 has no port from 1 to 65535"},
+		{"join without secret", "cluster:\n  gossip: \":7946\"\n  join: [\"b:7946\"]\n" + site, "w:3:3: cluster.join: needs a secret that all nodes share: make one with"},
+		{"join without gossip", "cluster:\n  secret_file: s\n  join: [\"b:7946\"]\n" + site, "w:3:3: cluster.join: needs an address of this node to gossip on"},
+		{"open gossip without secret", "cluster:\n  gossip: \":7946\"\n" + site, "w:2:3: cluster.gossip: :7946 can be reached by others"},
+		{"join address", "cluster:\n  gossip: \":7946\"\n  secret_file: s\n  join: [b]\n" + site, `w:4:10: cluster.join[0]: "b" is no address`},
+		{"weight", "cluster:\n  weight: 0\n" + site, "w:2:3: cluster.weight: 0 is out of range"},
+		{"timer", "cluster:\n  timers:\n    probe: 0\n" + site, "w:3:5: cluster.timers.probe: 0 is no pace"},
+		{"probe time-out", "cluster:\n  timers:\n    probe_timeout: 2s\n" + site, "w:3:5: cluster.timers.probe_timeout: 2s leaves no time"},
+		{"name", "node:\n  name: a b\n" + site, `w:2:3: node.name: "a b" is no name`},
+		{"profiles", "profiles:\n  server: localhost:4040\n" + site, "w:2:3: profiles.server: localhost:4040 is no http:// or https:// URL"},
+		{"level", "log:\n  level: verbose\n" + site, `w:2:3: log.level: "verbose" is unknown: write debug, info, warn or error`},
+		{"format", "log:\n  format: xml\n" + site, `w:2:3: log.format: "xml" is unknown: write text or json`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c, err := Parse("w", []byte(tt.in))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Validate(); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got\n%v\nwant an error with\n%s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestValidateFindsAllProblemsInOrder(t *testing.T) {
+	t.Parallel()
+	c := mustParse(t, "log:\n  level: loud\nnode:\n  name: \"a b\"\nsites:\n  - hosts: [a]\n")
+	problems, ok := errors.AsType[Problems](c.Validate())
+	if !ok || len(problems) != 3 {
+		t.Fatalf("got %v, want three problems", problems)
+	}
+	for i, key := range []string{"log.level", "node.name", "sites[0].origins"} {
+		if problems[i].Key != key {
+			t.Errorf("problem %d: got %v, want %s", i, problems[i], key)
+		}
+	}
+}
+
+// TestValidateDoesNotBlameTheFile: a flag has replaced the value.
+func TestValidateDoesNotBlameTheFile(t *testing.T) {
+	t.Parallel()
+	c := mustParse(t, "listen:\n  http: \":80\"\norigin: {root: /x}\n")
+	c.Listen.HTTP = "nonsense"
+	err := c.Validate()
+	if err == nil || strings.Contains(err.Error(), "weir.yaml") || !strings.Contains(err.Error(), `listen.http: "nonsense"`) {
+		t.Errorf("got %v, want a problem without the file's name", err)
+	}
+}
+
+// TestValidateKeepsPasswordsOut: an origin URL may hold a password by mistake.
+func TestValidateKeepsPasswordsOut(t *testing.T) {
+	t.Parallel()
+	for _, origin := range []string{"http://user:s3cret@o", "ftp://user:s3cret@o", "http://user:s3cret@o:port", "http://user:s3cret@o/%zz"} {
+		c := Default()
+		c.Sites = []Site{{Hosts: []string{"a"}, Origins: []string{origin}}}
+		if err := c.Validate(); err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("origin %s: got %v, want a problem without the password", origin, err)
+		}
+	}
+}
+
+func TestDefaultIsValidWithASite(t *testing.T) {
+	t.Parallel()
+	c := Default()
+	c.Sites = []Site{{Hosts: []string{"*"}, Origins: []string{"https://[::1]:8443/base"}}}
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+}
