@@ -1,0 +1,21 @@
+// Package console is the operators' API and page of a node.
+//
+//	/healthz                 open   200 while the process answers
+//	/readyz                  open   200, or 503 with the reason
+//	/v1/status               token  Status
+//	/v1/members              token  {"members": [Member, …]}
+//	/v1/ring?url=URL         token  Route
+//	/metrics                 token  Options.Metrics
+//	/ and its files          open   the page, which holds nothing until it has the token
+//
+// The token travels as Authorization: Bearer and is compared in constant time. Errors of the API are problem details
+// (RFC 9457). Everything is answered with Cache-Control: no-store and with a content security policy that allows the
+// page's own files and nothing else: no inline script or style, no other host, no frame around it.
+//
+// The page takes the token from the fragment of its URL (#token=…), which no server and no log ever sees, removes it
+// from the address bar and keeps it for the browser tab; without one it asks. It polls /v1/status each second and draws
+// rates from the differences, so the node keeps no history and a slow viewer costs it nothing. It needs no build step
+// and no library: the files under page are what the browser runs.
+//
+// The package states what it needs to know as structs and funcs; whoever joins the parts fills them.
+package console

@@ -1,0 +1,102 @@
+package console
+
+import "time"
+
+// Status is a node's state at one moment. Counts are sums since the start of the process.
+type Status struct {
+	Name          string    `json:"name"`
+	Version       string    `json:"version"`
+	State         string    `json:"state"` // starting, ready, draining or another short word
+	Ready         bool      `json:"ready"` // filled by the console, with Options.Ready
+	UptimeSeconds float64   `json:"uptime_seconds"`
+	Zone          string    `json:"zone"`
+	Region        string    `json:"region"`
+	Protocols     Protocols `json:"protocols"`
+	Requests      Requests  `json:"requests"`
+	Bytes         Bytes     `json:"bytes"`
+	Cache         Cache     `json:"cache"`
+	Fills         int64     `json:"fills"`       // running now
+	Connections   int64     `json:"connections"` // open now
+	Origin        Origin    `json:"origin"`
+	Latency       *Latency  `json:"latency,omitempty"`
+	Problems      []Problem `json:"problems"` // empty when all is good, never null
+}
+
+// Protocols counts client requests by HTTP version.
+type Protocols struct {
+	H1 uint64 `json:"h1"`
+	H2 uint64 `json:"h2"`
+	H3 uint64 `json:"h3"`
+}
+
+// Requests counts client requests by outcome.
+type Requests struct {
+	Total     uint64 `json:"total"`
+	Hit       uint64 `json:"hit"`
+	Stale     uint64 `json:"stale"`
+	Miss      uint64 `json:"miss"`
+	Pass      uint64 `json:"pass"`
+	Collapsed uint64 `json:"collapsed"`
+	Local     uint64 `json:"local"`
+	Refused   uint64 `json:"refused"`
+	Error     uint64 `json:"error"`
+}
+
+// Bytes counts body bytes.
+type Bytes struct {
+	Sent       int64 `json:"sent"` // to clients
+	FromPeer   int64 `json:"from_peer"`
+	FromOrigin int64 `json:"from_origin"`
+}
+
+// Cache is the fill of the two tiers. A limit of 0 means that the tier is not used.
+type Cache struct {
+	MemoryBytes int64  `json:"memory_bytes"`
+	MemoryLimit int64  `json:"memory_limit"`
+	DiskBytes   int64  `json:"disk_bytes"`
+	DiskLimit   int64  `json:"disk_limit"`
+	Objects     int64  `json:"objects"`
+	HotObjects  int64  `json:"hot_objects"`
+	Evictions   uint64 `json:"evictions"`
+}
+
+// Origin is the state of the origin that the node asks, the first bad one if there are several.
+type Origin struct {
+	URL       string `json:"url"` // without credentials
+	OK        bool   `json:"ok"`
+	LastError string `json:"last_error"` // empty if there was none; may stay after the origin is back
+}
+
+// Latency counts the times to first byte by bucket: Counts[i] lie above Bounds[i-1] and at most at Bounds[i]; the last
+// count, one more than there are bounds, lies above all.
+type Latency struct {
+	Bounds []float64 `json:"bounds"` // seconds, ascending
+	Counts []uint64  `json:"counts"`
+}
+
+// Problem is something that an operator should know, as whole sentences.
+type Problem struct {
+	What string `json:"what"` // what is wrong: The disk tier takes no new objects.
+	Why  string `json:"why"`  // what is known about the cause: write /var/lib/weir/objects: no space left on device.
+	Fix  string `json:"fix"`  // what to do: Free space, or lower cache.disk below 180GiB.
+}
+
+// Member is a node of the cluster as this node sees it.
+type Member struct {
+	Name    string    `json:"name"`
+	Address string    `json:"address"`
+	Zone    string    `json:"zone"`
+	Region  string    `json:"region"`
+	State   string    `json:"state"` // alive, suspect, draining, left, dead
+	Weight  float64   `json:"weight"`
+	Build   string    `json:"build"`
+	Since   time.Time `json:"since"` // when the state began
+	Self    bool      `json:"self"`
+}
+
+// Route is where the ring places a URL.
+type Route struct {
+	Key    string   `json:"key"`    // the canonical key
+	Owners []string `json:"owners"` // names of nodes, the first one owns
+	Why    string   `json:"why"`    // one sentence: this node owns the key, or whom it would ask
+}
