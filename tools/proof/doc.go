@@ -1,0 +1,102 @@
+// Package proof holds what the tests of an edge stand on: an origin that knows
+// each byte it ever served, a client that checks each byte it ever gets, a
+// network in memory whose links can be cut, and a runner for scenarios.
+//
+// # Oracle, Origin, Client
+//
+// An [Oracle] knows what is true of every URL: a [Rule] (by path, or from the
+// path: "/o/2MiB/name"), a version that grows by schedule or by [Oracle.Bump], and
+// so a [Body] that is computed wherever it is read and stored nowhere. Length,
+// ETag ("v<version>-<hash>"), Last-Modified and Cache-Control follow from URL and
+// version. Each page of 4 KiB begins with a stamp that names object, version
+// and page, so that [Oracle.Explain] can say what a wrong byte is: other object,
+// other version, other page, shifted, noise.
+//
+// An [Origin] serves that truth as an http.Handler, with scripted faults, and
+// counts. A [Client] (HTTP/1.1, HTTP/2, HTTP/3) streams a response against the
+// same oracle and puts everything wrong into [Result].Err. What it checks: status;
+// every byte; one version per body; Content-Length, Content-Range and multipart
+// arithmetic; ETag against the body; Age by itself and against the version's
+// time; Cache-Status syntax; the staleness bound. A body that ended visibly
+// early (a closed connection, a reset stream) is [BodyAborted]; one that ended
+// as if it were whole is [BodyShort], which no cache may ever cause. A [History]
+// takes one line per request, for the checks after the fact.
+//
+// The identity of a body is host, path with query (see [Canonical]), and the
+// request fields that its rule lists in Vary or Keyed.
+//
+// # Network
+//
+// A [Network] has named hosts, TCP-like connections (bounded buffers, half
+// close, reset, deadlines) and UDP-like packets, with [Network.Cut],
+// [Network.CutOneWay], [Network.Delay], [Network.Loss], [Network.Heal] and
+// [Network.Kill]. A cut link is silent: what is sent waits for the heal, packets
+// are lost, dials hang. Not modelled: bandwidth, the acknowledgements that a
+// one-way cut loses, keep-alive probes, duplicated packets. Everything here
+// blocks on channels and condition variables and asks package time only, so it
+// all works in a testing/synctest bubble; make it inside.
+//
+// # Scenarios
+//
+// [Run] runs scripts, each in its own bubble against a [Lab] of its own. The
+// language has one command per line; words are separated by blanks, "double
+// quotes" keep blanks in a word (\" and \\ inside), a word that begins with #
+// starts a comment.
+//
+//	origin NAME [host=HOST] [RULE…]       an origin at NAME:80; rules for all its paths
+//	rule PATTERN RULE…                    PATTERN: /exact/path, /prefix*, host/prefix*
+//	    RULE: size=2MiB cache-control=max-age=10 content-type=T status=404 every=10s
+//	          vary=A,B keyed=Cookie reflect=X-A header.NAME=V
+//	          chunked no-range no-validator
+//	node NAME [OPTION…]                   a node; options (origin=NAME, …) are the lab's
+//	client NAME GET|HEAD URL via NODE …   a request; … is any of
+//	    header "N: V"   range 0-99,200-   host H    as ID     over h1|h2
+//	    x1000 (so many at once)   fresh (a new connection each)
+//	    rate 10KiB (bytes/s)   stop 64KiB (leave there)
+//	    truth H (the host whose body it is)   unchecked
+//	start NAME GET URL via NODE …         the same in the background
+//	wait NAME                             until it has ended
+//	expect [NAME] TERM…                   of the last results of a client, by
+//	                                      default the last one that ended or began
+//	    status body version bytes verified outcome age ttfb head total protocol
+//	    error cache-status header.NAME count
+//	    TERM: KEY OP VALUE in one word; OP: = != (VALUE a|b: any of them) ~ !~
+//	          (regular expression) < <= > >= (numbers, sizes, durations)
+//	    all results must match; with times=N, exactly N (times<=N, …)
+//	    body: ok aborted short wrong left unproven none
+//	    outcome: hit stale collapsed miss pass
+//	expect origin NAME PATH|* TERM…       requests in-flight max-in-flight bytes, and
+//	                                      method status header.NAME of the last request
+//	expect network FROM TO dials=N        connections dialled; * is any host
+//	fault ORIGIN PATTERN FAULT… [skip=N] [times=N]
+//	    delay=5s stall=K stall=K:30s trickle=N/1s status=503 truncate=K reset-head
+//	    reset=K length=-10 extra=10 wrong-range=N ignore-range flip=K shift=N mix=K
+//	    other (see ParseFault)
+//	clear ORIGIN                          removes all its faults
+//	release ORIGIN PATTERN                ends the stalls put there with that pattern
+//	bump PATTERN                          the next version is current from now on
+//	kill NAME                             a node, or an origin; it may be started again
+//	cut A B | cut A -> B                  * is every host
+//	heal [A B]                            without names: all links
+//	delay A B 50ms | loss A B 0.1
+//	advance 10s                           lets time pass
+//	do NODE WORDS…                        an operator's action, as the lab knows it
+//	purged PATTERN                        an acknowledged purge: older versions are wrong now
+//	staleness 10s                         checks all that was got until now
+//
+// After each line the runner waits until nothing moves any more. A request
+// whose response breaks a promise (a wrong byte, a short end, a wrong range, tag
+// or age) fails its line, unless it says unchecked. No response, an abort and an
+// error status must be named by an expectation of status, body or error; what
+// nothing expects fails the script. Errors begin with file:line.
+//
+// # Helpers
+//
+// [Goroutines] fails a test that leaves goroutines behind, [RequireTool] skips
+// one whose program is not installed, [Certificate] mints TLS for loopback,
+// [Serve] serves a handler on any listener.
+//
+// # Locks
+//
+// Network.mu, link.mu; stream.mu, link.mu. No other is held with a second.
+package proof
