@@ -1,0 +1,277 @@
+package disk
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// MaxAppends is how many heads may be appended to one file before it has to be written anew. It bounds the growth of a
+// file whose response is validated again and again.
+const MaxAppends = 8
+
+var (
+	// ErrLocked is returned by New when another process uses the directory.
+	ErrLocked = errors.New("disk: another process uses this directory")
+	// ErrNotFound is returned by Open and Append when there is no such object.
+	ErrNotFound = errors.New("disk: no such object")
+	// ErrCorrupt is returned by Open and Append when the file was damaged; it has been removed.
+	ErrCorrupt = errors.New("disk: damaged file")
+	// ErrFull is returned by Append when the file has had MaxAppends.
+	ErrFull = errors.New("disk: too many appended heads")
+)
+
+// Options describe a Store.
+type Options struct {
+	// Dir is the root; it is created if absent. Required.
+	Dir string
+	// FS is the file system; nil means Real.
+	FS FS
+}
+
+// Store is a directory of objects. It holds no state but the lock; see the package's comment for what may be called at
+// the same time.
+type Store struct {
+	dir   string
+	fs    FS
+	lock  io.Closer
+	start time.Time
+}
+
+// New creates the directories under Options.Dir and takes the lock, which Close gives back. now is the time of the
+// start: temporary files older than it are leftovers, which Scan removes.
+func New(opts Options, now time.Time) (*Store, error) {
+	if opts.Dir == "" {
+		return nil, errors.New("disk: Options.Dir is missing")
+	}
+	if opts.FS == nil {
+		opts.FS = &Real{}
+	}
+	s := &Store{dir: opts.Dir, fs: opts.FS, start: now}
+	if err := s.fs.MkdirAll(s.dir); err != nil {
+		return nil, fmt.Errorf("create cache directory %s: %w", s.dir, err)
+	}
+	lock, err := s.fs.Lock(filepath.Join(s.dir, "lock"))
+	if err != nil {
+		return nil, fmt.Errorf("open cache directory %s: %w", s.dir, err)
+	}
+	s.lock = lock
+	for i := range 256 {
+		if err := s.fs.MkdirAll(s.sub(byte(i))); err != nil {
+			_ = lock.Close() // the first error is the one to report
+			return nil, fmt.Errorf("create cache directory %s: %w", s.sub(byte(i)), err)
+		}
+	}
+	return s, nil
+}
+
+// Close gives the lock back. Open files stay usable.
+func (s *Store) Close() error { return s.lock.Close() }
+
+// Object is a stored object, opened.
+type Object struct {
+	// File has the body at offset 0. Whoever has the Object closes it.
+	File File
+	// Length is the body's length, Bytes the file's.
+	Length, Bytes int64
+	// Meta is the caller's blob, the newest one.
+	Meta []byte
+}
+
+// Open opens an object. With verify every byte of the body is read and compared with its checksum. The error is
+// ErrNotFound, ErrCorrupt (then the file has been removed), or that of a system call.
+func (s *Store) Open(id [16]byte, verify bool) (*Object, error) {
+	file, ft, trailer, size, err := s.open(id)
+	if err != nil {
+		return nil, err
+	}
+	if verify {
+		if err := checkBody(file, ft, trailer[ft.metaLen:]); err != nil {
+			_ = file.Close() // nothing was written
+			return nil, s.damaged(id, err)
+		}
+	}
+	return &Object{File: file, Length: ft.bodyLen, Bytes: size, Meta: trailer[:ft.metaLen:ft.metaLen]}, nil
+}
+
+// Append gives a stored object a new blob and returns the file's new length. The error is ErrNotFound, ErrCorrupt (then
+// the file has been removed), ErrFull, or that of a system call; the object is left as it was, or removed where that
+// did not succeed.
+func (s *Store) Append(id [16]byte, meta []byte) (bytes int64, err error) {
+	if len(meta) > maxMeta {
+		return 0, fmt.Errorf("append to %x: head of %d bytes is above %d", id, len(meta), maxMeta)
+	}
+	file, ft, trailer, size, err := s.open(id)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = file.Close() }() // every write has been checked
+	if ft.appends >= MaxAppends {
+		return 0, ErrFull
+	}
+	ft.appends++
+	b := appendTrailer(nil, meta, tableOf(trailer[ft.metaLen:]), ft)
+	if _, err = file.WriteAt(b, size); err == nil {
+		return size + int64(len(b)), nil
+	}
+	err = fmt.Errorf("append to %x: %w", id, err)
+	if undo := file.Truncate(size); undo != nil {
+		err = errors.Join(err, undo, s.Remove(id))
+	}
+	return 0, err
+}
+
+// Remove removes an object; there being none is no error.
+func (s *Store) Remove(id [16]byte) error {
+	if err := s.fs.Remove(s.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove object %x: %w", id, err)
+	}
+	return nil
+}
+
+// Entry is what Scan knows of an object: it does not look into files.
+type Entry struct {
+	ID      [16]byte
+	Bytes   int64
+	ModTime time.Time
+}
+
+// Scan calls found for every object and removes what an earlier process left half written. It reads directories only.
+// The error is ctx's, or joins those of the directories that could not be read.
+func (s *Store) Scan(ctx context.Context, found func(Entry)) error {
+	var errs error
+	for i := range 256 {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		dir := s.sub(byte(i))
+		list, err := s.fs.List(dir)
+		if err != nil {
+			errs = errors.Join(errs, fmt.Errorf("list %s: %w", dir, err))
+			continue
+		}
+		for _, f := range list {
+			if id, ok := parseName(f.Name, byte(i)); ok {
+				found(Entry{ID: id, Bytes: f.Bytes, ModTime: f.ModTime})
+			} else if strings.HasPrefix(f.Name, tempPrefix) && f.ModTime.Before(s.start) {
+				_ = s.fs.Remove(filepath.Join(dir, f.Name)) // the next scan tries again
+			}
+		}
+	}
+	return errs
+}
+
+func (s *Store) sub(b byte) string { return filepath.Join(s.dir, hex.EncodeToString([]byte{b})) }
+
+func (s *Store) path(id [16]byte) string {
+	return filepath.Join(s.sub(id[0]), hex.EncodeToString(id[:]))
+}
+
+func parseName(name string, dir byte) (id [16]byte, ok bool) {
+	if len(name) != 2*len(id) {
+		return id, false
+	}
+	if _, err := hex.Decode(id[:], []byte(name)); err != nil || hex.EncodeToString(id[:]) != name {
+		return id, false
+	}
+	return id, id[0] == dir
+}
+
+// open opens a file and checks all of it but the body.
+func (s *Store) open(id [16]byte) (file File, ft footer, trailer []byte, size int64, err error) {
+	file, err = s.fs.Open(s.path(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ft, nil, 0, ErrNotFound
+	}
+	if err != nil {
+		// Not the file's fault: too many open files, no permission.
+		return nil, ft, nil, 0, fmt.Errorf("open object %x: %w", id, err)
+	}
+	ft, trailer, size, err = readTrailer(file, id)
+	if err != nil {
+		_ = file.Close() // nothing was written
+		return nil, ft, nil, 0, s.damaged(id, err)
+	}
+	return file, ft, trailer, size, nil
+}
+
+// damaged removes a file that cannot be trusted.
+func (s *Store) damaged(id [16]byte, err error) error {
+	if !errors.Is(err, ErrCorrupt) {
+		// A file that cannot be read is as bad as a wrong one.
+		err = errors.Join(ErrCorrupt, err)
+	}
+	return errors.Join(fmt.Errorf("object %x: %w", id, err), s.Remove(id))
+}
+
+func readTrailer(file File, id [16]byte) (ft footer, trailer []byte, size int64, err error) {
+	size, err = file.Size()
+	if err != nil {
+		return ft, nil, 0, err
+	}
+	if size < footerSize {
+		return ft, nil, 0, fmt.Errorf("file of %d bytes: %w", size, ErrCorrupt)
+	}
+	var b [footerSize]byte
+	if err = readFull(file, b[:], size-footerSize); err != nil {
+		return ft, nil, 0, err
+	}
+	ft, err = parseFooter(b[:], id, size)
+	if err != nil {
+		return ft, nil, 0, err
+	}
+	trailer = make([]byte, ft.trailerSize())
+	if err = readFull(file, trailer, size-footerSize-ft.trailerSize()); err != nil {
+		return ft, nil, 0, err
+	}
+	if crc32.Checksum(trailer, castagnoli) != ft.trailer {
+		return ft, nil, 0, fmt.Errorf("head checksum: %w", ErrCorrupt)
+	}
+	return ft, trailer, size, nil
+}
+
+// checkBody compares the body with its table.
+func checkBody(file File, ft footer, table []byte) error {
+	buf := make([]byte, min(ft.bodyLen, 4*BlockBytes))
+	for off := int64(0); off < ft.bodyLen; off += int64(len(buf)) {
+		buf = buf[:min(ft.bodyLen-off, int64(len(buf)))]
+		if err := readFull(file, buf, off); err != nil {
+			return err
+		}
+		for b := buf; len(b) > 0; {
+			n := min(len(b), BlockBytes)
+			if crc32.Checksum(b[:n], castagnoli) != binary.LittleEndian.Uint32(table) {
+				return fmt.Errorf("body checksum at %d: %w", off+int64(len(buf)-len(b)), ErrCorrupt)
+			}
+			b, table = b[n:], table[4:]
+		}
+	}
+	return nil
+}
+
+func tableOf(b []byte) []uint32 {
+	table := make([]uint32, len(b)/4)
+	for i := range table {
+		table[i] = binary.LittleEndian.Uint32(b[4*i:])
+	}
+	return table
+}
+
+func readFull(file File, p []byte, off int64) error {
+	n, err := file.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}

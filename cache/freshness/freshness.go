@@ -1,0 +1,128 @@
+package freshness
+
+import (
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Response is what freshness is computed from.
+type Response struct {
+	Status int
+	Header http.Header
+	// RequestTime is when the request was sent, ResponseTime when the response's head arrived. RFC 9111, 4.2.3.
+	RequestTime, ResponseTime time.Time
+}
+
+// Freshness is how long a stored response may be reused. It is a value and never changes.
+type Freshness struct {
+	// Lifetime is how old the response may become. RFC 9111, 4.2.1.
+	Lifetime time.Duration
+	// InitialAge is how old it was at ResponseTime. RFC 9111, 4.2.3: corrected_initial_age.
+	InitialAge time.Duration
+	// StaleWhileRevalidate and StaleIfError are the windows after Lifetime. RFC 5861.
+	StaleWhileRevalidate, StaleIfError time.Duration
+	ResponseTime                       time.Time
+	// NoCache demands validation before each use.
+	NoCache bool
+	// MustRevalidate forbids use once stale: must-revalidate, proxy-revalidate, or s-maxage (RFC 9111, 5.2.2.10).
+	MustRevalidate bool
+	// Immutable says that the body does not change while fresh. RFC 8246.
+	Immutable bool
+}
+
+// Of computes a response's freshness. fallback is the lifetime where the response names none; 0 makes it stale at once.
+func Of(r Response, fallback time.Duration) Freshness {
+	d := ParseCacheControl(r.Header["Cache-Control"])
+	f := Freshness{
+		Lifetime:             lifetime(d, r, fallback),
+		InitialAge:           initialAge(r),
+		StaleWhileRevalidate: d.StaleWhileRevalidate.Duration(),
+		StaleIfError:         d.StaleIfError.Duration(),
+		ResponseTime:         r.ResponseTime,
+		NoCache:              d.NoCache,
+		MustRevalidate:       d.MustRevalidate || d.ProxyRevalidate,
+		Immutable:            d.Immutable,
+	}
+	// RFC 9111, 5.2.2.10: s-maxage implies proxy-revalidate. We depart from it where the same response grants staleness
+	// by name: who writes "s-maxage=10, stale-while-revalidate=60" means both, and shared caches read it so.
+	if d.SMaxAge.Set && !d.StaleWhileRevalidate.Set && !d.StaleIfError.Set {
+		f.MustRevalidate = true
+	}
+	return f
+}
+
+// Age returns the response's age. RFC 9111, 4.2.3: current_age. It is never negative.
+func (f Freshness) Age(now time.Time) time.Duration {
+	return saturate(f.InitialAge, max(0, now.Sub(f.ResponseTime)))
+}
+
+// Fresh tells whether the response may be used without validation. RFC 9111, 4.2.
+func (f Freshness) Fresh(now time.Time) bool {
+	return !f.NoCache && f.Lifetime > f.Age(now)
+}
+
+// StaleFor returns how long the response has been past its lifetime; 0 before.
+func (f Freshness) StaleFor(now time.Time) time.Duration {
+	return max(0, f.Age(now)-f.Lifetime)
+}
+
+// WhileRevalidating tells whether the response, though stale, may be used while a validation runs. RFC 5861, 3.
+func (f Freshness) WhileRevalidating(now time.Time) bool {
+	return !f.NoCache && !f.MustRevalidate && f.StaleFor(now) < f.StaleWhileRevalidate
+}
+
+// OnError tells whether the response, though stale, may be used in place of an error. RFC 5861, 4.
+func (f Freshness) OnError(now time.Time) bool {
+	return !f.NoCache && !f.MustRevalidate && f.StaleFor(now) < f.StaleIfError
+}
+
+// lifetime is RFC 9111, 4.2.1 for a shared cache.
+func lifetime(d Directives, r Response, fallback time.Duration) time.Duration {
+	switch expires := r.Header["Expires"]; {
+	case d.SMaxAge.Set:
+		return d.SMaxAge.Duration()
+	case d.MaxAge.Set:
+		return d.MaxAge.Duration()
+	case len(expires) > 0:
+		// RFC 9111, 5.3: an invalid date, "0" above all, is a time in the past.
+		at, err := http.ParseTime(expires[0])
+		if err != nil {
+			return 0
+		}
+		return max(0, at.Sub(date(r)))
+	}
+	return max(0, fallback)
+}
+
+// date is when the response was generated. RFC 9110, 6.6.1: where Date is missing, when it was received.
+func date(r Response) time.Time {
+	if lines := r.Header["Date"]; len(lines) > 0 {
+		if at, err := http.ParseTime(lines[0]); err == nil {
+			return at
+		}
+	}
+	return r.ResponseTime
+}
+
+// initialAge is RFC 9111, 4.2.3: corrected_initial_age.
+func initialAge(r Response) time.Duration {
+	apparent := max(0, r.ResponseTime.Sub(date(r)))
+	// The time in transit counts, because the response may have been generated right after the request was sent.
+	delay := max(0, r.ResponseTime.Sub(r.RequestTime))
+	return max(apparent, saturate(age(r.Header), delay))
+}
+
+// age reads Age. RFC 9111, 5.1: of several values the first counts, one that is no number is ignored.
+func age(h http.Header) time.Duration {
+	lines := h["Age"]
+	if len(lines) == 0 {
+		return 0
+	}
+	first, _, _ := strings.Cut(lines[0], ",")
+	seconds, ok := parseSeconds(strings.Trim(first, " \t"))
+	if !ok {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
+}

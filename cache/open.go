@@ -1,0 +1,152 @@
+package cache
+
+import (
+	"errors"
+	"log/slog"
+
+	"weir/cache/disk"
+	"weir/cache/policy"
+)
+
+// open looks for k on disk. The Object is retained for the caller.
+func (c *Cache) open(k Key) *Object {
+	if c.memoryOnly() {
+		return nil
+	}
+	s := c.shard(k.ID)
+	s.mu.Lock()
+	for {
+		_, known := c.index.Peek(k.ID)
+		_, doomed := s.doomed[k.ID]
+		if s.closed || doomed || !known && c.scanned.Load() {
+			s.mu.Unlock()
+			return nil
+		}
+		cl := s.claims[k.ID]
+		if cl == nil {
+			break
+		}
+		s.mu.Unlock()
+		if !cl.opening {
+			// Being written anew or unlinked. Whoever writes it still has its fill, which Begin finds.
+			return nil
+		}
+		<-cl.done
+		if o := c.getHot(k); o != nil {
+			return o
+		}
+		s.mu.Lock()
+	}
+	cl := s.claimLocked(k.ID)
+	cl.opening = true
+	state, _ := c.index.Peek(k.ID)
+	s.mu.Unlock()
+
+	o, size, err := c.load(k, state)
+	return c.opened(s, k.ID, cl, o, size, err)
+}
+
+// errUnusable is what load returns for a file that is of no use to anybody.
+var errUnusable = errors.New("cache: stored object cannot be used")
+
+// errCollision is what load returns for a file of another key with the same ID.
+var errCollision = errors.New("cache: stored object has another key")
+
+// load opens and checks a file and makes an Object of it.
+func (c *Cache) load(k Key, state fileState) (o *Object, size int64, err error) {
+	obj, err := c.store.Open(k.ID, !state.verified)
+	switch {
+	case errors.Is(err, disk.ErrCorrupt):
+		c.counts.corrupt.Add(1)
+		return nil, 0, errors.Join(errUnusable, err)
+	case errors.Is(err, disk.ErrNotFound):
+		return nil, 0, errors.Join(errUnusable, err)
+	case err != nil:
+		return nil, 0, err
+	}
+	meta, err := parseStored(obj.Meta)
+	switch {
+	case err != nil:
+		err = errors.Join(errUnusable, err)
+	case meta.text != k.Text:
+		// Two texts with one ID: it is good, for somebody else.
+		err = errCollision
+	case state.version != 0 && state.version != meta.version:
+		err = errors.Join(errUnusable, errReplaced)
+	}
+	if err != nil {
+		_ = obj.File.Close() // nothing was written
+		return nil, 0, err
+	}
+	b := &body{}
+	b.avail.Store(obj.Length)
+	b.end.Store(&ending{})
+	if obj.Length > c.opts.SmallBytes {
+		b.file.Store(&bodyFile{obj.File})
+	} else {
+		mem := make([]byte, obj.Length)
+		n, err := obj.File.ReadAt(mem, 0)
+		_ = obj.File.Close() // nothing was written
+		if n < len(mem) {
+			return nil, 0, errors.Join(errUnusable, err)
+		}
+		b.mem.Store(&mem)
+	}
+	meta.head.Length = obj.Length
+	return c.newObject(k, meta.head, meta.version, b), obj.Bytes, nil
+}
+
+// opened enters what load found into both tiers and ends the claim. A file that the scan has not come to yet is left to
+// it if there is no room, because a claim's holder must not evict.
+func (c *Cache) opened(s *shard, id ID, cl *claim, o *Object, size int64, err error) *Object {
+	s.mu.Lock()
+	keep := o != nil && c.currentLocked(s, o)
+	if keep {
+		state, cost := fileState{version: o.version, verified: true}, policy.Cost{Bytes: roundBlock(size)}
+		if _, known := c.index.Update(id, state, policy.Cost{}); !known && c.index.Take(cost) {
+			c.index.Put(id, state, cost)
+		}
+	}
+	s.unclaimLocked(id, cl)
+	s.mu.Unlock()
+	switch {
+	case keep:
+		c.warm(o, 0)
+		return o
+	case o != nil:
+		o.Release()
+	case errors.Is(err, errUnusable):
+		c.discard(id)
+		if !errors.Is(err, disk.ErrNotFound) {
+			c.log.Warn("stored object is dropped", slog.String("id", id.String()), slog.Any("error", err))
+		}
+	case !errors.Is(err, errCollision):
+		c.log.Error("stored object cannot be opened", slog.String("id", id.String()), slog.Any("error", err))
+	}
+	return nil
+}
+
+// currentLocked tells whether o is what its key's file has, as far as is known.
+func (c *Cache) currentLocked(s *shard, o *Object) bool {
+	if _, doomed := s.doomed[o.key.ID]; doomed || s.closed {
+		return false
+	}
+	state, known := c.index.Peek(o.key.ID)
+	if !known {
+		_, gone := s.gone[o.key.ID]
+		return !gone && !c.scanned.Load()
+	}
+	return state.version == 0 || state.version == o.version
+}
+
+// seenOnDisk tells, without looking at the disk, that it has nothing but what the caller has seen.
+func (c *Cache) seenOnDisk(k Key, seen *Object) bool {
+	if c.memoryOnly() {
+		return true
+	}
+	state, ok := c.index.Peek(k.ID)
+	if !ok {
+		return c.scanned.Load()
+	}
+	return seen != nil && seen.key == k && state.version == seen.version
+}

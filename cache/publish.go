@@ -1,0 +1,127 @@
+package cache
+
+import (
+	"errors"
+
+	"weir/cache/policy"
+)
+
+var errReplaced = errors.New("cache: stored response is another one by now")
+
+// publication is an Object on its way to a file.
+type publication struct {
+	obj *Object
+	// size is reserved in the index; publish spends it or gives it back. It is the file's, or with after what is added.
+	size int64
+	// after, if not 0, is the version whose file has to be there, because write adds to it.
+	after uint64
+	// write returns the file's length.
+	write func() (int64, error)
+}
+
+// publish writes a file while it holds the claim on its ID, and enters it into the index.
+func (c *Cache) publish(f *Fill, p publication) error {
+	id := p.obj.key.ID
+	s := c.shard(id)
+	s.mu.Lock()
+	cl := s.claimLocked(id)
+	if err := c.mayPublishLocked(s, f, p); err != nil {
+		s.unclaimLocked(id, cl)
+		s.mu.Unlock()
+		c.index.Free(policy.Cost{Bytes: p.size})
+		return err
+	}
+	cl.publishing = true
+	// A doomed file of this ID is replaced rather than unlinked.
+	replaced, doomed := s.doomed[id]
+	cl.replaced = replaced
+	delete(s.doomed, id)
+	s.mu.Unlock()
+
+	bytes, err := p.write()
+
+	s.mu.Lock()
+	c.index.Free(policy.Cost{Bytes: cl.replaced})
+	_, removed := s.doomed[id] // while it was being written
+	if err == nil && (removed || f.detached.Load() || !c.enterLocked(p, bytes)) {
+		doomed, err = true, errReplaced
+	}
+	s.unclaimLocked(id, cl)
+	s.mu.Unlock()
+	if err == nil {
+		return nil
+	}
+	c.index.Free(policy.Cost{Bytes: p.size})
+	if doomed {
+		c.drop(id, true)
+	}
+	return err
+}
+
+func (c *Cache) mayPublishLocked(s *shard, f *Fill, p publication) error {
+	state, known := c.index.Peek(p.obj.key.ID)
+	switch {
+	case s.closed:
+		return ErrClosed
+	case f.detached.Load(), p.after != 0 && (!known || state.version != p.after):
+		return errReplaced
+	}
+	return nil
+}
+
+// enterLocked puts a written file into the index; false if the file that was added to has been evicted.
+func (c *Cache) enterLocked(p publication, bytes int64) bool {
+	state := fileState{version: p.obj.version, verified: true}
+	if p.after != 0 {
+		_, ok := c.index.Update(p.obj.key.ID, state, policy.Cost{Bytes: p.size})
+		return ok
+	}
+	size := p.size
+	if exact := roundBlock(bytes); exact < size {
+		c.index.Free(policy.Cost{Bytes: size - exact})
+		size = exact
+	}
+	c.index.Put(p.obj.key.ID, state, policy.Cost{Bytes: size})
+	return true
+}
+
+// writeSmall writes a body that is in memory.
+func (c *Cache) writeSmall(o *Object, meta []byte) (int64, error) {
+	w, err := c.store.Create(o.key.ID)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = w.File().Close() }() // every write has been checked
+	if b := o.body.inMemory(); len(b) > 0 {
+		if _, err := w.Write(b); err != nil {
+			return 0, err
+		}
+	}
+	return w.Commit(meta)
+}
+
+// warm puts a stored Object into the hot tier, if it still is what the index has. held bytes are reserved there.
+func (c *Cache) warm(o *Object, held int64) {
+	cost := c.hotCost(o)
+	if !c.adjust(held, cost) {
+		return
+	}
+	s := c.shard(o.key.ID)
+	s.mu.Lock()
+	var old *Object
+	if c.currentLocked(s, o) {
+		old = c.putHot(o, cost)
+	} else {
+		c.hot.Free(cost)
+	}
+	s.mu.Unlock()
+	release(old)
+}
+
+// putHot puts o into the hot tier, where cost is reserved, with a reference for the tier. It returns the Object that was
+// there, whose reference is the caller's now.
+func (c *Cache) putHot(o *Object, cost policy.Cost) *Object {
+	o.Retain()
+	old, _ := c.hot.Put(o.key.ID, o, cost)
+	return old.Value
+}

@@ -1,0 +1,118 @@
+package cache
+
+import (
+	"errors"
+	"log/slog"
+
+	"weir/cache/disk"
+	"weir/cache/policy"
+)
+
+// fileState is what the index knows of a file. Its length is the entry's cost.
+type fileState struct {
+	// version is the stored object's, 0 if the file has not been opened since it was listed.
+	version uint64
+	// verified tells that the body was checked, or written, by this process.
+	verified bool
+}
+
+// reserveHot reserves in the hot tier and releases what had to go.
+func (c *Cache) reserveHot(cost policy.Cost) bool {
+	items, ok := c.hot.Reserve(cost)
+	for _, item := range items {
+		c.counts.hotEvictions.Add(1)
+		item.Value.Release()
+	}
+	return ok
+}
+
+// reserveCold reserves on disk. What has to go is unlinked before it returns; the worker sees to it that this is rare.
+func (c *Cache) reserveCold(cost policy.Cost) bool {
+	if cost.Bytes > c.opts.DiskBytes {
+		return false
+	}
+	for !c.index.Take(cost) {
+		item, ok := c.index.Evict(false)
+		if !ok {
+			return false
+		}
+		c.evicted(item)
+	}
+	if c.crowded() {
+		select {
+		case c.trim <- struct{}{}:
+		default: // it has been told
+		}
+	}
+	return true
+}
+
+// crowded tells whether less of the disk is free than the worker is to keep free.
+func (c *Cache) crowded() bool { return c.index.Bytes() > c.opts.DiskBytes-c.slack }
+
+// adjustCold turns a reservation of held bytes on disk into one of size; without success nothing is held.
+func (c *Cache) adjustCold(held, size int64) bool {
+	if held > size {
+		c.index.Free(policy.Cost{Bytes: held - size})
+		return true
+	}
+	if !c.reserveCold(policy.Cost{Bytes: size - held}) {
+		c.index.Free(policy.Cost{Bytes: held})
+		return false
+	}
+	return true
+}
+
+// adjust turns a reservation of held bytes in the hot tier into one of cost; without success nothing is held.
+func (c *Cache) adjust(held int64, cost policy.Cost) bool {
+	if held > cost.Bytes {
+		c.hot.Free(policy.Cost{Bytes: held - cost.Bytes})
+		held = cost.Bytes
+	}
+	if !c.reserveHot(policy.Cost{Bytes: cost.Bytes - held, Slots: cost.Slots}) {
+		c.hot.Free(policy.Cost{Bytes: held})
+		return false
+	}
+	return true
+}
+
+// hotCost is what o takes in the hot tier.
+func (c *Cache) hotCost(o *Object) policy.Cost {
+	cost := policy.Cost{Bytes: objectBytes + int64(len(o.key.Text))}
+	for name, values := range o.Head().Header {
+		cost.Bytes += int64(len(name))
+		for _, v := range values {
+			cost.Bytes += fieldBytes + int64(len(v))
+		}
+	}
+	if mem := o.body.mem.Load(); mem != nil {
+		cost.Bytes += int64(len(*mem))
+		return cost
+	}
+	cost.Slots = 1
+	if c.memoryOnly() {
+		cost.Bytes += roundBlock(o.Size())
+	}
+	return cost
+}
+
+func (c *Cache) encode(o *Object) []byte {
+	m := stored{version: o.version, text: o.key.Text, head: *o.Head()}
+	return m.append(nil)
+}
+
+// diskFailed notes that something could not be stored.
+func (c *Cache) diskFailed(err error) {
+	if errors.Is(err, errReplaced) || errors.Is(err, ErrClosed) || errors.Is(err, disk.ErrFull) {
+		return // not the disk's fault
+	}
+	c.counts.diskErrors.Add(1)
+	c.log.Warn("response is served but not stored", slog.Any("error", err))
+}
+
+// release gives back a reference that may be none.
+func release(o *Object) {
+	if o != nil {
+		o.Release()
+	}
+}
