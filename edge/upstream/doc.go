@@ -1,0 +1,26 @@
+// Package upstream fetches responses from the origin and from peers.
+//
+// A [Group] is an origin: one or more equal hosts, tried in turn, a host that
+// keeps failing left out for a while, never all of them. [Peers] asks other
+// nodes of the cluster over mutually authenticated HTTP/2. Both answer with a
+// [Response] whose body fails when the upstream stalls, ends short or resets,
+// and never ends cleanly before the last promised byte.
+//
+// Every failure is an [*Error]: what was tried, whose fault it is, the error
+// type of RFC 9209 and whether the same request may be sent elsewhere.
+//
+// # Time
+//
+// There is no limit on a whole transfer, which may take hours, but on each
+// wait: for the connection, for a first sign of life, for the response head,
+// and for the next byte of the body. A peer that has accepted a request and
+// waits for its own upstream says so with an interim response (102), so that
+// a dead peer is told from a slow origin within a second.
+//
+// # Trust
+//
+// An origin's address comes from the configuration alone; nothing in a request
+// can change it. Redirects are not followed but handed on. Peers are
+// known by the certificate that the cluster secret signs: the name in the ring
+// is the name in the certificate.
+package upstream

@@ -1,0 +1,276 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Defaults of [Options] and [PeerOptions].
+const (
+	defaultOriginConnect = 2 * time.Second
+	defaultOriginHead    = 10 * time.Second
+	defaultOriginStall   = 10 * time.Second
+	defaultOriginConns   = 256
+	readBufferBytes      = 64 << 10 // of an HTTP/1.1 connection: fewer reads of a 2 MiB body
+)
+
+// DialFunc opens a connection; net.Dialer.DialContext is one.
+type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// Request is what an upstream is asked. Path and Query are in their canonical,
+// escaped form and sent as they are.
+type Request struct {
+	Method string
+	Host   string // Host field to send
+	Path   string // escaped, begins with '/'
+	Query  string // raw, without '?'
+	Header http.Header
+	Body   io.Reader // nil none
+	Length int64     // of Body, -1 unknown
+}
+
+// Options describes an origin.
+type Options struct {
+	URLs           []string      // http(s)://host[:port][/prefix], at least one; equals
+	Dial           DialFunc      // nil: net.Dialer
+	TLS            *tls.Config   // for https, nil: the system's roots
+	ConnectTimeout time.Duration // default 2 s
+	HeadTimeout    time.Duration // wait for the response head, default 10 s
+	StallTimeout   time.Duration // wait for the next byte, default 10 s
+	MaxConns       int           // per host, default 256; more requests wait
+}
+
+// Group is an origin: one or more hosts that hold the same. Safe for
+// concurrent use.
+type Group struct {
+	options   Options
+	transport *http.Transport
+	hosts     []*host
+	next      atomic.Uint32 // round robin
+	count     counts
+}
+
+// host is one address of a group and its recent health.
+type host struct {
+	health
+
+	url *url.URL
+}
+
+// NewGroup checks the URLs; an error names the bad one. Nothing is dialled.
+func NewGroup(o Options) (*Group, error) {
+	if len(o.URLs) == 0 {
+		return nil, errors.New("upstream: an origin needs at least one URL")
+	}
+	o.ConnectTimeout = orDefault(o.ConnectTimeout, defaultOriginConnect)
+	o.HeadTimeout = orDefault(o.HeadTimeout, defaultOriginHead)
+	o.StallTimeout = orDefault(o.StallTimeout, defaultOriginStall)
+	if o.MaxConns == 0 {
+		o.MaxConns = defaultOriginConns
+	}
+	g := &Group{options: o}
+	for _, raw := range o.URLs {
+		u, err := url.Parse(raw)
+		if err != nil {
+			return nil, fmt.Errorf("origin %q: %w", raw, err)
+		}
+		if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+			return nil, fmt.Errorf("origin %q: want http://host[:port][/prefix] or https://…", raw)
+		}
+		u.Path, u.RawPath = strings.TrimSuffix(u.EscapedPath(), "/"), ""
+		g.hosts = append(g.hosts, &host{url: u})
+	}
+	dial := o.Dial
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
+	}
+	g.transport = &http.Transport{
+		DialContext:         withTimeout(dial, o.ConnectTimeout),
+		TLSClientConfig:     o.TLS,
+		TLSHandshakeTimeout: o.ConnectTimeout,
+		ForceAttemptHTTP2:   true,
+		DisableCompression:  true, // bodies pass as they are
+		MaxConnsPerHost:     o.MaxConns,
+		MaxIdleConnsPerHost: o.MaxConns,
+		IdleConnTimeout:     60 * time.Second,
+		ReadBufferSize:      readBufferBytes,
+	}
+	return g, nil
+}
+
+// Fetch asks one host of the group; when that fails before a byte of the
+// response came, or answers 502, 503 or 504, a safe request goes once to
+// another host. The response's body belongs to the caller. Errors are *Error.
+func (g *Group) Fetch(ctx context.Context, r *Request) (*Response, error) {
+	safe := r.Body == nil && (r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions)
+	first := g.pick(nil)
+	resp, err := g.ask(ctx, first, r)
+	if !safe || ctx.Err() != nil || err == nil && !unavailable(resp.Status) {
+		return resp, err
+	}
+	var failure *Error
+	if errors.As(err, &failure) && !failure.Retry {
+		return nil, err
+	}
+	second := g.pick(first)
+	if second == nil {
+		return resp, err
+	}
+	if resp != nil {
+		_ = resp.Body.Close() // the answer of a sick host is given up
+	}
+	return g.ask(ctx, second, r)
+}
+
+// Host is the state of one host of a group.
+type Host struct {
+	URL       string
+	OK        bool   // false while it is left out
+	LastError string // of the last failed fetch, "" after a good one
+}
+
+// Hosts tells the state of each host.
+func (g *Group) Hosts() []Host {
+	now := time.Now()
+	out := make([]Host, 0, len(g.hosts))
+	for _, h := range g.hosts {
+		s := Host{URL: h.url.String(), OK: h.usable(now) && h.failures.Load() == 0}
+		if e := h.lastErr.Load(); e != nil {
+			s.LastError = *e
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// Stats counts the fetches from all hosts.
+func (g *Group) Stats() Stats { return g.count.snapshot() }
+
+// Close drops idle connections.
+func (g *Group) Close() { g.transport.CloseIdleConnections() }
+
+// pick takes the next usable host other than not; when all are out, the next
+// one all the same: an origin is never given up. nil when there is no other.
+func (g *Group) pick(not *host) *host {
+	now := time.Now()
+	start := int(g.next.Add(1))
+	var fallback *host
+	for i := range g.hosts {
+		h := g.hosts[(start+i)%len(g.hosts)]
+		if h == not {
+			continue
+		}
+		if h.usable(now) {
+			return h
+		}
+		if fallback == nil {
+			fallback = h
+		}
+	}
+	return fallback
+}
+
+func (g *Group) ask(ctx context.Context, h *host, r *Request) (*Response, error) {
+	op := "fetch from " + h.url.Scheme + "://" + h.url.Host
+	out, err := newRequest(r, h.url.Scheme, h.url.Host, h.url.Path)
+	if err != nil {
+		return nil, &Error{Op: op, Source: FromSelf, Kind: InternalError, Err: err}
+	}
+	limits := limits{sign: g.options.HeadTimeout, head: g.options.HeadTimeout, stall: g.options.StallTimeout}
+	resp, err := roundTrip(ctx, g.transport, out, limits, &g.count, op, FromOrigin)
+	h.note(err, ctx.Err() != nil, time.Now())
+	return resp, err
+}
+
+func unavailable(status int) bool {
+	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
+}
+
+// limits are the waits of one fetch.
+type limits struct {
+	sign  time.Duration // for an interim or final response
+	head  time.Duration // for the final response after an interim one
+	stall time.Duration // for the next byte of the body
+}
+
+// roundTrip sends one request and wraps the answer.
+func roundTrip(ctx context.Context, rt http.RoundTripper, out *http.Request, l limits, count *counts, op string, from Source) (*Response, error) {
+	outer := ctx
+	ctx, watch := newWatch(ctx)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		Got1xxResponse: func(int, textproto.MIMEHeader) error { watch.expect(l.head, errNoHead); return nil },
+	})
+	watch.expect(l.sign, errNoSign)
+	sent := time.Now()
+	count.requests.Add(1)
+	count.running.Add(1)
+	resp, err := rt.RoundTrip(out.WithContext(ctx))
+	watch.pause()
+	if err != nil {
+		kind := kindOf(ctx, err)
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		watch.end()
+		count.failures.Add(1)
+		count.running.Add(-1)
+		return nil, &Error{Op: op, Source: from, Kind: kind, Retry: outer.Err() == nil, Err: err}
+	}
+	promised := resp.ContentLength
+	if out.Method == http.MethodHead || resp.StatusCode == http.StatusNotModified {
+		promised = 0
+	}
+	return &Response{
+		Status: resp.StatusCode, Header: resp.Header, Length: resp.ContentLength, From: from, RequestTime: sent, ResponseTime: time.Now(),
+		Body: &body{rc: resp.Body, ctx: ctx, watch: watch, stall: l.stall, left: promised, op: op, from: from, count: count},
+	}, nil
+}
+
+// newRequest builds the request for net/http; the path goes out as it is.
+func newRequest(r *Request, scheme, address, prefix string) (*http.Request, error) {
+	escaped := prefix + r.Path
+	plain, err := url.PathUnescape(escaped)
+	if err != nil {
+		return nil, err
+	}
+	out := &http.Request{
+		Method: r.Method, Host: r.Host, Header: r.Header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		URL: &url.URL{Scheme: scheme, Host: address, Path: plain, RawPath: escaped, RawQuery: r.Query},
+	}
+	if out.Header == nil {
+		out.Header = http.Header{}
+	}
+	if _, set := out.Header["User-Agent"]; !set {
+		out.Header["User-Agent"] = nil // net/http would add its own name
+	}
+	if r.Body != nil {
+		out.Body, out.ContentLength = io.NopCloser(r.Body), r.Length
+	}
+	return out, nil
+}
+
+func withTimeout(dial DialFunc, d time.Duration) DialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, d)
+		defer cancel()
+		return dial(ctx, network, address)
+	}
+}
+
+func orDefault(d, fallback time.Duration) time.Duration {
+	if d == 0 {
+		return fallback
+	}
+	return d
+}

@@ -1,0 +1,241 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+func get(path string) *Request {
+	return &Request{Method: http.MethodGet, Host: "site.example", Path: path}
+}
+
+func newGroup(t *testing.T, o Options) *Group {
+	t.Helper()
+	g, err := NewGroup(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Close)
+	return g
+}
+
+func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestGroupSendsTheRequestAsItIs(t *testing.T) {
+	t.Parallel()
+	got := make(chan string, 1)
+	origin := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		got <- r.Method + " " + r.RequestURI + " " + r.Host + " agent=" + r.Header.Get("User-Agent") + " coding=" + r.Header.Get("Accept-Encoding")
+		_, _ = io.WriteString(w, "body")
+	})
+	g := newGroup(t, Options{URLs: []string{origin.URL + "/base/"}})
+	resp, err := g.Fetch(t.Context(), &Request{Method: http.MethodGet, Host: "site.example", Path: "//a%2Fb/c%20d", Query: "x=%7e&y"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || string(body) != "body" || resp.Length != 4 || resp.From != FromOrigin {
+		t.Errorf("got body %q, length %d, from %s, error %v", body, resp.Length, resp.From, err)
+	}
+	if got, want := <-got, "GET /base//a%2Fb/c%20d?x=%7e&y site.example agent= coding="; got != want {
+		t.Errorf("origin got  %s\nwant %s", got, want)
+	}
+}
+
+func TestGroupRefusesBadURLs(t *testing.T) {
+	t.Parallel()
+	for _, urls := range [][]string{nil, {""}, {"origin:80"}, {"ftp://a"}, {"http://"}, {"http://a?x"}, {"http://u:p@a"}, {"http://a", "http://[bad"}} {
+		if _, err := NewGroup(Options{URLs: urls}); err == nil {
+			t.Errorf("NewGroup(%q) took it", urls)
+		}
+	}
+}
+
+func TestGroupFailsOver(t *testing.T) {
+	t.Parallel()
+	dead := serve(t, nil)
+	deadURL := dead.URL
+	dead.Close()
+	sick := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	well := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "well") })
+	for _, bad := range []string{deadURL, sick.URL} {
+		g := newGroup(t, Options{URLs: []string{bad, well.URL}})
+		for range 20 {
+			resp, err := g.Fetch(t.Context(), get("/"))
+			if err != nil {
+				t.Fatalf("with %s: %v", bad, err)
+			}
+			body, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if string(body) != "well" {
+				t.Fatalf("with %s: got %d %q", bad, resp.Status, body)
+			}
+		}
+	}
+}
+
+func TestGroupLeavesADeadHostOutForAWhile(t *testing.T) {
+	t.Parallel()
+	dead := serve(t, nil)
+	deadURL := dead.URL
+	dead.Close()
+	g := newGroup(t, Options{URLs: []string{deadURL}})
+	for range failuresToEject {
+		if _, err := g.Fetch(t.Context(), get("/")); err == nil {
+			t.Fatal("a dead host answered")
+		}
+	}
+	if hosts := g.Hosts(); hosts[0].OK || hosts[0].LastError == "" {
+		t.Errorf("after %d failures: %+v", failuresToEject, hosts[0])
+	}
+	if g.pick(nil) == nil {
+		t.Error("an origin with all hosts out was given up")
+	}
+}
+
+func TestUnsafeRequestsAreNotRepeated(t *testing.T) {
+	t.Parallel()
+	var calls [2]int
+	handler := func(i int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { calls[i]++; w.WriteHeader(http.StatusServiceUnavailable) }
+	}
+	a, b := serve(t, handler(0)), serve(t, handler(1))
+	g := newGroup(t, Options{URLs: []string{a.URL, b.URL}})
+	resp, err := g.Fetch(t.Context(), &Request{Method: http.MethodPost, Host: "h", Path: "/", Body: strings.NewReader("x"), Length: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if calls[0]+calls[1] != 1 {
+		t.Errorf("a POST was sent %d times", calls[0]+calls[1])
+	}
+}
+
+// rawOrigin answers every connection with what script writes.
+func rawOrigin(t *testing.T, script func(c net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				buffer := make([]byte, 4096)
+				_, _ = c.Read(buffer)
+				script(c)
+			}()
+		}
+	}()
+	t.Cleanup(func() { l.Close(); <-done })
+	return "http://" + l.Addr().String()
+}
+
+func TestAShortBodyNeverEndsCleanly(t *testing.T) {
+	t.Parallel()
+	for name, response := range map[string]string{
+		"length":  "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this",
+		"chunked": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nonly this\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGroup(t, Options{URLs: []string{rawOrigin(t, func(c net.Conn) { _, _ = io.WriteString(c, response) })}})
+			resp, err := g.Fetch(t.Context(), get("/"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			var failure *Error
+			if !errors.As(err, &failure) || failure.Kind != HTTPResponseIncompl || failure.Retry || string(body) != "only this" {
+				t.Errorf("got %q, %#v", body, err)
+			}
+			if s := g.Stats(); s.Broken != 1 || s.Bytes != 9 {
+				t.Errorf("stats %+v", s)
+			}
+		})
+	}
+}
+
+func TestWaitsAreLimited(t *testing.T) {
+	t.Parallel()
+	hold := make(chan struct{})
+	t.Cleanup(func() { close(hold) })
+	tests := []struct {
+		name     string
+		response string
+		kind     Kind
+		inBody   bool
+	}{
+		{"no head", "", HTTPResponseTimeout, false},
+		{"half a head", "HTTP/1.1 200 OK\r\nContent-", HTTPResponseTimeout, false},
+		{"stall", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", ConnectionReadTimeout, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			origin := rawOrigin(t, func(c net.Conn) { _, _ = io.WriteString(c, tt.response); <-hold })
+			g := newGroup(t, Options{URLs: []string{origin}, HeadTimeout: 50 * time.Millisecond, StallTimeout: 50 * time.Millisecond})
+			resp, err := g.Fetch(t.Context(), get("/"))
+			if tt.inBody {
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer resp.Body.Close()
+				_, err = io.ReadAll(resp.Body)
+			}
+			var failure *Error
+			if !errors.As(err, &failure) || failure.Kind != tt.kind || failure.Source != FromOrigin {
+				t.Errorf("got %#v, want kind %s", err, tt.kind)
+			}
+		})
+	}
+}
+
+func TestErrorKinds(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		err  error
+		want Kind
+	}{
+		{"unknown host", &net.DNSError{Err: "no such host", Name: "x", IsNotFound: true}, DNSError},
+		{"slow resolver", &net.DNSError{Err: "timeout", Name: "x", IsTimeout: true}, DNSTimeout},
+		{"dial timeout", &net.OpError{Op: "dial", Err: context.DeadlineExceeded}, ConnectionTimeout},
+		{"reset", io.EOF, ConnectionTerminated},
+		{"other", errors.New("malformed HTTP response"), HTTPProtocolError},
+	}
+	for _, tt := range tests {
+		if got := kindOf(t.Context(), fmt.Errorf("wrapped: %w", tt.err)); got != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestPeersNeedTLS(t *testing.T) {
+	t.Parallel()
+	if _, err := NewPeers(PeerOptions{}); err == nil {
+		t.Error("peers without the cluster's TLS configuration were accepted")
+	}
+}
