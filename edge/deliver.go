@@ -1,0 +1,317 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"weir/cache"
+	"weir/edge/byterange"
+)
+
+const (
+	bufferBytes   = 256 << 10        // one write to TLS, HTTP/2 or HTTP/3: smaller pieces cost up to 1.3x the CPU
+	sendfileBytes = 1 << 20          // one sendfile step: what must make progress within stallLimit
+	stallLimit    = 60 * time.Second // a client that takes nothing for so long is let go
+)
+
+// buffers holds the pieces in which bodies pass through memory.
+var buffers = sync.Pool{New: func() any { b := make([]byte, bufferBytes); return &b }} //nolint:gochecknoglobals // a pool has no state that a caller could see
+
+// deliver sends a stored response, complete or still growing.
+//
+// Hot path. A hit costs the header fields and one write, or one sendfile.
+func (e *Edge) deliver(x *Exchange, o *cache.Object) {
+	head := o.Head()
+	e.header(x, o)
+	if head.Status == http.StatusOK && notModified(x.Request, head.Header) {
+		h := x.w.Header()
+		for _, name := range [...]string{"Content-Type", "Content-Encoding", "Content-Language"} { // RFC 9110, 15.4.5
+			delete(h, name)
+		}
+		x.begin(http.StatusNotModified)
+		return
+	}
+	size := o.Size()
+	ranges, unsatisfiable := requestedRanges(x.Request, head, size)
+	switch {
+	case unsatisfiable:
+		e.unsatisfiable(x, size)
+	case len(ranges) == 0:
+		e.deliverWhole(x, o, size)
+	case len(ranges) == 1:
+		e.deliverRange(x, o, ranges[0], size)
+	default:
+		e.deliverParts(x, o, ranges, size)
+	}
+}
+
+func (e *Edge) header(x *Exchange, o *cache.Object) {
+	head := o.Head()
+	h := x.w.Header()
+	for name, values := range head.Header {
+		h[name] = values // shared: net/http only reads them
+	}
+	now := time.Now()
+	if age := head.Freshness.Age(now); x.Outcome == Hit || x.Outcome == Stale || age > 0 {
+		h["Age"] = []string{strconv.FormatInt(int64(age/time.Second), 10)}
+	}
+	x.status.TTL, x.status.HasTTL = head.Freshness.Lifetime-head.Freshness.Age(now), x.status.Hit
+	e.setCacheStatus(x)
+	if head.Status == http.StatusOK {
+		h["Accept-Ranges"] = acceptRanges
+	}
+}
+
+var acceptRanges = []string{"bytes"} //nolint:gochecknoglobals // never changed
+
+func (e *Edge) deliverWhole(x *Exchange, o *cache.Object, size int64) {
+	if size >= 0 && bodyAllowed(o.Head().Status) {
+		x.w.Header()["Content-Length"] = []string{strconv.FormatInt(size, 10)}
+	}
+	x.begin(o.Head().Status)
+	e.body(x, o, 0, size)
+}
+
+func (e *Edge) deliverRange(x *Exchange, o *cache.Object, r byterange.Range, size int64) {
+	h := x.w.Header()
+	h.Set("Content-Range", r.ContentRange(size))
+	h.Set("Content-Length", strconv.FormatInt(r.Length, 10))
+	x.begin(http.StatusPartialContent)
+	e.body(x, o, r.Start, r.Start+r.Length)
+}
+
+func (e *Edge) deliverParts(x *Exchange, o *cache.Object, ranges []byterange.Range, size int64) {
+	h := x.w.Header()
+	parts := byterange.NewMultipart(ranges, size, h.Get("Content-Type"), uint64(x.Start.UnixNano()))
+	h.Set("Content-Type", parts.ContentType())
+	h.Set("Content-Length", strconv.FormatInt(parts.ContentLength(), 10))
+	x.begin(http.StatusPartialContent)
+	if x.Request.Method == http.MethodHead {
+		return
+	}
+	var line []byte
+	for i, r := range ranges {
+		line = parts.AppendHeader(line[:0], i)
+		if x.write(line); x.Aborted {
+			return
+		}
+		if e.body(x, o, r.Start, r.Start+r.Length); x.Aborted {
+			return
+		}
+	}
+	x.write(parts.AppendEnd(line[:0]))
+}
+
+// write sends bytes that are in memory.
+func (x *Exchange) write(p []byte) {
+	n, err := x.w.Write(p)
+	if x.Sent += int64(n); err != nil {
+		x.Aborted, x.Err = true, clientGone(err)
+	}
+}
+
+func (e *Edge) unsatisfiable(x *Exchange, size int64) {
+	h := x.w.Header()
+	for _, name := range [...]string{"Content-Type", "Content-Encoding", "Content-Language", "Etag", "Last-Modified", "Cache-Control", "Expires"} {
+		delete(h, name)
+	}
+	h.Set("Content-Range", "bytes */"+strconv.FormatInt(size, 10))
+	e.text(x, http.StatusRequestedRangeNotSatisfiable, "the range lies outside of the "+strconv.FormatInt(size, 10)+" bytes")
+}
+
+// body sends bytes [off, end) of the object, waiting for those that are still
+// to come; end < 0 means to the end. A body that cannot be sent whole leaves
+// x.Aborted set.
+func (e *Edge) body(x *Exchange, o *cache.Object, off, end int64) {
+	if x.Request.Method == http.MethodHead || !bodyAllowed(o.Head().Status) {
+		return
+	}
+	control := http.NewResponseController(x.w)
+	if whole := o.Bytes(); whole != nil {
+		if end < 0 {
+			end = int64(len(whole))
+		}
+		x.progress(control)
+		x.write(whole[off:end])
+		return
+	}
+	if err := x.follow(control, o, off, end); err != nil {
+		x.Aborted, x.Err = true, err
+	}
+}
+
+// follow sends what is there, then waits for more, until end. The last piece of
+// a growing object waits until the object is stored: whoever has a response
+// whole finds it in the cache, and what could not be kept whole is not ended.
+func (x *Exchange) follow(control *http.ResponseController, o *cache.Object, off, end int64) error {
+	ctx := x.Request.Context()
+	for end < 0 || off < end {
+		avail, done, err := o.Wait(ctx, off)
+		if end >= 0 && avail >= end {
+			avail = end
+			if !done && end == o.Size() && err == nil {
+				_, done, err = o.Wait(ctx, end)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if avail > off {
+			if serr := x.send(control, o, off, avail-off); serr != nil {
+				return serr
+			}
+			off = avail
+		}
+		switch {
+		case err != nil:
+			return err
+		case done && end < 0:
+			return nil
+		case done && off < end:
+			return fmt.Errorf("body of %s ends at byte %d of %d: %w", o.Key().Text, off, end, io.ErrUnexpectedEOF)
+		case !done:
+			if err := control.Flush(); err != nil { // what is sent goes out before the wait
+				return clientGone(err)
+			}
+		}
+	}
+	return nil
+}
+
+// send passes on n bytes that are there: through sendfile where the connection
+// takes a file, else in large pieces.
+func (x *Exchange) send(control *http.ResponseController, o *cache.Object, off, n int64) error {
+	file, base := o.File()
+	if to, ok := x.w.(io.ReaderFrom); ok && file != nil && x.Request.TLS == nil && x.Request.ProtoMajor == 1 {
+		for n > 0 {
+			x.progress(control)
+			section := &fileSection{file: file, off: base + off, left: min(n, sendfileBytes)}
+			sent, err := to.ReadFrom(section)
+			x.Sent += sent
+			if err != nil {
+				return clientGone(err)
+			}
+			if sent == 0 {
+				return fmt.Errorf("file of %s is short at byte %d: %w", o.Key().Text, off, io.ErrUnexpectedEOF)
+			}
+			off, n = off+sent, n-sent
+		}
+		return nil
+	}
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	for n > 0 {
+		piece := (*buffer)[:min(n, bufferBytes)]
+		if _, err := o.ReadAt(piece, off); err != nil {
+			return fmt.Errorf("read %s at byte %d: %w", o.Key().Text, off, err)
+		}
+		x.progress(control)
+		sent, err := x.w.Write(piece)
+		x.Sent += int64(sent)
+		if err != nil {
+			return clientGone(err)
+		}
+		off, n = off+int64(sent), n-int64(sent)
+	}
+	return nil
+}
+
+// progress pushes the write deadline: no limit on the whole transfer, but on
+// the time without a step of it.
+func (x *Exchange) progress(control *http.ResponseController) {
+	_ = control.SetWriteDeadline(time.Now().Add(stallLimit)) // a writer without deadlines has no stalled clients either
+}
+
+// fileSection is a piece of a shared file as the front's connection takes it:
+// sent by sendfile with an explicit offset, the file's own position untouched.
+type fileSection struct {
+	file *os.File
+	off  int64
+	left int64
+}
+
+// FileRange tells a connection that can send from a file what to send.
+func (s *fileSection) FileRange() (f *os.File, off, n int64) { return s.file, s.off, s.left }
+
+// Read serves writers that cannot send from a file.
+func (s *fileSection) Read(p []byte) (int, error) {
+	if s.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := s.file.ReadAt(p[:min(int64(len(p)), s.left)], s.off)
+	s.off, s.left = s.off+int64(n), s.left-int64(n)
+	if errors.Is(err, io.EOF) && n > 0 {
+		err = nil
+	}
+	return n, err
+}
+
+// requestedRanges is nil for the whole body. Only a GET whose size is known may
+// be answered in part; RFC 9110, 14.2 lets a server ignore Range otherwise.
+func requestedRanges(r *http.Request, head *cache.Head, size int64) (ranges []byterange.Range, unsatisfiable bool) {
+	field := r.Header["Range"]
+	if len(field) == 0 || r.Method != http.MethodGet || head.Status != http.StatusOK || size < 0 {
+		return nil, false
+	}
+	if condition := r.Header.Get("If-Range"); condition != "" && !byterange.IfRange(condition, head.Header.Get("Etag"), head.Header.Get("Last-Modified"), head.Header.Get("Date")) {
+		return nil, false
+	}
+	ranges, err := byterange.Parse(strings.Join(field, ","), size)
+	return ranges, errors.Is(err, byterange.ErrUnsatisfiable)
+}
+
+// notModified decides the conditions of RFC 9110, 13.2.2 that a GET of a stored
+// 200 can meet.
+func notModified(r *http.Request, stored http.Header) bool {
+	if values := r.Header["If-None-Match"]; len(values) > 0 {
+		return etagListed(strings.Join(values, ","), stored.Get("Etag"))
+	}
+	since := r.Header.Get("If-Modified-Since")
+	if since == "" {
+		return false
+	}
+	modified, err := http.ParseTime(stored.Get("Last-Modified"))
+	if err != nil {
+		return false
+	}
+	when, err := http.ParseTime(since)
+	return err == nil && !modified.After(when)
+}
+
+// etagListed compares weakly (RFC 9110, 8.8.3.2).
+func etagListed(list, etag string) bool {
+	if strings.TrimSpace(list) == "*" {
+		return true
+	}
+	if etag == "" {
+		return false
+	}
+	etag = strings.TrimPrefix(etag, "W/")
+	for list != "" {
+		list = strings.TrimLeft(list, " \t,")
+		list = strings.TrimPrefix(list, "W/")
+		if !strings.HasPrefix(list, `"`) {
+			return false
+		}
+		end := strings.IndexByte(list[1:], '"')
+		if end < 0 {
+			return false
+		}
+		if list[:end+2] == etag {
+			return true
+		}
+		list = list[end+2:]
+	}
+	return false
+}
+
+func bodyAllowed(status int) bool {
+	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
+}

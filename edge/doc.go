@@ -1,0 +1,59 @@
+// Package edge answers clients from the cache and fills misses from upstreams.
+//
+// [Edge] is the http.Handler behind every listener. A request is an [Exchange]
+// that walks through these steps, one file each:
+//
+//	           client                                       another node
+//	             │ h1 h2 h3                                      │ mTLS h2
+//	             ▼                                               ▼
+//	┌─ receive ──────────── canonical target, site, method; refuse early ─┐
+//	│                                                                     │
+//	│  lookup ── fresh ───────────────────────────────┐                   │
+//	│    │ miss or stale                              │                   │
+//	│    ▼                                            │                   │
+//	│  fill ──── a fill runs already: join it ────────┤ growing object    │
+//	│    │ first one                                  │                   │
+//	│    ▼                                            │                   │
+//	│  place ─── owner on the ring? ── peer           │                   │
+//	│    │ self, or owners are gone                   │                   │
+//	│    ▼                                            ▼                   │
+//	│  origin ── storable? ── yes: into the cache ─ deliver ─ account     │
+//	│               └─ no: pass ──────────────────────┘                   │
+//	└─────────────────────────────────────────────────────────────────────┘
+//
+// # Fills
+//
+// The first request of a cold key starts a fill in a goroutine that the Edge
+// owns; every request, the first too, is a reader of the object that grows. So
+// a fill outlives the client that caused it, a later client begins at byte 0 at
+// once, and the upstream is asked once. A body that ends short aborts the fill:
+// readers see a broken transfer, never a clean end, and nothing is kept.
+//
+// A response that may not be shared goes to the request that caused the fill;
+// those that waited ask for themselves, and for a second no request waits on
+// another one for that key.
+//
+// # Placement
+//
+// A key has an owner on the ring. A node that is not the owner asks the owner,
+// then the next owner, then the origin itself; an owner asks the origin. A node
+// that is asked as owner serves, whatever its own ring says, and never asks a
+// peer in turn: a request takes at most one hop inside the cluster, so views of
+// the ring may differ for a while without a loop. A peer that has to wait for
+// the origin says so at once with an interim response (102), which tells a slow
+// origin from a dead peer.
+//
+// # Stale
+//
+// A stale object is revalidated with its validators. While that runs it may be
+// served under stale-while-revalidate, and when the upstream fails under
+// stale-if-error (RFC 5861).
+//
+// # What the key holds
+//
+// Host and canonical target, see [ParseTarget], and the values of the request
+// fields that the stored response names in Vary. Never who asks.
+//
+// Why request directives (RFC 9111, 5.2.1) are not obeyed but only-if-cached: a
+// reload in one browser must not cost the origin a fetch for everyone.
+package edge

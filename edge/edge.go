@@ -1,0 +1,114 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weir/cache"
+	"weir/cluster/ring"
+	"weir/edge/upstream"
+)
+
+// Options of an [Edge].
+type Options struct {
+	Name    string                                 // this node, as in the ring and in Cache-Status; required
+	Loop    string                                 // our token in CDN-Loop (RFC 8586), the same on all nodes of a cluster; default "weir"
+	Cache   *cache.Cache                           // required; the caller closes it after the Edge
+	Sites   *Sites                                 // required
+	Ring    func() *ring.Ring                      // the ring of now; nil: alone
+	Peers   *upstream.Peers                        // how other nodes are asked; nil: never
+	Observe func(x *Exchange)                      // called at the end of each exchange, from its goroutine; nil: nobody
+	Fetched func(from upstream.Source, status int) // called after each fetch; status 0: no response came; nil: nobody
+	Panic   func(recovered any)                    // called when a fill's goroutine panicked, which fails that fill alone; nil: logged only
+	Log     *slog.Logger                           // nil: discard
+}
+
+// Edge answers clients and peers. Safe for concurrent use.
+type Edge struct {
+	options Options
+	sites   atomic.Pointer[Sites]
+	fills   sync.WaitGroup // goroutines that write fills
+	context context.Context
+	cancel  context.CancelFunc
+	mu      sync.Mutex // guards the field below: no fill starts after Close
+	closed  bool
+}
+
+// New checks the options and starts nothing.
+func New(o Options) (*Edge, error) {
+	if o.Name == "" || o.Cache == nil || o.Sites == nil {
+		return nil, errors.New("edge: Options needs Name, Cache and Sites")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Loop == "" {
+		o.Loop = "weir"
+	}
+	if o.Observe == nil {
+		o.Observe = func(*Exchange) {}
+	}
+	if o.Fetched == nil {
+		o.Fetched = func(upstream.Source, int) {}
+	}
+	e := &Edge{options: o}
+	e.context, e.cancel = context.WithCancel(context.Background())
+	e.sites.Store(o.Sites)
+	return e, nil
+}
+
+// SetSites puts new rules in force for the requests that begin after it.
+func (e *Edge) SetSites(s *Sites) { e.sites.Store(s) }
+
+// ServeHTTP answers a client.
+func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) { e.serve(w, r, false) }
+
+// PeerHandler answers other nodes: never from another peer in turn. It belongs
+// behind a listener that authenticates nodes.
+func (e *Edge) PeerHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.serve(w, r, true) })
+}
+
+// Close gives fills that run until ctx ends, then breaks them off, and returns
+// when the last has ended. Call it after the listeners have drained.
+func (e *Edge) Close(ctx context.Context) {
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	stop := context.AfterFunc(ctx, e.cancel)
+	defer stop()
+	e.fills.Wait()
+	e.cancel()
+}
+
+// Hot path: one allocation for the exchange, and what net/http does.
+func (e *Edge) serve(w http.ResponseWriter, r *http.Request, peer bool) {
+	x := &Exchange{Request: r, Start: time.Now(), Source: upstream.FromSelf, Peer: peer, w: w}
+	x.status.Node = e.options.Name
+	if e.receive(x) {
+		switch r.Method {
+		case http.MethodGet, http.MethodHead:
+			e.answer(x)
+		default:
+			e.pass(x, "method")
+		}
+	}
+	e.account(x)
+	if x.Aborted {
+		panic(http.ErrAbortHandler) // the transfer ends broken over every protocol, never clean
+	}
+}
+
+// account closes the books of an exchange.
+func (e *Edge) account(x *Exchange) {
+	x.Duration = time.Since(x.Start)
+	if x.Outcome == Failed && x.Reason != "client-gone" {
+		e.options.Log.Warn("no response could be had", "host", x.Target.Host, "path", x.Target.Path, "status", x.Status, "error", x.Err)
+	}
+	e.options.Observe(x)
+}

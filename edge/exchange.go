@@ -1,0 +1,81 @@
+package edge
+
+import (
+	"net/http"
+	"time"
+
+	"weir/cache"
+	"weir/edge/field"
+	"weir/edge/upstream"
+)
+
+// Outcome is how a request was answered, in the words of RFC 9211.
+type Outcome uint8
+
+// The outcomes of an exchange.
+const (
+	Refused   Outcome = iota // turned away before any work
+	Hit                      // from a fresh stored response
+	Stale                    // from a stale stored response, as its origin or RFC 5861 allows
+	Miss                     // this request caused the fetch
+	Collapsed                // from a fetch that another request caused
+	Pass                     // forwarded without the cache
+	Local                    // one of Weir's own pages
+	Failed                   // no response could be had
+)
+
+// String is the outcome's name in log and metrics.
+func (o Outcome) String() string {
+	switch o {
+	case Refused:
+		return "refused"
+	case Hit:
+		return "hit"
+	case Stale:
+		return "stale"
+	case Miss:
+		return "miss"
+	case Collapsed:
+		return "collapsed"
+	case Pass:
+		return "pass"
+	case Local:
+		return "local"
+	case Failed:
+		return "error"
+	}
+	return "unknown"
+}
+
+// Exchange is one client request and its response. The observer given in
+// [Options] sees it when it is over and must not keep it.
+type Exchange struct {
+	Request   *http.Request
+	Target    Target // canonical; zero when the target was refused
+	Start     time.Time
+	FirstByte time.Duration // from Start to the response head being written
+	Duration  time.Duration
+	Status    int
+	Sent      int64 // body bytes written
+	Outcome   Outcome
+	Source    upstream.Source // who answered: FromSelf on a hit
+	Peer      bool            // another node asked
+	Aborted   bool            // the body was broken off
+	Reason    string          // why refused or passed; one of a fixed set of tokens
+	Err       error           // what went wrong upstream, nil otherwise
+
+	w        http.ResponseWriter
+	site     *Site
+	key      cache.Key
+	status   field.CacheStatus // our member of Cache-Status
+	upstream []string          // Cache-Status members of the upstream that answered this request
+}
+
+// CacheStatus is our member of the response's Cache-Status, "" where the
+// request was refused or answered by a page of our own.
+func (x *Exchange) CacheStatus() string {
+	if x.Outcome == Refused || x.Outcome == Local {
+		return ""
+	}
+	return x.status.String()
+}

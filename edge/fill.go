@@ -1,0 +1,320 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"weir/cache"
+	"weir/cache/freshness"
+	"weir/edge/field"
+	"weir/edge/upstream"
+)
+
+const (
+	passFor      = time.Second // how long nobody waits on a key whose response could not be shared
+	negativeTTL  = time.Second // lifetime of a 404 or 410 on media that names none: long enough to collapse a crowd, short at the live edge
+	fillAttempts = 4           // fills that one request may join before it asks for itself
+)
+
+// flight is one fill on its way: what its goroutine needs of the request that
+// caused it, and what that request learns from it.
+type flight struct {
+	fill    *cache.Fill
+	key     cache.Key // the fill's
+	target  Target
+	site    *Site
+	request http.Header // of the request that caused it; read only
+	peer    bool        // asked by a peer: never ask one in turn
+	stale   *cache.Object
+	leader  context.Context // of the request that caused it
+
+	handover chan *upstream.Response // a response that may not be shared, for the leader
+	answer   answer                  // set before readers get the head
+}
+
+// answer is what the leader tells its client about the upstream.
+type answer struct {
+	source      upstream.Source
+	status      int
+	cacheStatus []string
+	stored      bool
+}
+
+// fill answers a request that no fresh object can: it starts a fill or joins
+// the one that runs. stale may be nil.
+func (e *Edge) fill(x *Exchange, stale *cache.Object) {
+	ctx := x.Request.Context()
+	seen := stale
+	for range fillAttempts {
+		turn := e.options.Cache.Begin(x.key, seen)
+		switch {
+		case turn.Object != nil:
+			defer turn.Object.Release()
+			if !turn.Object.Head().Freshness.Fresh(time.Now()) {
+				seen = turn.Object
+				continue
+			}
+			e.deliverCollapsed(x, turn.Object)
+			return
+		case turn.Pass:
+			e.pass(x, "uncacheable")
+			return
+		}
+		var f *flight
+		if turn.Leader {
+			f = e.launch(x, turn.Fill, seen)
+		}
+		if x.Peer {
+			x.w.WriteHeader(http.StatusProcessing) // a sign of life: see upstream.Peers
+		}
+		object, err := turn.Fill.Object(ctx)
+		if again := e.settle(x, f, object, err, seen); !again {
+			return
+		}
+	}
+	e.pass(x, "contended")
+}
+
+// settle acts on the result of a fill; it returns true when the request should
+// look again, under another key or for a later fill.
+func (e *Edge) settle(x *Exchange, f *flight, object *cache.Object, err error, stale *cache.Object) (again bool) {
+	switch {
+	case err == nil:
+		defer object.Release()
+		if names, _ := varyNames(object.Head().Header); len(names) > 0 {
+			if want := variantKey(x.Target, names, x.Request.Header); want.Text != object.Key().Text {
+				x.key = want
+				x.status.Forward = field.ForwardVaryMiss
+				return true
+			}
+		}
+		if f == nil {
+			e.deliverCollapsed(x, object)
+			return false
+		}
+		e.deliverMiss(x, f, object)
+	case x.Request.Context().Err() != nil:
+		x.Outcome, x.Err, x.Aborted = Failed, context.Cause(x.Request.Context()), true
+		x.Reason = "client-gone"
+	case errors.Is(err, cache.ErrGone): // the fill ended and its object was evicted before this request got hold of it
+		return true
+	case errors.Is(err, cache.ErrPass) && f != nil:
+		e.takeOver(x, f)
+	case errors.Is(err, cache.ErrPass):
+		e.pass(x, "uncacheable")
+	case stale != nil && stale.Head().Freshness.OnError(time.Now()):
+		x.status.Detail = "stale-if-error"
+		e.deliverStale(x, stale)
+	default:
+		e.fail(x, err)
+	}
+	return false
+}
+
+func (e *Edge) deliverCollapsed(x *Exchange, object *cache.Object) {
+	x.Outcome = Collapsed
+	x.status.Collapsed = true
+	e.deliver(x, object)
+}
+
+func (e *Edge) deliverMiss(x *Exchange, f *flight, object *cache.Object) {
+	x.Outcome, x.Source = Miss, f.answer.source
+	x.status.ForwardStatus, x.status.Stored = f.answer.status, f.answer.stored
+	x.upstream = f.answer.cacheStatus
+	e.deliver(x, object)
+}
+
+// takeOver streams the response that may not be shared to the request that
+// caused it.
+func (e *Edge) takeOver(x *Exchange, f *flight) {
+	select {
+	case resp := <-f.handover:
+		x.upstream = f.answer.cacheStatus
+		e.relay(x, resp, "uncacheable")
+	case <-x.Request.Context().Done():
+		x.Outcome, x.Err, x.Aborted = Failed, context.Cause(x.Request.Context()), true
+		x.Reason = "client-gone"
+	}
+}
+
+// refreshBehind revalidates a stale object while it is served.
+func (e *Edge) refreshBehind(x *Exchange, stale *cache.Object) {
+	turn := e.options.Cache.Begin(x.key, stale)
+	switch {
+	case turn.Object != nil:
+		turn.Object.Release()
+	case turn.Leader:
+		e.launch(x, turn.Fill, stale)
+	}
+}
+
+// launch starts the goroutine that writes a fill. It outlives the request.
+func (e *Edge) launch(x *Exchange, fill *cache.Fill, stale *cache.Object) *flight {
+	f := &flight{
+		fill: fill, key: x.key, target: x.Target, site: x.site, request: x.Request.Header.Clone(), peer: x.Peer,
+		stale: stale, leader: x.Request.Context(), handover: make(chan *upstream.Response),
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		fill.Abort(errClosed)
+		return f
+	}
+	if stale != nil {
+		stale.Retain() // released by run
+	}
+	e.fills.Add(1)
+	go e.run(f) // ends with the fill; Close waits for it
+	return f
+}
+
+var errClosed = &upstream.Error{Op: "fill", Source: upstream.FromSelf, Kind: upstream.DestinationUnavail, Err: errors.New("the node is shutting down")}
+
+func (e *Edge) run(f *flight) {
+	defer e.fills.Done()
+	defer func() {
+		if f.stale != nil {
+			f.stale.Release()
+		}
+		if p := recover(); p != nil {
+			e.options.Log.Error("a fill panicked", "key", f.key.Text, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			if e.options.Panic != nil {
+				e.options.Panic(p)
+			}
+			f.fill.Abort(&upstream.Error{Op: "fill", Source: upstream.FromSelf, Kind: upstream.InternalError, Err: errors.New("internal error")})
+		}
+	}()
+	resp, err := e.fetch(e.context, f)
+	if err != nil {
+		f.fill.Abort(err)
+		return
+	}
+	f.answer = answer{source: resp.From, status: resp.Status, cacheStatus: resp.Header["Cache-Status"]}
+	if f.stale != nil && resp.Status == http.StatusNotModified {
+		e.refresh(f, resp)
+		return
+	}
+	e.take(f, resp)
+}
+
+// refresh renews the stored object after a 304 (RFC 9111, 4.3.4).
+func (e *Edge) refresh(f *flight, resp *upstream.Response) {
+	_ = resp.Body.Close() // a 304 has no body
+	merged := freshness.Update(f.stale.Head().Header, storedHeader(resp, e.options.Name))
+	head := *f.stale.Head()
+	head.Header, head.RequestTime, head.ResponseTime = merged, resp.RequestTime, resp.ResponseTime
+	head.Freshness = e.freshness(f, resp, merged)
+	f.answer.stored = true
+	object, err := f.fill.Refresh(f.stale, head)
+	if err != nil {
+		f.fill.Abort(&upstream.Error{Op: "refresh " + f.key.Text, Source: upstream.FromSelf, Kind: upstream.InternalError, Err: err})
+		return
+	}
+	object.Release()
+}
+
+// take stores the response, or hands it to the leader where it may not be
+// shared.
+func (e *Edge) take(f *flight, resp *upstream.Response) {
+	names, reason := e.storable(f, resp)
+	if reason != "" {
+		d := passFor
+		if resp.Status >= 400 {
+			d = 0 // an error may be gone the next moment
+		}
+		f.fill.Pass(d)
+		e.hand(f, resp)
+		return
+	}
+	defer resp.Body.Close()
+	as := f.key
+	if len(names) > 0 {
+		as = variantKey(f.target, names, f.request)
+		e.options.Cache.SetVary(cache.NewKey(f.target.KeyText()).ID, names)
+	}
+	header := storedHeader(resp, e.options.Name)
+	head := cache.Head{
+		Status: resp.Status, Header: header, RequestTime: resp.RequestTime, ResponseTime: resp.ResponseTime,
+		Length: resp.Length, Freshness: e.freshness(f, resp, header),
+	}
+	f.answer.stored = true
+	object, err := f.fill.Start(head, as)
+	if err != nil {
+		f.fill.Abort(&upstream.Error{Op: "store " + f.key.Text, Source: upstream.FromSelf, Kind: upstream.InternalError, Err: err})
+		return
+	}
+	defer object.Release()
+	if _, err = f.fill.ReadFrom(resp.Body); err == nil {
+		err = f.fill.Finish()
+	}
+	if err != nil {
+		e.options.Log.Warn("fill broken off", "key", f.key.Text, "from", string(resp.From), "peer", resp.Node, "error", err)
+		f.fill.Abort(err)
+	}
+}
+
+// hand gives the response to the leader, or closes it when the leader left.
+func (e *Edge) hand(f *flight, resp *upstream.Response) {
+	select {
+	case f.handover <- resp:
+	case <-f.leader.Done():
+		_ = resp.Body.Close() // nobody is left to read it
+	}
+}
+
+// storable returns the names in Vary, or why the response is not kept.
+func (e *Edge) storable(f *flight, resp *upstream.Response) (names []string, reason string) {
+	response := freshness.Response{Status: resp.Status, Header: resp.Header, RequestTime: resp.RequestTime, ResponseTime: resp.ResponseTime}
+	if ok, why := freshness.Storable(http.MethodGet, f.request, response); !ok {
+		return nil, why
+	}
+	names, ok := varyNames(resp.Header)
+	if !ok {
+		return nil, "vary"
+	}
+	fresh := freshness.Of(response, fallbackLifetime(f.target.Path, resp.Status))
+	if fresh.Lifetime <= 0 && freshness.Conditional(resp.Header) == nil {
+		return nil, "no-freshness" // it could never be used again
+	}
+	if !e.options.Cache.Fits(resp.Length) {
+		return nil, "too-large"
+	}
+	return names, ""
+}
+
+func (e *Edge) freshness(f *flight, resp *upstream.Response, header http.Header) freshness.Freshness {
+	withAge := header
+	if age := resp.Header["Age"]; len(age) > 0 { // not stored, but it counts
+		withAge = header.Clone()
+		withAge["Age"] = age
+	}
+	return freshness.Of(freshness.Response{Status: resp.Status, Header: withAge, RequestTime: resp.RequestTime, ResponseTime: resp.ResponseTime},
+		fallbackLifetime(f.target.Path, resp.Status))
+}
+
+// storedHeader is the response head as later readers get it: end-to-end fields
+// only, without what we say anew each time.
+func storedHeader(resp *upstream.Response, name string) http.Header {
+	h := resp.Header.Clone()
+	field.RemoveHopByHop(h)
+	for _, own := range [...]string{"Age", "Cache-Status", "Alt-Svc", "Content-Length"} {
+		h.Del(own)
+	}
+	field.AddVia(h, 1, 1, name)
+	if h.Get("Date") == "" { // RFC 9110, 6.6.1
+		h.Set("Date", resp.ResponseTime.UTC().Format(http.TimeFormat))
+	}
+	return h
+}
+
+// fallbackLifetime is how long a response is fresh that names no lifetime.
+func fallbackLifetime(path string, status int) (lifetime time.Duration) {
+	if (status == http.StatusNotFound || status == http.StatusGone) && isMedia(path) {
+		return negativeTTL
+	}
+	return 0
+}

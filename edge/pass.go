@@ -1,0 +1,151 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"weir/edge/field"
+	"weir/edge/upstream"
+)
+
+// pass forwards the request as it is and relays the answer, without the cache.
+func (e *Edge) pass(x *Exchange, reason string) {
+	r := x.Request
+	h := r.Header.Clone()
+	field.RemoveHopByHop(h)
+	delete(h, "Expect")
+	client, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err == nil && !x.Peer {
+		h.Set("X-Forwarded-For", client)
+	}
+	field.AddCDNLoop(h, e.options.Loop)
+	request := &upstream.Request{
+		Method: r.Method, Host: x.Target.Host, Path: x.Target.Path, Query: x.Target.Query, Header: h, Length: r.ContentLength,
+	}
+	if r.ContentLength != 0 && r.Method != http.MethodGet && r.Method != http.MethodHead {
+		request.Body = r.Body
+	}
+	if x.status.Forward == "" {
+		x.status.Forward = passToken(reason)
+	}
+	resp, err := e.fetchFromOrigin(r.Context(), x.site, request)
+	if err != nil {
+		e.fail(x, err)
+		return
+	}
+	x.upstream = resp.Header["Cache-Status"]
+	e.relay(x, resp, reason)
+}
+
+// passToken is the fwd parameter of Cache-Status for a reason to pass.
+func passToken(reason string) field.Forward {
+	if reason == "method" {
+		return field.ForwardMethod
+	}
+	return field.ForwardBypass
+}
+
+// relay streams a response that is not stored; each byte goes on as it comes.
+func (e *Edge) relay(x *Exchange, resp *upstream.Response, reason string) {
+	defer resp.Body.Close()
+	x.Outcome, x.Source, x.Reason = Pass, resp.From, reason
+	h := x.w.Header()
+	field.RemoveHopByHop(resp.Header)
+	for name, values := range resp.Header {
+		if name != "Cache-Status" && name != "Alt-Svc" {
+			h[name] = values
+		}
+	}
+	field.AddVia(h, 1, 1, e.options.Name)
+	x.status.ForwardStatus = resp.Status
+	e.setCacheStatus(x)
+	if resp.Length >= 0 && resp.Status != http.StatusNotModified {
+		h.Set("Content-Length", strconv.FormatInt(resp.Length, 10))
+	}
+	x.begin(resp.Status)
+	if x.Request.Method == http.MethodHead {
+		return
+	}
+	if err := x.copy(resp.Body); err != nil {
+		x.Aborted, x.Err = true, err
+	}
+}
+
+// copy sends body and flushes whenever the upstream pauses.
+func (x *Exchange) copy(body io.Reader) error {
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	control := http.NewResponseController(x.w)
+	for {
+		n, err := body.Read(*buffer)
+		if n > 0 {
+			x.progress(control)
+			m, werr := x.w.Write((*buffer)[:n])
+			x.Sent += int64(m)
+			if werr == nil {
+				werr = control.Flush()
+			}
+			if werr != nil {
+				return clientGone(werr)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// begin writes the response head.
+func (x *Exchange) begin(status int) {
+	x.Status = status
+	x.FirstByte = time.Since(x.Start)
+	x.w.WriteHeader(status)
+}
+
+// fail answers for an upstream that could not (RFC 9209 names the error).
+func (e *Edge) fail(x *Exchange, err error) {
+	x.Outcome, x.Err = Failed, err
+	kind, source := upstream.InternalError, upstream.FromSelf
+	var failure *upstream.Error
+	switch {
+	case errors.As(err, &failure):
+		kind, source = failure.Kind, failure.Source
+	case errors.Is(err, context.Canceled):
+		kind = upstream.DestinationUnavail
+	}
+	x.Source, x.Reason = source, string(kind)
+	h := x.w.Header()
+	why := field.ProxyStatus{Node: e.options.Name, Error: field.ProxyError(kind)}
+	why.Add(h)
+	status := why.Error.Status()
+	if status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "1")
+	}
+	e.setCacheStatus(x)
+	e.text(x, status, "the upstream did not answer: "+string(kind))
+}
+
+// setCacheStatus appends our member after those of the upstreams (RFC 9211, 2).
+func (e *Edge) setCacheStatus(x *Exchange) {
+	h := x.w.Header()
+	if len(x.upstream) > 0 {
+		h["Cache-Status"] = append([]string(nil), x.upstream...)
+	}
+	x.status.Add(h)
+}
+
+// clientError is a failure to write to the client.
+type clientError struct{ err error }
+
+func (c clientError) Error() string { return "send to client: " + c.err.Error() }
+func (c clientError) Unwrap() error { return c.err }
+
+func clientGone(err error) error { return clientError{err} }

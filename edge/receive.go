@@ -1,0 +1,130 @@
+package edge
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+
+	"weir/edge/field"
+)
+
+// refusal is a request turned away: status, a token for counters, and a line
+// for the client.
+type refusal struct {
+	status int
+	reason string
+	text   string
+}
+
+// receive is the gate: it brings the request to canonical form and finds its
+// site. It answers and returns false where there is nothing more to do.
+func (e *Edge) receive(x *Exchange) bool {
+	r := x.Request
+	if no := e.refusal(x); no != nil {
+		e.refuse(x, no)
+		return false
+	}
+	if x.Peer || x.site.Pages == nil {
+		return true
+	}
+	page := x.site.Pages.Page(x.Target.Path)
+	if page == nil {
+		return true
+	}
+	x.Outcome = Local
+	w := &countingWriter{ResponseWriter: x.w, status: http.StatusOK}
+	page.ServeHTTP(w, r)
+	x.Status, x.Sent = w.status, w.sent
+	return false
+}
+
+func (e *Edge) refusal(x *Exchange) *refusal {
+	r := x.Request
+	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+		// RFC 9112, 6.1: what else the request claimed about its length cannot be
+		// seen here any more, so nothing after it on this connection is trusted.
+		x.w.Header().Set("Connection", "close")
+	}
+	switch r.Method {
+	case http.MethodConnect, http.MethodTrace:
+		return &refusal{http.StatusMethodNotAllowed, "method", "the method is not allowed"}
+	case http.MethodGet, http.MethodHead:
+		// Over HTTP/3 the length is unknown (-1) until the stream ends; a body that
+		// follows is never read.
+		if r.ContentLength > 0 || r.ContentLength < 0 && r.ProtoMajor < 3 || len(r.TransferEncoding) > 0 {
+			return &refusal{http.StatusBadRequest, "body", "a GET or HEAD request must not have a body"}
+		}
+	}
+	path := r.RequestURI
+	if r.URL.IsAbs() && r.ProtoMajor == 1 { // RFC 9112, 3.2.2: absolute-form; net/http has put its authority into r.Host
+		path = r.URL.RequestURI()
+	}
+	target, err := ParseTarget(r.Host, path)
+	if err != nil {
+		return &refusal{http.StatusBadRequest, "target", err.Error()[len("edge: "):]}
+	}
+	x.Target = target
+	if x.site = e.sites.Load().find(target.Host); x.site == nil {
+		return &refusal{http.StatusMisdirectedRequest, "site", "this host is not served here"}
+	}
+	if x.Peer {
+		return nil
+	}
+	switch times, err := field.CDNLoopCount(r.Header, e.options.Loop); {
+	case err != nil:
+		return &refusal{http.StatusBadRequest, "loop", "the CDN-Loop field is malformed"}
+	case times > 0:
+		return &refusal{http.StatusLoopDetected, "loop", "the request came back to the cache that sent it"}
+	}
+	return nil
+}
+
+// refuse answers a refusal; framing errors end the connection.
+func (e *Edge) refuse(x *Exchange, no *refusal) {
+	x.Outcome, x.Reason = Refused, no.reason
+	h := x.w.Header()
+	if x.Request.ProtoMajor == 1 && no.reason == "body" {
+		h.Set("Connection", "close")
+	}
+	if no.status == http.StatusMethodNotAllowed {
+		h.Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+	}
+	e.text(x, no.status, no.text)
+}
+
+// text answers with one line of our own, which no cache may keep.
+func (e *Edge) text(x *Exchange, status int, line string) {
+	h := x.w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Length", strconv.Itoa(len(line)+1))
+	x.begin(status)
+	if x.Request.Method != http.MethodHead {
+		n, _ := io.WriteString(x.w, line+"\n") // the client may be gone: nothing to do about it
+		x.Sent += int64(n)
+	}
+}
+
+// countingWriter counts what one of our own pages wrote.
+type countingWriter struct {
+	http.ResponseWriter
+
+	status int
+	sent   int64
+}
+
+// Unwrap lets http.ResponseController reach the real writer.
+func (w *countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader notes the status.
+func (w *countingWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	w.sent += int64(n)
+	return n, err
+}

@@ -1,0 +1,61 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"weir/edge/upstream"
+)
+
+// Site is one host name's rules. Immutable once in use.
+type Site struct {
+	Hosts  []string // lower case names without port; "*" takes every host no other site names
+	Origin *upstream.Group
+	Pages  Pages // Weir's own client paths; nil: every path goes to the origin
+}
+
+// Pages answers Weir's own client paths of a site, such as the player page.
+type Pages interface {
+	// Page is the handler of that canonical path, or nil where it is not Weir's.
+	Page(path string) http.Handler
+}
+
+// Sites finds the site of a host. Immutable; safe for concurrent use.
+type Sites struct {
+	byHost map[string]*Site
+	all    *Site
+}
+
+// NewSites refuses a host that two sites name, and a site without an origin.
+func NewSites(sites ...*Site) (*Sites, error) {
+	s := &Sites{byHost: map[string]*Site{}}
+	if len(sites) == 0 {
+		return nil, errors.New("edge: at least one site is needed")
+	}
+	for _, site := range sites {
+		if site.Origin == nil {
+			return nil, fmt.Errorf("edge: site %s has no origin", strings.Join(site.Hosts, ", "))
+		}
+		for _, host := range site.Hosts {
+			switch {
+			case host == "*" && s.all != nil, s.byHost[host] != nil:
+				return nil, fmt.Errorf("edge: two sites name the host %q", host)
+			case host == "*":
+				s.all = site
+			default:
+				s.byHost[host] = site
+			}
+		}
+	}
+	return s, nil
+}
+
+// find returns nil for a host that no site takes.
+func (s *Sites) find(host string) *Site {
+	if site := s.byHost[host]; site != nil {
+		return site
+	}
+	return s.all
+}
