@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"weir/edge/console"
+)
+
+// adminFlags say which node a command asks.
+type adminFlags struct {
+	Admin     string `help:"Operators' address of the node." default:"127.0.0.1:7070" placeholder:"ADDR"`
+	Dir       string `help:"State directory of the node, where admin.token lies." placeholder:"DIR"`
+	TokenFile string `help:"File with the admin token. Default: admin.token in --dir; the environment's WEIR_ADMIN_TOKEN wins." placeholder:"FILE"`
+	JSON      bool   `name:"json" help:"Print the API's answer as it is."`
+}
+
+const adminAnswerLimit = 16 << 20
+
+// ask gets a path of the admin API.
+func (f *adminFlags) ask(ctx context.Context, path string) ([]byte, error) {
+	token, err := f.token()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+f.Admin+path, http.NoBody)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	client := &http.Client{}
+	defer client.CloseIdleConnections()
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("no node answers at %s (%w): is it running, and is --admin right?", f.Admin, rootCause(err))
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, adminAnswerLimit))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", f.Admin, err)
+	}
+	switch response.StatusCode {
+	case http.StatusOK:
+		return body, nil
+	case http.StatusUnauthorized:
+		return nil, usageError{fmt.Errorf("the node at %s does not take this token: name its state directory with --dir", f.Admin)}
+	}
+	return nil, fmt.Errorf("the node at %s answers %s: %s", f.Admin, response.Status, strings.TrimSpace(string(body)))
+}
+
+func (f *adminFlags) token() (string, error) {
+	if token := os.Getenv("WEIR_ADMIN_TOKEN"); token != "" {
+		return token, nil
+	}
+	file := f.TokenFile
+	if file == "" {
+		dir := f.Dir
+		if dir == "" {
+			dir = defaultDir(hostName())
+		}
+		file = filepath.Join(dir, "admin.token")
+	}
+	token, err := os.ReadFile(file)
+	if err != nil {
+		return "", usageError{fmt.Errorf("read the admin token: %w: name the node's state directory with --dir", err)}
+	}
+	return strings.TrimSpace(string(token)), nil
+}
+
+func rootCause(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err
+		}
+		err = next
+	}
+}
+
+// statusCommand shows how a node is.
+type statusCommand struct {
+	adminFlags
+}
+
+// Run prints the status; a node that is not ready makes the exit code 1.
+func (c *statusCommand) Run(ctx context.Context, std streams) error {
+	body, err := c.ask(ctx, "/v1/status")
+	if err != nil {
+		return err
+	}
+	var s console.Status
+	if err := json.Unmarshal(body, &s); err != nil {
+		return fmt.Errorf("read the status: %w", err)
+	}
+	if c.JSON {
+		_, err = std.out.Write(body)
+		return err
+	}
+	members, err := c.members(ctx)
+	if err != nil {
+		return err
+	}
+	printStatus(std.out, &s, members)
+	if !s.Ready {
+		return fmt.Errorf("%s is not ready: %s", s.Name, s.State)
+	}
+	return nil
+}
+
+func (f *adminFlags) members(ctx context.Context) ([]console.Member, error) {
+	body, err := f.ask(ctx, "/v1/members")
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Members []console.Member `json:"members"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return nil, fmt.Errorf("read the members: %w", err)
+	}
+	return answer.Members, nil
+}
+
+func printStatus(w io.Writer, s *console.Status, members []console.Member) {
+	fmt.Fprintf(w, "%s  %s  up %s  version %s\n", s.Name, s.State, time.Duration(s.UptimeSeconds*float64(time.Second)).Round(time.Second), s.Version)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	served := s.Requests.Hit + s.Requests.Stale + s.Requests.Collapsed
+	fmt.Fprintf(t, "requests\t%d\t%s from the cache\n", s.Requests.Total, share(float64(served), float64(s.Requests.Total-s.Requests.Local-s.Requests.Refused)))
+	fmt.Fprintf(t, "protocols\th1 %d  h2 %d  h3 %d\t\n", s.Protocols.H1, s.Protocols.H2, s.Protocols.H3)
+	fmt.Fprintf(t, "bytes sent\t%s\t%s from the origin\n", size(s.Bytes.Sent), size(s.Bytes.FromOrigin))
+	fmt.Fprintf(t, "cache\t%d objects\tdisk %s of %s, memory %s of %s\n", s.Cache.Objects, size(s.Cache.DiskBytes), size(s.Cache.DiskLimit), size(s.Cache.MemoryBytes), size(s.Cache.MemoryLimit))
+	fmt.Fprintf(t, "now\t%d connections\t%d fills\n", s.Connections, s.Fills)
+	_ = t.Flush()
+	fmt.Fprintln(w)
+	printMembers(w, members)
+	for _, p := range s.Problems {
+		fmt.Fprintf(w, "\n! %s\n  %s\n  %s\n", p.What, p.Why, p.Fix)
+	}
+	if len(s.Problems) == 0 {
+		fmt.Fprintln(w, "\nAll good.")
+	}
+}
+
+func printMembers(w io.Writer, members []console.Member) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "MEMBER\tSTATE\tZONE\tADDRESS\tWEIGHT\tSINCE")
+	for _, m := range members {
+		name := m.Name
+		if m.Self {
+			name += " *"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%g\t%s\n", name, m.State, dash(m.Zone), dash(m.Address), m.Weight, m.Since.Local().Format(time.DateTime))
+	}
+	_ = t.Flush()
+}
+
+// ringCommand shows who owns a URL.
+type ringCommand struct {
+	adminFlags
+
+	URL string `arg:"" optional:"" help:"The URL to look up; a path alone is one on localhost."`
+}
+
+// Run prints the owners of the URL, or the members when none is given.
+func (c *ringCommand) Run(ctx context.Context, std streams) error {
+	if c.URL == "" {
+		members, err := c.members(ctx)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return json.NewEncoder(std.out).Encode(members)
+		}
+		printMembers(std.out, members)
+		return nil
+	}
+	if strings.HasPrefix(c.URL, "/") {
+		c.URL = "https://localhost" + c.URL
+	}
+	body, err := c.ask(ctx, "/v1/ring?url="+url.QueryEscape(c.URL))
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		_, err = std.out.Write(body)
+		return err
+	}
+	var route console.Route
+	if err := json.Unmarshal(body, &route); err != nil {
+		return fmt.Errorf("read the route: %w", err)
+	}
+	fmt.Fprintf(std.out, "key     %s\nowners  %s\n%s\n", route.Key, strings.Join(route.Owners, ", "), route.Why)
+	return nil
+}
+
+func share(part, whole float64) string {
+	if whole <= 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.1f %%", 100*part/whole)
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// size prints bytes for people.
+func size(n int64) string {
+	const units = "KMGTPE"
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, i := float64(n)/1024, 0
+	for value >= 1024 && i < len(units)-1 {
+		value, i = value/1024, i+1
+	}
+	return fmt.Sprintf("%.1f %ciB", value, units[i])
+}

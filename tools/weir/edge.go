@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+
+	"weir/cluster"
+	"weir/configs"
+)
+
+// edgeCommand runs one edge node. Flags win over the file.
+type edgeCommand struct {
+	Config     string        `name:"config" short:"c" help:"Configuration file; see weir config." placeholder:"FILE"`
+	Name       string        `help:"Name of this node, unique in the cluster. Default: the machine's."`
+	Origin     []string      `help:"Where misses are fetched from; several are equals." placeholder:"URL"`
+	HTTP       *string       `name:"http" help:"Cleartext HTTP/1.1 address." placeholder:"ADDR"`
+	HTTPS      *string       `name:"https" help:"Address for HTTP/1.1 and HTTP/2 (TCP) and HTTP/3 (UDP)." placeholder:"ADDR"`
+	Admin      *string       `help:"Operators' address." placeholder:"ADDR"`
+	Dir        string        `help:"State directory: cache, certificate, admin token." placeholder:"DIR"`
+	CacheSize  configs.Bytes `help:"Disk budget, such as 100GiB." placeholder:"SIZE"`
+	MemorySize configs.Bytes `help:"Memory budget, such as 2GiB." placeholder:"SIZE"`
+	Gossip     string        `help:"Address for membership, UDP and TCP. Makes the node part of a cluster." placeholder:"ADDR"`
+	Join       []string      `help:"Gossip addresses of other nodes." placeholder:"ADDR"`
+	SecretFile string        `help:"File with the cluster's secret." placeholder:"FILE"`
+	Zone       string        `help:"Failure domain of this node."`
+	Region     string        `help:"Region of this node."`
+	Cert       string        `help:"Certificate file (PEM). Default: one is minted." placeholder:"FILE"`
+	Key        string        `help:"Private key file (PEM)." placeholder:"FILE"`
+}
+
+// Run serves until a signal.
+func (c *edgeCommand) Run(ctx context.Context, std streams) error {
+	config, err := c.configuration()
+	if err != nil {
+		return err
+	}
+	log := newLog(config.Log, std)
+	secret, err := readSecret(config.Cluster.SecretFile)
+	if err != nil {
+		return err
+	}
+	options := nodeOptions{config: config, log: log, secret: secret}
+	if options.access, err = openAccessLog(config.Log, std); err != nil {
+		return err
+	}
+	defer options.access.Close() // nil has a Close that only fails
+	n, err := newNode(options)
+	if err != nil {
+		return err
+	}
+	if err := n.listen(); err != nil {
+		n.close()
+		return err
+	}
+	n.announce(log)
+	return n.run(ctx)
+}
+
+// configuration is the file with the flags over it, checked.
+func (c *edgeCommand) configuration() (*configs.Config, error) {
+	config, err := loadConfig(c.Config)
+	if err != nil {
+		return nil, err
+	}
+	if c.Config == "" {
+		c.defaultsWithoutFile(config)
+	}
+	c.override(config)
+	if config.Node.Name == "" {
+		config.Node.Name = hostName()
+	}
+	if config.Node.Dir == "" {
+		config.Node.Dir = defaultDir(config.Node.Name)
+	}
+	if len(config.Sites) == 0 {
+		return nil, usageError{fmt.Errorf("an edge needs an origin: say --origin http://HOST:PORT, or name a file with sites by -c")}
+	}
+	if err := config.Validate(); err != nil {
+		return nil, usageError{err}
+	}
+	if config.Cluster.Gossip != "" && config.Cluster.SecretFile == "" {
+		return nil, usageError{cluster.ErrNoSecret}
+	}
+	return config, nil
+}
+
+// defaultsWithoutFile suits a node that is run by hand: it listens where it is
+// told to, and several fit on one machine.
+func (c *edgeCommand) defaultsWithoutFile(config *configs.Config) {
+	config.Node.Dir = ""
+	if c.HTTP != nil || c.HTTPS != nil {
+		config.Listen.HTTP, config.Listen.HTTPS = "", ""
+	}
+	if host, _, err := net.SplitHostPort(c.Gossip); err == nil {
+		config.Cluster.Peer = net.JoinHostPort(host, "0") // its address travels by gossip
+	}
+}
+
+func (c *edgeCommand) override(config *configs.Config) {
+	set := func(to *string, from string) {
+		if from != "" {
+			*to = from
+		}
+	}
+	set(&config.Node.Name, c.Name)
+	set(&config.Node.Zone, c.Zone)
+	set(&config.Node.Region, c.Region)
+	set(&config.Node.Dir, c.Dir)
+	set(&config.TLS.Cert, c.Cert)
+	set(&config.TLS.Key, c.Key)
+	set(&config.Cluster.Gossip, c.Gossip)
+	set(&config.Cluster.SecretFile, c.SecretFile)
+	for _, address := range []struct{ to, from *string }{{&config.Listen.HTTP, c.HTTP}, {&config.Listen.HTTPS, c.HTTPS}, {&config.Listen.Admin, c.Admin}} {
+		if address.from != nil {
+			*address.to = *address.from
+		}
+	}
+	if len(c.Join) > 0 {
+		config.Cluster.Join = c.Join
+	}
+	if c.CacheSize > 0 {
+		config.Cache.Disk = c.CacheSize
+	}
+	if c.MemorySize > 0 {
+		config.Cache.Memory = c.MemorySize
+	}
+	if len(c.Origin) > 0 {
+		config.Sites = []configs.Site{{Hosts: []string{"*"}, Origins: c.Origin}}
+	}
+}
+
+// openAccessLog is nil when no access log is wanted.
+func openAccessLog(c configs.Log, std streams) (*os.File, error) {
+	switch c.Access {
+	case "", "off":
+		return nil, nil
+	case "stdout":
+		return os.Stdout, nil
+	}
+	f, err := os.OpenFile(c.Access, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("open the access log: %w", err)}
+	}
+	return f, nil
+}
+
+// announce logs where the node can be reached.
+func (n *node) announce(log interface{ Info(string, ...any) }) {
+	var origins []string
+	for _, group := range n.origins {
+		for _, host := range group.Hosts() {
+			if u, err := url.Parse(host.URL); err == nil {
+				origins = append(origins, u.Redacted())
+			}
+		}
+	}
+	args := []any{"name", n.config.Node.Name, "origin", strings.Join(origins, " "), "dir", n.config.Node.Dir}
+	for name, address := range map[string]string{"http": n.public.HTTPAddr(), "https": n.public.HTTPSAddr(), "gossip": n.config.Cluster.Gossip} {
+		if address != "" {
+			args = append(args, name, address)
+		}
+	}
+	if n.admin != nil {
+		args = append(args, "admin", n.admin.listener.Addr().String())
+	}
+	log.Info("edge is up", args...)
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"weir/cluster"
+	"weir/configs"
+	"weir/tools/proof"
+)
+
+// lab runs real nodes on a network in memory.
+type lab struct {
+	t       *testing.T
+	network *proof.Network
+	secret  cluster.Secret
+	names   []string // in the order of their first start: all are seeds
+	dirs    map[string]string
+	nodes   map[string]*labNode
+}
+
+type labNode struct {
+	*node
+
+	task *task
+}
+
+func newLab(t *testing.T, network *proof.Network) (proof.Lab, error) {
+	t.Helper()
+	return &lab{t: t, network: network, secret: cluster.NewSecret(), dirs: map[string]string{}, nodes: map[string]*labNode{}}, nil
+}
+
+// TestScenarios runs every script under testdata.
+func TestScenarios(t *testing.T) {
+	t.Parallel()
+	proof.Run(t, newLab, os.DirFS("testdata"), "*.txt")
+}
+
+// StartNode starts an edge, or starts it again with what it has on disk.
+// Options: origin=NAME (required), alone, zone=Z, disk=SIZE, memory=SIZE.
+func (l *lab) StartNode(name string, options map[string]string) error {
+	config, err := l.configuration(name, options)
+	if err != nil {
+		return err
+	}
+	o := nodeOptions{config: config, network: l.network.Host(name), log: slog.New(slog.DiscardHandler), hurry: true}
+	if os.Getenv("WEIR_LAB_LOG") != "" {
+		o.log = slog.New(slog.NewTextHandler(l.t.Output(), nil))
+	}
+	if _, alone := options["alone"]; !alone {
+		o.secret = l.secret
+	}
+	n, err := newNode(o)
+	if err != nil {
+		return err
+	}
+	if err := n.listen(); err != nil {
+		n.close()
+		return err
+	}
+	running := &labNode{node: n, task: start(context.Background(), n.run)}
+	l.nodes[name] = running
+	select {
+	case <-n.cluster.Ready():
+		return nil
+	case <-running.task.done:
+		return fmt.Errorf("%s ended: %w", name, running.task.err)
+	}
+}
+
+func (l *lab) configuration(name string, options map[string]string) (*configs.Config, error) {
+	origin := options["origin"]
+	if origin == "" {
+		return nil, errors.New("a node needs origin=NAME")
+	}
+	c := configs.Default()
+	ip := l.network.Host(name).IP().String()
+	c.Node.Name, c.Node.Zone, c.Node.Dir = name, options["zone"], l.dir(name)
+	c.Listen.HTTP, c.Listen.HTTPS, c.Listen.Admin = net.JoinHostPort(ip, "80"), net.JoinHostPort(ip, "443"), net.JoinHostPort(ip, "7070")
+	c.Listen.HTTP3, c.Listen.DrainTimeout = false, configs.Duration(time.Millisecond)
+	c.Cluster.Gossip, c.Cluster.Peer = net.JoinHostPort(ip, "7946"), net.JoinHostPort(ip, "7443")
+	for _, seed := range l.names {
+		c.Cluster.Join = append(c.Cluster.Join, net.JoinHostPort(l.network.Host(seed).IP().String(), "7946"))
+	}
+	c.Sites = []configs.Site{{Hosts: []string{"*"}, Origins: []string{"http://" + origin + ":80"}}}
+	for key, to := range map[string]*configs.Bytes{"disk": &c.Cache.Disk, "memory": &c.Cache.Memory} {
+		if text := options[key]; text != "" {
+			if err := to.UnmarshalText([]byte(text)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if options["alone"] != "" {
+		c.Cluster.Gossip, c.Cluster.Join = "", nil
+	}
+	return c, nil
+}
+
+// dir is the same for every life of a node.
+func (l *lab) dir(name string) string {
+	if l.dirs[name] == "" {
+		l.names = append(l.names, name)
+		l.dirs[name] = l.t.TempDir()
+	}
+	return l.dirs[name]
+}
+
+// KillNode ends a node whose network is gone already: it cannot say farewell.
+func (l *lab) KillNode(name string) error {
+	n := l.nodes[name]
+	if n == nil {
+		return fmt.Errorf("%s does not run", name)
+	}
+	delete(l.nodes, name)
+	_ = n.task.stop() // whatever it says of its broken network
+	return nil
+}
+
+// Dial connects a client.
+func (l *lab) Dial(ctx context.Context, client, node string, secure bool) (net.Conn, error) {
+	port := 80
+	if secure {
+		port = 443
+	}
+	return l.network.Dial(ctx, client, net.JoinHostPort(l.network.Host(node).IP().String(), strconv.Itoa(port)))
+}
+
+// Do knows two actions: "leave" stops the node with a farewell, "await N" waits
+// until its ring has N nodes.
+func (l *lab) Do(name string, words []string) error {
+	n := l.nodes[name]
+	switch {
+	case n == nil:
+		return fmt.Errorf("%s does not run", name)
+	case len(words) == 1 && words[0] == "leave":
+		delete(l.nodes, name)
+		return n.task.stop()
+	case len(words) == 2 && words[0] == "await":
+		want, err := strconv.Atoi(words[1])
+		if err != nil {
+			return err
+		}
+		for deadline := time.Now().Add(time.Minute); n.ring().Len() != want; time.Sleep(10 * time.Millisecond) { // virtual time
+			if time.Now().After(deadline) {
+				return fmt.Errorf("%s has %d nodes on its ring after a minute, want %d", name, n.ring().Len(), want)
+			}
+		}
+		return nil
+	}
+	return fmt.Errorf("unknown action %q", words)
+}
+
+// Close ends all nodes.
+func (l *lab) Close() error {
+	var errs []error
+	for _, n := range l.nodes {
+		n.task.cancel()
+	}
+	for _, n := range l.nodes {
+		errs = append(errs, n.task.stop())
+	}
+	time.Sleep(time.Minute) // virtual: the gossip library's probes end by themselves, and nobody can wait for them
+	return errors.Join(errs...)
+}

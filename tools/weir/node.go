@@ -1,0 +1,496 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"weir/cache"
+	"weir/cluster"
+	"weir/cluster/ring"
+	"weir/configs"
+	"weir/edge"
+	"weir/edge/console"
+	"weir/edge/front"
+	"weir/edge/player"
+	"weir/edge/telemetry"
+	"weir/edge/upstream"
+)
+
+// network is what a node reaches others through. Real sockets, or a test's
+// memory.
+type network interface {
+	ListenPacket(address string) (net.PacketConn, error)
+	Listen(address string) (net.Listener, error)
+	Dial(ctx context.Context, address string) (net.Conn, error)
+}
+
+// nodeOptions is what makes a node.
+type nodeOptions struct {
+	config  *configs.Config
+	secret  cluster.Secret // zero: alone
+	network network        // nil: this machine's sockets
+	log     *slog.Logger
+	access  *os.File // of the access log, nil none
+	flag    string   // that changes an address, for messages; "" the flag of that address
+	hurry   bool     // leave without waiting for the cluster to take note
+}
+
+// node is one running edge: every part, joined. Its life is newNode, listen,
+// run; after run nothing of it is left but its directory.
+type node struct {
+	options nodeOptions
+	config  *configs.Config
+	log     *slog.Logger
+	started time.Time
+	state   atomic.Pointer[string]
+	serving atomic.Bool // the listeners accept
+
+	cache    *cache.Cache
+	origins  []*upstream.Group
+	sites    []string // names, for metrics
+	peers    *upstream.Peers
+	edge     *edge.Edge
+	public   *front.Server
+	inner    *front.Server // peers ask here; nil alone
+	cluster  *cluster.Cluster
+	metrics  *telemetry.Metrics
+	access   *telemetry.AccessLog
+	profiles *telemetry.Profiles
+	token    string
+	admin    *plainServer
+}
+
+// hurriedLeave is the time for a farewell that nobody has to hear.
+const hurriedLeave = 100 * time.Millisecond
+
+// newNode builds what needs no socket.
+func newNode(o nodeOptions) (*node, error) {
+	n := &node{options: o, config: o.config, log: o.log.With("node", o.config.Node.Name), started: time.Now()}
+	n.say("starting")
+	if err := makeDir(o.config.Node.Dir); err != nil {
+		return nil, err
+	}
+	for _, build := range []func() error{n.buildTelemetry, n.buildCache, n.buildEdge, n.buildPublic} {
+		if err := build(); err != nil {
+			n.close()
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+func (n *node) buildTelemetry() (err error) {
+	for _, site := range n.config.Sites {
+		n.sites = append(n.sites, site.Hosts[0])
+	}
+	if n.metrics, err = telemetry.NewMetrics(telemetry.MetricsOptions{Node: n.config.Node.Name, Version: version, Sites: n.sites, Log: n.log}); err != nil {
+		return err
+	}
+	if n.options.access != nil {
+		if n.access, err = telemetry.NewAccessLog(telemetry.AccessLogOptions{Writer: n.options.access, Format: n.config.Log.Format, Log: n.log}); err != nil {
+			return err
+		}
+	}
+	if n.config.Profiles.Server != "" {
+		n.profiles, err = telemetry.NewProfiles(telemetry.ProfilesOptions{Server: n.config.Profiles.Server, App: "weir.edge", Tags: n.profileTags(), Log: n.log})
+	}
+	return err
+}
+
+func (n *node) profileTags() map[string]string {
+	tags := map[string]string{"node": n.config.Node.Name, "version": version}
+	if n.config.Node.Zone != "" {
+		tags["zone"] = n.config.Node.Zone
+	}
+	if n.config.Node.Region != "" {
+		tags["region"] = n.config.Node.Region
+	}
+	for name, value := range n.config.Profiles.Tags {
+		tags[name] = value
+	}
+	return tags
+}
+
+func (n *node) buildCache() (err error) {
+	dir := ""
+	if n.config.Cache.Disk > 0 {
+		dir = filepath.Join(n.config.Node.Dir, "cache")
+	}
+	n.cache, err = cache.New(cache.Options{Dir: dir, DiskBytes: int64(n.config.Cache.Disk), MemoryBytes: int64(n.config.Cache.Memory), Log: n.log})
+	return err
+}
+
+func (n *node) buildEdge() error {
+	sites, err := n.buildSites()
+	if err != nil {
+		return usageError{err}
+	}
+	if err := n.buildPeers(); err != nil {
+		return err
+	}
+	n.edge, err = edge.New(edge.Options{
+		Name: n.config.Node.Name, Loop: n.config.Cluster.Label, Cache: n.cache, Sites: sites, Ring: n.ring, Peers: n.peers,
+		Observe: n.observe, Fetched: func(from upstream.Source, status int) { n.metrics.ObserveUpstream(source(from), status) }, Log: n.log,
+	})
+	return err
+}
+
+func (n *node) buildSites() (*edge.Sites, error) {
+	var sites []*edge.Site
+	for _, s := range n.config.Sites {
+		options := upstream.Options{URLs: s.Origins}
+		if n.options.network != nil {
+			options.Dial = func(ctx context.Context, _, address string) (net.Conn, error) {
+				return n.options.network.Dial(ctx, address)
+			}
+		}
+		group, err := upstream.NewGroup(options)
+		if err != nil {
+			return nil, err
+		}
+		n.origins = append(n.origins, group)
+		site := &edge.Site{Hosts: s.Hosts, Origin: group}
+		if s.Pages {
+			pages, err := newPages(n.publicNodes)
+			if err != nil {
+				return nil, err
+			}
+			site.Pages = pages
+		}
+		sites = append(sites, site)
+	}
+	return edge.NewSites(sites...)
+}
+
+// buildPeers makes both sides of the path between nodes, when there are others.
+func (n *node) buildPeers() error {
+	if n.options.secret.IsZero() {
+		return nil
+	}
+	server, client, err := n.options.secret.PeerTLS(n.config.Node.Name, time.Now())
+	if err != nil {
+		return err
+	}
+	peers := upstream.PeerOptions{TLS: client}
+	inner := front.Options{
+		HTTPS: n.config.Cluster.Peer, HTTPSFlag: "cluster.peer in the file", TLS: server, DisableHTTP3: true, Log: n.log, DrainTimeout: n.config.Listen.DrainTimeout.D(),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { n.counted(n.edge.PeerHandler()).ServeHTTP(w, r) }),
+	}
+	if net := n.options.network; net != nil {
+		peers.Dial = dialOver(net)
+		inner.Listen = listenOver(net)
+	}
+	if n.peers, err = upstream.NewPeers(peers); err != nil {
+		return err
+	}
+	n.inner, err = front.New(inner)
+	return err
+}
+
+func (n *node) buildPublic() error {
+	options := front.Options{
+		HTTP: n.config.Listen.HTTP, HTTPS: n.config.Listen.HTTPS, HTTPFlag: n.flag("--http"), HTTPSFlag: n.flag("--https"), Handler: n.counted(n.edge), DisableHTTP3: !n.config.Listen.HTTP3, Log: n.log,
+		HeaderTimeout: n.config.Listen.HeaderTimeout.D(), IdleTimeout: n.config.Listen.IdleTimeout.D(), DrainTimeout: n.config.Listen.DrainTimeout.D(),
+	}
+	if n.options.network != nil {
+		options.Listen = listenOver(n.options.network)
+	}
+	if n.config.Listen.HTTPS != "" {
+		certificate, err := n.certificate()
+		if err != nil {
+			return usageError{err}
+		}
+		options.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	}
+	var err error
+	n.public, err = front.New(options)
+	return err
+}
+
+// counted keeps the number of requests that run.
+func (n *node) counted(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n.metrics.Begin()
+		defer n.metrics.End()
+		h.ServeHTTP(w, r)
+	})
+}
+
+// certificate loads the configured one or mints one for the names of the sites.
+func (n *node) certificate() (tls.Certificate, error) {
+	if c := n.config.TLS; c.Cert != "" || c.Key != "" {
+		return front.LoadCertificate(c.Cert, c.Key)
+	}
+	var names []string
+	for _, site := range n.config.Sites {
+		for _, host := range site.Hosts {
+			if host != "*" {
+				names = append(names, host)
+			}
+		}
+	}
+	return front.MintCertificate(filepath.Join(n.config.Node.Dir, "tls"), names, time.Now())
+}
+
+// listen binds every socket but gossip's, which run binds. An error names the
+// address and what to do.
+func (n *node) listen() error {
+	if n.inner != nil {
+		if err := n.inner.Listen(); err != nil {
+			return usageError{fmt.Errorf("peers: %w", err)}
+		}
+	}
+	if err := n.public.Listen(); err != nil {
+		return usageError{err}
+	}
+	if err := n.buildCluster(); err != nil {
+		return usageError{err}
+	}
+	return n.listenAdmin()
+}
+
+func (n *node) buildCluster() error {
+	c := n.config.Cluster
+	options := cluster.Options{
+		Name: n.config.Node.Name, Label: c.Label, Secret: n.options.secret, Bind: c.Gossip, Advertise: c.Advertise, Join: c.Join,
+		Zone: n.config.Node.Zone, Region: n.config.Node.Region, Build: version, Weight: c.Weight,
+		HTTPAddr: publicAddress(n.public.HTTPAddr()), HTTPSAddr: publicAddress(n.public.HTTPSAddr()),
+		GossipInterval: c.Timers.Gossip.D(), ProbeInterval: c.Timers.Probe.D(), ProbeTimeout: c.Timers.ProbeTimeout.D(),
+		PushPullInterval: c.Timers.Sync.D(), RejoinInterval: c.Timers.Rejoin.D(),
+		Log: n.log,
+	}
+	if n.inner != nil {
+		options.PeerAddr = n.inner.HTTPSAddr()
+	}
+	if n.options.network != nil {
+		options.Network = n.options.network
+	}
+	if n.options.hurry {
+		options.DrainTime, options.LeaveTimeout = -1, hurriedLeave
+	}
+	var err error
+	n.cluster, err = cluster.New(options)
+	return err
+}
+
+// publicNodes lists the nodes as viewers reach them.
+func (n *node) publicNodes(secure bool) []player.Node {
+	var nodes []player.Node
+	for _, m := range n.cluster.Members() {
+		address, scheme := m.HTTPAddr, "http://"
+		if secure {
+			address, scheme = m.HTTPSAddr, "https://"
+		}
+		if m.State == cluster.Alive && !m.Draining && address != "" {
+			nodes = append(nodes, player.Node{Name: m.Name, URL: scheme + address})
+		}
+	}
+	return nodes
+}
+
+// publicAddress leaves out an address that no other machine could use.
+func publicAddress(bound string) string {
+	host, _, err := net.SplitHostPort(bound)
+	if ip := net.ParseIP(host); err != nil || ip == nil || ip.IsUnspecified() {
+		return ""
+	}
+	return bound
+}
+
+func (n *node) listenAdmin() error {
+	if n.config.Listen.Admin == "" {
+		return nil
+	}
+	tokenFile := filepath.Join(n.config.Node.Dir, "admin.token")
+	token, err := console.LoadOrCreateToken(tokenFile)
+	if err != nil {
+		return err
+	}
+	n.token = token
+	handler, err := console.New(console.Options{
+		Name: n.config.Node.Name, Token: token, TokenFile: tokenFile, Ready: n.ready, Status: n.status, Members: n.members, Ring: n.route,
+		Metrics: n.metrics.Handler(), Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := n.registerMetrics(); err != nil {
+		return err
+	}
+	listen := net.Listen
+	if n.options.network != nil {
+		listen = listenOver(n.options.network)
+	}
+	listener, err := listen("tcp", n.config.Listen.Admin)
+	if err != nil {
+		return usageError{fmt.Errorf("listen for operators on %s: %w: stop the other program or choose another address with %s", n.config.Listen.Admin, rootCause(err), n.flag("--admin"))}
+	}
+	n.admin = newPlainServer(listener, handler, n.log)
+	return nil
+}
+
+// run serves until ctx ends, then drains: gossip says that the node is leaving,
+// the listeners finish what they have begun, and the operators' listener, which
+// must work when nothing else does, goes last.
+func (n *node) run(ctx context.Context) error {
+	defer n.close()
+	whole := context.WithoutCancel(ctx)
+	last := start(whole, n.background()...)
+	data := start(whole, n.listeners()...)
+	n.serving.Store(true)
+	n.say("ready")
+	gossip := start(ctx, n.cluster.Run)
+
+	select {
+	case <-ctx.Done():
+		n.log.Info("draining: running responses finish, new ones go elsewhere")
+	case <-gossip.done: // before ctx ends only by a failure, as the two below
+	case <-data.done:
+	case <-last.done:
+	}
+	n.say("draining")
+	err := errors.Join(gossip.stop(), data.stop())
+	finish, cancel := context.WithTimeout(whole, n.config.Listen.DrainTimeout.D())
+	defer cancel()
+	n.edge.Close(finish)
+	return errors.Join(err, last.stop())
+}
+
+// listeners are what clients and peers reach.
+func (n *node) listeners() []func(context.Context) error {
+	listeners := []func(context.Context) error{n.public.Run}
+	if n.inner != nil {
+		listeners = append(listeners, n.inner.Run)
+	}
+	return listeners
+}
+
+// background is what must outlive them.
+func (n *node) background() []func(context.Context) error {
+	background := []func(context.Context) error{n.cache.Run, n.reportGossip}
+	if n.admin != nil {
+		background = append(background, func(ctx context.Context) error { return n.admin.run(ctx, time.Second) })
+	}
+	if n.access != nil {
+		background = append(background, n.access.Run)
+	}
+	if n.profiles != nil {
+		background = append(background, n.profiles.Run)
+	}
+	return background
+}
+
+// reportGossip tells where other nodes can join, once that is known.
+func (n *node) reportGossip(ctx context.Context) error {
+	select {
+	case <-n.cluster.Ready():
+		if address := n.cluster.Addr(); address != "" {
+			n.log.Info("gossip is up", "gossip", address, "peer", n.inner.HTTPSAddr(), "members", n.ring().Len())
+		}
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// close releases what newNode opened.
+func (n *node) close() {
+	n.serving.Store(false)
+	for _, group := range n.origins {
+		group.Close()
+	}
+	if n.peers != nil {
+		n.peers.Close()
+	}
+	if n.cache != nil {
+		if err := n.cache.Close(); err != nil {
+			n.log.Error("the cache did not close cleanly", "error", err)
+		}
+	}
+}
+
+func (n *node) say(state string) { n.state.Store(&state) }
+
+// ring is what the edge places by.
+func (n *node) ring() *ring.Ring { return n.cluster.Ring() }
+
+// ready is nil when clients may be sent here.
+func (n *node) ready() error {
+	switch {
+	case !n.serving.Load() || *n.state.Load() == "starting":
+		return errors.New("the node is starting")
+	case *n.state.Load() == "draining":
+		return errors.New("the node is draining")
+	}
+	select {
+	case <-n.cluster.Ready():
+		return nil
+	default:
+		return errors.New("the node is looking for its cluster: it tries " + fmt.Sprint(n.config.Cluster.Join))
+	}
+}
+
+// observe passes a finished exchange on to metrics and log.
+func (n *node) observe(x *edge.Exchange) {
+	record := telemetry.Record{
+		Time: x.Start, Node: n.config.Node.Name, Site: n.siteLabel(x.Target.Host), Method: x.Request.Method, Host: x.Request.Host, Path: x.Request.RequestURI,
+		Protocol: telemetry.ProtocolOf(x.Request.ProtoMajor), Status: x.Status, Bytes: x.Sent, Duration: x.Duration, FirstByte: x.FirstByte,
+		Outcome: telemetry.OutcomeOf(x.Outcome.String()), Source: source(x.Source), Client: x.Request.RemoteAddr, UserAgent: x.Request.UserAgent(),
+		CacheStatus: x.CacheStatus(),
+	}
+	if x.Peer {
+		record.Protocol = telemetry.Peer
+	}
+	if x.Err != nil {
+		record.Error = x.Err.Error()
+	} else if x.Outcome == edge.Refused {
+		record.Error = x.Reason
+	}
+	n.metrics.Observe(&record)
+	if n.access != nil {
+		n.access.Log(&record)
+	}
+}
+
+func (n *node) siteLabel(host string) string {
+	if slices.Contains(n.sites, host) {
+		return host
+	}
+	return "*"
+}
+
+func source(s upstream.Source) telemetry.Source {
+	switch s {
+	case upstream.FromPeer:
+		return telemetry.Member
+	case upstream.FromOrigin:
+		return telemetry.Origin
+	default:
+		return telemetry.Self
+	}
+}
+
+// flag names what changes an address.
+func (n *node) flag(own string) string {
+	if n.options.flag != "" {
+		return n.options.flag
+	}
+	return own
+}
+
+func dialOver(n network) upstream.DialFunc {
+	return func(ctx context.Context, _, address string) (net.Conn, error) { return n.Dial(ctx, address) }
+}
+
+func listenOver(n network) func(network, address string) (net.Listener, error) {
+	return func(_, address string) (net.Listener, error) { return n.Listen(address) }
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"weir/edge/player"
+)
+
+// hlsjs is where npm ci puts the player library, below the repository's root.
+const hlsjs = "edge/player/node_modules/hls.js/dist/hls.min.js"
+
+// pages are Weir's own client paths: the player page.
+type pages struct {
+	secure    *player.Player // on TLS: fails over to the nodes' https addresses
+	cleartext *player.Player
+}
+
+// nodesFunc lists the public base URLs of the cluster's nodes.
+type nodesFunc func(secure bool) []player.Node
+
+// newPages makes the player page. The page plays with hls.js
+// where a checkout with its npm packages is at hand, else with the browser's
+// own HLS.
+func newPages(nodes nodesFunc) (*pages, error) {
+	var library string
+	if path, err := filepath.Abs(hlsjs); err == nil {
+		if _, err := os.Stat(path); err == nil {
+			library = path
+		}
+	}
+	build := func(secure bool) (*player.Player, error) {
+		return player.New(player.Options{HLSJS: library, Nodes: func() []player.Node { return nodes(secure) }})
+	}
+	secure, err := build(true)
+	if err != nil {
+		return nil, err
+	}
+	cleartext, err := build(false)
+	return &pages{secure: secure, cleartext: cleartext}, err
+}
+
+// Page is the handler of a path, nil where it is not ours.
+func (p *pages) Page(path string) http.Handler {
+	if !p.secure.Handles(path) {
+		return nil
+	}
+	return p
+}
+
+func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.TLS != nil {
+		p.secure.ServeHTTP(w, r)
+		return
+	}
+	p.cleartext.ServeHTTP(w, r)
+}

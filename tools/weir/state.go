@@ -1,0 +1,175 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"weir/cache"
+	"weir/edge"
+	"weir/edge/console"
+	"weir/edge/upstream"
+)
+
+// status is what the console and weir status show.
+func (n *node) status() console.Status {
+	totals, stored := n.metrics.Totals(), n.cache.Stats()
+	s := console.Status{
+		Name: n.config.Node.Name, Version: version, State: *n.state.Load(), UptimeSeconds: time.Since(n.started).Seconds(),
+		Zone: n.config.Node.Zone, Region: n.config.Node.Region,
+		Protocols: console.Protocols{H1: totals.H1, H2: totals.H2, H3: totals.H3},
+		Requests: console.Requests{
+			Total: totals.Requests, Hit: totals.Hit, Stale: totals.Stale, Miss: totals.Miss, Pass: totals.Pass,
+			Collapsed: totals.Collapsed, Local: totals.Local, Refused: totals.Refused, Error: totals.Error,
+		},
+		Bytes: console.Bytes{Sent: totals.Bytes},
+		Cache: console.Cache{
+			MemoryBytes: stored.MemoryBytes, MemoryLimit: stored.MemoryLimit, DiskBytes: stored.DiskBytes, DiskLimit: stored.DiskLimit,
+			Objects: int64(stored.Objects), HotObjects: int64(stored.HotObjects), Evictions: uint64(stored.HotEvictions + stored.DiskEvictions),
+		},
+		Fills:       int64(stored.Fills),
+		Connections: n.connections(),
+		Latency:     &console.Latency{Bounds: totals.FirstByte.Bounds, Counts: totals.FirstByte.Counts},
+	}
+	if n.peers != nil {
+		s.Bytes.FromPeer = n.peers.Stats().Bytes
+	}
+	s.Origin.OK = true
+	for _, group := range n.origins {
+		s.Bytes.FromOrigin += group.Stats().Bytes
+		for _, host := range group.Hosts() {
+			if s.Origin.URL == "" || s.Origin.OK && !host.OK {
+				s.Origin = console.Origin{URL: host.URL, OK: host.OK, LastError: host.LastError}
+			}
+		}
+	}
+	s.Problems = n.problems(s)
+	return s
+}
+
+// problems says what is wrong and what to do about it.
+func (n *node) problems(s console.Status) []console.Problem {
+	problems := []console.Problem{}
+	add := func(what, why, fix string) {
+		problems = append(problems, console.Problem{What: what, Why: why, Fix: fix})
+	}
+	if !s.Origin.OK {
+		add("The origin "+s.Origin.URL+" does not answer.", s.Origin.LastError+".", "Start it or correct its address; stored content is served meanwhile.")
+	}
+	if lost := n.cache.Stats().DiskErrors; lost > 0 {
+		add("The disk did not take responses.", fmt.Sprintf("%d responses since the start were served but not stored.", lost), "Look at the node's log, free space or lower cache.disk.")
+	}
+	for _, member := range n.cluster.Members() {
+		if member.State.String() == "dead" && time.Since(member.Since) < 10*time.Minute {
+			add("Node "+member.Name+" is gone.", fmt.Sprintf("It has not answered since %s.", member.Since.Format(time.TimeOnly)), "Restart it, or let it be: its keys have moved to other nodes.")
+		}
+	}
+	return problems
+}
+
+func (n *node) members() []console.Member {
+	members := n.cluster.Members()
+	out := make([]console.Member, 0, len(members))
+	for _, m := range members {
+		state := m.State.String()
+		if state == "alive" && m.Draining {
+			state = "draining"
+		}
+		address := m.HTTPSAddr
+		if address == "" {
+			address = m.HTTPAddr
+		}
+		if address == "" {
+			address = m.PeerAddr
+		}
+		out = append(out, console.Member{
+			Name: m.Name, Address: address, Zone: m.Zone, Region: m.Region, State: state, Weight: m.Weight, Build: m.Build, Since: m.Since, Self: m.Self,
+		})
+	}
+	return out
+}
+
+// route tells who owns an absolute URL.
+func (n *node) route(text string) (console.Route, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return console.Route{}, err
+	}
+	target, err := edge.ParseTarget(u.Host, u.RequestURI())
+	if err != nil {
+		return console.Route{}, err
+	}
+	key := cache.NewKey(target.KeyText())
+	route := console.Route{Key: key.Text}
+	for owner := range n.ring().Owners(key.ID.Hash64()) {
+		route.Owners = append(route.Owners, owner.Name)
+	}
+	switch {
+	case len(route.Owners) == 0 || route.Owners[0] == n.config.Node.Name:
+		route.Why = "This node owns the key: on a miss it asks the origin."
+	default:
+		route.Why = "On a miss this node asks " + strings.Join(route.Owners, ", then ") + ", then the origin."
+	}
+	return route, nil
+}
+
+// registerMetrics adds what other packages count to /metrics.
+func (n *node) registerMetrics() error {
+	type metric struct {
+		add  func(name, help string, read func() float64, labels ...string) error
+		name string
+		help string
+		read func() float64
+		tags []string
+	}
+	gauge, counter := n.metrics.Gauge, n.metrics.Counter
+	metrics := []metric{
+		{gauge, "weir_cache_bytes", "Bytes stored, by tier.", func() float64 { return float64(n.cache.Stats().MemoryBytes) }, []string{"tier", "memory"}},
+		{gauge, "weir_cache_bytes", "Bytes stored, by tier.", func() float64 { return float64(n.cache.Stats().DiskBytes) }, []string{"tier", "disk"}},
+		{gauge, "weir_cache_limit_bytes", "Budget, by tier.", func() float64 { return float64(n.cache.Stats().MemoryLimit) }, []string{"tier", "memory"}},
+		{gauge, "weir_cache_limit_bytes", "Budget, by tier.", func() float64 { return float64(n.cache.Stats().DiskLimit) }, []string{"tier", "disk"}},
+		{gauge, "weir_cache_objects", "Objects stored.", func() float64 { return float64(n.cache.Stats().Objects) }, nil},
+		{gauge, "weir_cache_fills", "Fills running.", func() float64 { return float64(n.cache.Stats().Fills) }, nil},
+		{counter, "weir_cache_evictions_total", "Objects evicted to keep the budgets.", func() float64 { return float64(n.cache.Stats().DiskEvictions) }, nil},
+		{counter, "weir_sendfile_calls_total", "sendfile system calls on cleartext HTTP/1.1.", func() float64 { return float64(n.public.Stats().SendfileCalls) }, nil},
+		{counter, "weir_sendfile_bytes_total", "Bytes sent by sendfile.", func() float64 { return float64(n.public.Stats().SendfileBytes) }, nil},
+		{gauge, "weir_connections", "Client connections open.", func() float64 { return float64(n.connections()) }, nil},
+		{gauge, "weir_cluster_members", "Members alive, this node included.", func() float64 { return float64(n.cluster.Stats().Alive) }, nil},
+		{gauge, "weir_ring_nodes", "Nodes on the ring.", func() float64 { return float64(n.ring().Len()) }, nil},
+	}
+	upstreams := map[string]func() upstream.Stats{"origin": n.originStats}
+	if n.peers != nil {
+		upstreams["peer"] = n.peers.Stats
+	}
+	for name, stats := range upstreams {
+		metrics = append(metrics,
+			metric{counter, "weir_fetch_broken_total", "Upstream bodies that failed before their end, by source.", func() float64 { return float64(stats().Broken) }, []string{"source", name}},
+			metric{counter, "weir_fetch_bytes_total", "Body bytes received from upstream, by source.", func() float64 { return float64(stats().Bytes) }, []string{"source", name}},
+		)
+	}
+	for _, m := range metrics {
+		if err := m.add(m.name, m.help, m.read, m.tags...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *node) connections() int64 {
+	s := n.public.Stats()
+	return s.Cleartext.Open + s.HTTP1.Open + s.HTTP2.Open + s.HTTP3.Open
+}
+
+func (n *node) originStats() upstream.Stats {
+	var sum upstream.Stats
+	for _, group := range n.origins {
+		s := group.Stats()
+		sum.Requests += s.Requests
+		sum.Failures += s.Failures
+		sum.Broken += s.Broken
+		sum.Bytes += s.Bytes
+		sum.Running += s.Running
+	}
+	return sum
+}

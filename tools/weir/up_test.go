@@ -1,0 +1,95 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+
+	"weir/edge/console"
+)
+
+func containsAll(text string, parts ...string) bool {
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			return false
+		}
+	}
+	return true
+}
+
+func fetch(t *testing.T, address string) (status int, body string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(text)
+}
+
+// TestUp: the one command brings everything up, says where it is, and leaves
+// nothing behind.
+func TestUp(t *testing.T) {
+	t.Parallel()
+	p := startWeir(t, "up", "--port-shift=-1")
+	page := p.await(t, `^\s+(http://\S+/)\s+the same without TLS`)
+	consoleURL := p.await(t, `Console\s+(\S+)`)
+	hls := p.await(t, `HLS\s+(\S+)`)
+	dash := p.await(t, `DASH\s+(\S+)`)
+	dir := p.await(t, `State is in (\S+)\. Ctrl-C`)
+	for address, want := range map[string]string{page: "<title>", hls: "#EXTM3U", dash: "<MPD", consoleURL: "<title>"} {
+		if status, body := fetch(t, address); status != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%s: got %d %.80q, want 200 and %q", address, status, body, want)
+		}
+	}
+	u, err := url.Parse(consoleURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := strings.TrimPrefix(u.Fragment, "token=")
+	t.Run("status", func(t *testing.T) { checkStatus(t, u.Host, token) })
+	if code := p.stop(); code != exitOK {
+		t.Errorf("exit code %d:\n%s", code, p.output())
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("the state directory %s is left: %v", dir, err)
+	}
+}
+
+func checkStatus(t *testing.T, admin, token string) {
+	t.Helper()
+	file := write(t, "admin.token", token+"\n")
+	code, out, err := try(t, "status", "--admin", admin, "--token-file", file)
+	if code != exitOK || !containsAll(out, "edge-1", "edge-2", "edge-3", "alive", "All good.") {
+		t.Errorf("weir status: %d\n%s%s", code, out, err)
+	}
+	code, out, err = try(t, "status", "--admin", admin, "--token-file", file, "--json")
+	var s console.Status
+	if json.Unmarshal([]byte(out), &s) != nil || code != exitOK || !s.Ready || s.Requests.Total == 0 || s.Bytes.FromOrigin+s.Bytes.FromPeer == 0 {
+		t.Errorf("weir status --json: %d\n%s%s", code, out, err)
+	}
+	code, out, err = try(t, "ring", "--admin", admin, "--token-file", file, "/vod/demo/master.m3u8")
+	if code != exitOK || !containsAll(out, "key", "owners", "edge-") {
+		t.Errorf("weir ring URL: %d\n%s%s", code, out, err)
+	}
+	code, out, err = try(t, "ring", "--admin", admin, "--token-file", file)
+	if code != exitOK || !containsAll(out, "MEMBER", "edge-3") {
+		t.Errorf("weir ring: %d\n%s%s", code, out, err)
+	}
+	wrong := write(t, "wrong.token", "not the token at all")
+	if code, _, err := try(t, "status", "--admin", admin, "--token-file", wrong); code != exitUsage || !strings.Contains(err, "token") {
+		t.Errorf("weir status with a wrong token: %d %q", code, err)
+	}
+}
