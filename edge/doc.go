@@ -26,8 +26,12 @@
 // The first request of a cold key starts a fill in a goroutine that the Edge
 // owns; every request, the first too, is a reader of the object that grows. So
 // a fill outlives the client that caused it, a later client begins at byte 0 at
-// once, and the upstream is asked once. A body that ends short aborts the fill:
-// readers see a broken transfer, never a clean end, and nothing is kept.
+// once, and the upstream is asked once.
+//
+// A body that breaks off is taken up again, up to three times, at the byte where
+// it stopped: from the next owner or the origin, by a range that holds for the
+// same strong ETag only. Where that cannot be, the fill is aborted: readers see a
+// broken transfer, never a clean end, and nothing is kept.
 //
 // A response that may not be shared goes to the request that caused the fill;
 // those that waited ask for themselves, and for a second no request waits on

@@ -230,7 +230,8 @@ func (e *Edge) take(f *flight, resp *upstream.Response) {
 		e.hand(f, resp)
 		return
 	}
-	defer resp.Body.Close()
+	body := e.resuming(e.context, f, resp)
+	defer func() { _ = body.Close() }() // read to its end, or broken
 	as := f.key
 	if len(names) > 0 {
 		as = variantKey(f.target, names, f.request)
@@ -248,7 +249,7 @@ func (e *Edge) take(f *flight, resp *upstream.Response) {
 		return
 	}
 	defer object.Release()
-	if _, err = f.fill.ReadFrom(resp.Body); err == nil {
+	if _, err = f.fill.ReadFrom(body); err == nil {
 		err = f.fill.Finish()
 	}
 	if err != nil {

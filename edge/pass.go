@@ -23,7 +23,6 @@ func (e *Edge) pass(x *Exchange, reason string) {
 	if err == nil && !x.Peer {
 		h.Set("X-Forwarded-For", client)
 	}
-	field.AddCDNLoop(h, e.options.Loop)
 	request := &upstream.Request{
 		Method: r.Method, Host: x.Target.Host, Path: x.Target.Path, Query: x.Target.Query, Header: h, Length: r.ContentLength,
 	}

@@ -20,15 +20,15 @@ func (e *Edge) fetch(ctx context.Context, f *flight) (*upstream.Response, error)
 		Method: http.MethodGet, Host: f.target.Host, Path: f.target.Path, Query: f.target.Query, Header: header,
 	}
 	if !f.peer && e.options.Ring != nil && e.options.Peers != nil {
-		if resp := e.fetchFromOwner(ctx, f, request); resp != nil {
+		if resp := e.fetchFromOwner(ctx, f, request, ""); resp != nil {
 			return resp, nil
 		}
 	}
-	field.AddCDNLoop(header, e.options.Loop)
 	return e.fetchFromOrigin(ctx, f.site, request)
 }
 
 func (e *Edge) fetchFromOrigin(ctx context.Context, site *Site, request *upstream.Request) (*upstream.Response, error) {
+	field.AddCDNLoop(request.Header, e.options.Loop)
 	resp, err := site.Origin.Fetch(ctx, request)
 	e.options.Fetched(upstream.FromOrigin, statusOf(resp))
 	return resp, err
@@ -43,14 +43,14 @@ func statusOf(resp *upstream.Response) int {
 }
 
 // fetchFromOwner returns nil when this node should ask the origin itself: it
-// is the owner, or no owner can be reached. A viewer never sees a peer's
-// failure.
-func (e *Edge) fetchFromOwner(ctx context.Context, f *flight, request *upstream.Request) *upstream.Response {
+// is the owner, or no owner can be reached; but names a peer that is not to be
+// asked. A viewer never sees a peer's failure.
+func (e *Edge) fetchFromOwner(ctx context.Context, f *flight, request *upstream.Request, but string) *upstream.Response {
 	for owner := range e.options.Ring().Owners(f.key.ID.Hash64()) {
 		if owner.Name == e.options.Name {
 			return nil
 		}
-		if owner.Addr == "" || !e.options.Peers.Usable(owner.Name) {
+		if owner.Addr == "" || owner.Name == but || !e.options.Peers.Usable(owner.Name) {
 			continue
 		}
 		resp, err := e.options.Peers.Fetch(ctx, owner.Name, owner.Addr, request)

@@ -88,6 +88,11 @@ func checkStatus(t *testing.T, admin, token string) {
 	if code != exitOK || !containsAll(out, "MEMBER", "edge-3") {
 		t.Errorf("weir ring: %d\n%s%s", code, out, err)
 	}
+	metrics := (&adminFlags{Admin: admin, TokenFile: file})
+	text, metricsErr := metrics.ask(t.Context(), "/metrics")
+	if metricsErr != nil || !containsAll(string(text), `weir_requests_total{outcome="`, `weir_upstream_requests_total{source="`, "weir_cluster_members 3", "weir_sendfile_bytes_total") {
+		t.Errorf("/metrics: %v\n%s", metricsErr, text)
+	}
 	wrong := write(t, "wrong.token", "not the token at all")
 	if code, _, err := try(t, "status", "--admin", admin, "--token-file", wrong); code != exitUsage || !strings.Contains(err, "token") {
 		t.Errorf("weir status with a wrong token: %d %q", code, err)
