@@ -12,7 +12,7 @@ import (
 )
 
 // bind makes the memberlist on its address.
-func (c *Cluster) bind() (*memberlist.Memberlist, error) {
+func (c *Cluster) bind(ctx context.Context) (*memberlist.Memberlist, error) {
 	host, port, err := splitBind(c.options.Bind)
 	if err != nil {
 		return nil, err
@@ -22,7 +22,7 @@ func (c *Cluster) bind() (*memberlist.Memberlist, error) {
 	if err != nil {
 		return nil, bindError(c.options.Bind, err)
 	}
-	told, err := c.advertised(bound)
+	told, err := c.advertised(ctx, bound)
 	if err != nil {
 		_ = t.Shutdown() // the error above says more
 		return nil, fmt.Errorf("cluster: gossip on %s: %w: give one with --advertise", c.options.Bind, err)
@@ -59,7 +59,7 @@ func (c *Cluster) introduce(told netip.AddrPort) error {
 		m.Addr, m.PeerAddr = told.String(), peer.String()
 		m.HTTPAddr, m.HTTPSAddr = reachable(m.HTTPAddr, told.Addr()), reachable(m.HTTPSAddr, told.Addr())
 	})
-	if _, err := parseMeta(c.selfMeta().append(nil)); err != nil {
+	if _, err := parseMeta(c.selfMeta().encode()); err != nil {
 		return fmt.Errorf("cluster: other nodes would refuse this one: %w", err)
 	}
 	return nil
@@ -81,7 +81,7 @@ func (c *Cluster) listen(host netip.Addr, port uint16, logger *log.Logger) (memb
 }
 
 // advertised returns the gossip address that others are told.
-func (c *Cluster) advertised(bound netip.AddrPort) (netip.AddrPort, error) {
+func (c *Cluster) advertised(ctx context.Context, bound netip.AddrPort) (netip.AddrPort, error) {
 	if c.options.Advertise == "" {
 		if !bound.Addr().IsUnspecified() {
 			return bound, nil
@@ -96,7 +96,7 @@ func (c *Cluster) advertised(bound netip.AddrPort) (netip.AddrPort, error) {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return netip.AddrPortFrom(addr, port), nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTimeout) // Run itself sees the end of ctx, and returns nil
 	defer cancel()
 	addrs, err := c.options.Resolve(ctx, host)
 	if err != nil {

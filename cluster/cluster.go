@@ -75,11 +75,11 @@ func (c *Cluster) Run(ctx context.Context) error {
 	var list *memberlist.Memberlist
 	if !c.options.alone() {
 		var err error
-		if list, err = c.bind(); err != nil {
+		if list, err = c.bind(ctx); err != nil {
 			return err
 		}
 	}
-	work, stop := context.WithCancel(context.Background())
+	work, stop := context.WithCancel(context.WithoutCancel(ctx)) // the farewell comes after the end of ctx
 	var publisher, others sync.WaitGroup
 	publisher.Go(func() { c.publisher(work) }) // ends with work, after the farewell
 	if list != nil {

@@ -98,6 +98,7 @@ func start(t *testing.T, o Options) *testNode {
 // endAll stops the nodes at the same time. Then it lets memberlist's last timers run out: what is still there after a
 // minute has leaked, and fails the bubble.
 func endAll(t *testing.T, nodes []*testNode) {
+	t.Helper()
 	for _, n := range nodes {
 		n.stop()
 	}

@@ -22,7 +22,7 @@ type delegate struct{ c *Cluster }
 // NodeMeta returns what this node tells about itself.
 func (d delegate) NodeMeta(limit int) (b []byte) {
 	defer d.guard(nil)
-	b = d.c.selfMeta().append(nil)
+	b = d.c.selfMeta().encode()
 	if len(b) > limit {
 		return nil // not reached: the fields' own limits add up to less
 	}
@@ -55,10 +55,20 @@ func (d delegate) NotifyAlive(n *memberlist.Node) (err error) {
 }
 
 // NotifyJoin notes a member that is new or back.
-func (d delegate) NotifyJoin(n *memberlist.Node) { d.note(n, "joined") }
+func (d delegate) NotifyJoin(n *memberlist.Node) {
+	defer d.guard(nil)
+	if m, ok := d.note(n); ok {
+		d.c.log.Info("member joined", facts(m)...)
+	}
+}
 
 // NotifyUpdate notes a member that says something new about itself.
-func (d delegate) NotifyUpdate(n *memberlist.Node) { d.note(n, "changed") }
+func (d delegate) NotifyUpdate(n *memberlist.Node) {
+	defer d.guard(nil)
+	if m, ok := d.note(n); ok {
+		d.c.log.Info("member changed", facts(m)...)
+	}
+}
 
 // NotifyLeave notes a member that left or died.
 func (d delegate) NotifyLeave(n *memberlist.Node) {
@@ -80,17 +90,22 @@ func (d delegate) NotifyConflict(existing, other *memberlist.Node) {
 	d.c.conflict(existing, other)
 }
 
-func (d delegate) note(n *memberlist.Node, what string) {
-	defer d.guard(nil)
+// note takes down what a node says about itself; false when it is refused.
+func (d delegate) note(n *memberlist.Node) (Member, bool) {
 	m, err := memberOf(n)
 	if err != nil {
 		if n.Name != d.c.options.Name {
 			d.c.refuse(n.Name, err)
 		}
-		return
+		return Member{}, false
 	}
 	d.c.roster.alive(m, time.Now())
-	d.c.log.Info("member "+what, "member", m.Name, "gossip", m.Addr, "peer", m.PeerAddr, "zone", m.Zone, "draining", m.Draining)
+	return m, true
+}
+
+// facts are the keys and values of a log line about a member.
+func facts(m Member) []any {
+	return []any{"member", m.Name, "gossip", m.Addr, "peer", m.PeerAddr, "zone", m.Zone, "draining", m.Draining}
 }
 
 // guard stops a panic and counts it; err, where given, is set.

@@ -54,7 +54,7 @@ func (g *gossipLog) Write(line []byte) (int, error) {
 	if len(text) > maxLogLine {
 		text = text[:maxLogLine] + "…"
 	}
-	g.log.Log(context.Background(), level, "gossip: "+text)
+	g.log.Log(context.Background(), level, "memberlist says", "text", text)
 	return len(line), nil
 }
 

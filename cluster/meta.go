@@ -48,13 +48,13 @@ type meta struct {
 	Build    string
 }
 
-// append appends the encoding to b.
-func (m meta) append(b []byte) []byte {
+// encode returns what parseMeta reads.
+func (m meta) encode() []byte {
 	flags := uint64(0)
 	if m.Draining {
 		flags |= flagDraining
 	}
-	b = append(b, metaVersion)
+	b := []byte{metaVersion}
 	b = binary.AppendUvarint(b, flags)
 	b = binary.AppendUvarint(b, uint64(math.Round(m.Weight*weightUnits)))
 	for _, s := range []string{m.Role, m.Zone, m.Region, m.Peer, m.HTTP, m.HTTPS, m.Build} {
@@ -72,7 +72,7 @@ func (m meta) member(name, addr string) Member {
 	}
 }
 
-// parseMeta reads what another node says about itself. It refuses everything that append would not write and every value
+// parseMeta reads what another node says about itself. It refuses everything that encode would not write and every value
 // that would be dangerous to use, as a whole: a node is believed altogether or not at all.
 func parseMeta(b []byte) (meta, error) {
 	if len(b) > metaMaxBytes {

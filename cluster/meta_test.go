@@ -27,7 +27,7 @@ func TestMetaRoundTrip(t *testing.T) {
 		{Weight: 0.001, Role: RoleEdge, Peer: "[::1]:1", Build: "v1.2 (go1.26)"},
 		{Weight: 2.5, Role: "relay", Zone: "eu-1a", Region: "eu_1", Peer: "127.0.0.1:7443", HTTP: "edge-1.example.com:80", HTTPS: "192.0.2.7:443"},
 	} {
-		b := m.append(nil)
+		b := m.encode()
 		if len(b) > metaMaxBytes {
 			t.Errorf("%+v takes %d bytes", m, len(b))
 		}
@@ -84,7 +84,7 @@ func TestMetaRefusesFields(t *testing.T) {
 	} {
 		m := meta{Weight: 1, Role: RoleEdge, Peer: "10.0.0.1:7443"}
 		change(&m)
-		if got, err := parseMeta(m.append(nil)); err == nil {
+		if got, err := parseMeta(m.encode()); err == nil {
 			t.Errorf("%s: accepted as %+v", name, got)
 		}
 	}
@@ -92,7 +92,7 @@ func TestMetaRefusesFields(t *testing.T) {
 
 func TestMetaRefusesEncodings(t *testing.T) {
 	t.Parallel()
-	rest := meta{Weight: 1, Role: RoleEdge, Peer: "10.0.0.1:7443"}.append(nil)[4:] // after version, flags and a weight of 1000
+	rest := meta{Weight: 1, Role: RoleEdge, Peer: "10.0.0.1:7443"}.encode()[4:] // after version, flags and a weight of 1000
 	with := func(head ...byte) []byte { return append(head, rest...) }
 	good := with(metaVersion, 0, 0xe8, 0x07)
 	if _, err := parseMeta(good); err != nil {
@@ -134,15 +134,15 @@ func TestMetaRefusesEncodings(t *testing.T) {
 }
 
 func FuzzParseMeta(f *testing.F) {
-	f.Add(fullMeta().append(nil))
-	f.Add(meta{Weight: 1, Role: RoleEdge, Peer: "10.0.0.1:7443"}.append(nil))
+	f.Add(fullMeta().encode())
+	f.Add(meta{Weight: 1, Role: RoleEdge, Peer: "10.0.0.1:7443"}.encode())
 	f.Add([]byte{metaVersion, 0, 0x80})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := parseMeta(b)
 		if err != nil {
 			return
 		}
-		if again := m.append(nil); string(again) != string(b) {
+		if again := m.encode(); string(again) != string(b) {
 			t.Errorf("% x reads as %+v, which writes as % x", b, m, again)
 		}
 		if math.IsNaN(m.Weight) || m.Weight < minWeight || m.Weight > maxWeight {

@@ -38,7 +38,7 @@ func secretOf(material []byte) Secret { return Secret{func() []byte { return mat
 // NewSecret makes a secret of 32 random bytes.
 func NewSecret() Secret {
 	b := make([]byte, secretBytes)
-	rand.Read(b) //nolint:errcheck // never fails: crypto/rand ends the program instead
+	rand.Read(b) // never fails: crypto/rand ends the program instead
 	return secretOf(b)
 }
 

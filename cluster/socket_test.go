@@ -169,7 +169,7 @@ func TestGossipOnEveryAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bound, err := c.advertised(addrPort("0.0.0.0:7946")); err != nil || bound.Addr() != want || bound.Port() != 7946 {
+	if bound, err := c.advertised(t.Context(), addrPort("0.0.0.0:7946")); err != nil || bound.Addr() != want || bound.Port() != 7946 {
 		t.Errorf("advertises %v, %v, want %v", bound, err, want)
 	}
 }

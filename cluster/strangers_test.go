@@ -20,9 +20,9 @@ type stranger struct {
 }
 
 // startStranger runs a bare memberlist at 10.0.9.9 that says said about itself, and lets it join the first node.
-func startStranger(t *testing.T, net *memnet, name string, said []byte, change func(*memberlist.Config)) *stranger {
+func startStranger(t *testing.T, nw *memnet, name string, said []byte, change func(*memberlist.Config)) *stranger {
 	t.Helper()
-	tr, err := newTransport(net.host("10.0.9.9"), "10.0.9.9:7946")
+	tr, err := newTransport(nw.host("10.0.9.9"), "10.0.9.9:7946")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func (saying) MergeRemoteState([]byte, bool)   {}
 
 func TestStrangersStayOutside(t *testing.T) {
 	t.Parallel()
-	good := meta{Weight: 1, Role: RoleEdge, Peer: "10.0.9.9:7443"}.append(nil)
+	good := meta{Weight: 1, Role: RoleEdge, Peer: "10.0.9.9:7443"}.encode()
 	for _, tt := range []struct {
 		name   string
 		change func(*memberlist.Config)
@@ -96,7 +96,7 @@ func TestStrangersStayOutside(t *testing.T) {
 						t.Errorf("%s counted no refused message", n.Name())
 					}
 				}
-				if nodes[0].log.count("level=WARN msg=\"gossip: ") == 0 {
+				if nodes[0].log.count("level=WARN msg=\"memberlist says\"") == 0 {
 					t.Errorf("the log does not mention the stranger:\n%s", nodes[0].log)
 				}
 			})
@@ -110,7 +110,7 @@ func TestHonestStrangerIsLetIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := newMemnet()
 		nodes := startCluster(t, net, 3, nil)
-		startStranger(t, net, "edge-9", meta{Weight: 2, Role: RoleEdge, Peer: "10.0.9.9:7443"}.append(nil), nil)
+		startStranger(t, net, "edge-9", meta{Weight: 2, Role: RoleEdge, Peer: "10.0.9.9:7443"}.encode(), nil)
 		await(t, "honest node on every ring", 2*time.Second, func() bool { return agree(4, nodes...) })
 		if got := nodes[1].Ring().Node("edge-9"); got.Weight != 2 || got.Addr != "10.0.9.9:7443" {
 			t.Errorf("on the ring as %+v", got)
@@ -123,7 +123,7 @@ func TestOtherRolesAreNotOnTheRing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := newMemnet()
 		nodes := startCluster(t, net, 3, nil)
-		startStranger(t, net, "relay-1", meta{Weight: 1, Role: "relay", Peer: "10.0.9.9:7443"}.append(nil), nil)
+		startStranger(t, net, "relay-1", meta{Weight: 1, Role: "relay", Peer: "10.0.9.9:7443"}.encode(), nil)
 		await(t, "member everywhere", 2*time.Second, func() bool { return nodes[0].Stats().Alive == 4 && nodes[2].Stats().Alive == 4 })
 		time.Sleep(time.Second)
 		if !agree(3, nodes...) {
@@ -138,9 +138,9 @@ func TestGarbageMetadataIsRefused(t *testing.T) {
 	for name, said := range map[string][]byte{
 		"nothing":    nil,
 		"junk":       bytes.Repeat([]byte{0xa5, 1, 0x80}, 170),
-		"link-local": meta{Weight: 1, Role: RoleEdge, Peer: "169.254.169.254:80"}.append(nil),
-		"weight 0":   meta{Weight: 0, Role: RoleEdge, Peer: "10.0.9.9:7443"}.append(nil),
-		"cut short":  ok.append(nil)[:9],
+		"link-local": meta{Weight: 1, Role: RoleEdge, Peer: "169.254.169.254:80"}.encode(),
+		"weight 0":   meta{Weight: 0, Role: RoleEdge, Peer: "10.0.9.9:7443"}.encode(),
+		"cut short":  ok.encode()[:9],
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -186,7 +186,7 @@ func TestCallbacksDoNotPanicOutwards(t *testing.T) {
 
 func TestMemberOfRefuses(t *testing.T) {
 	t.Parallel()
-	said := meta{Weight: 1, Role: RoleEdge, Peer: "10.0.0.1:7443"}.append(nil)
+	said := meta{Weight: 1, Role: RoleEdge, Peer: "10.0.0.1:7443"}.encode()
 	for _, tt := range []struct {
 		name string
 		node memberlist.Node
@@ -211,15 +211,15 @@ func TestMemberOfRefuses(t *testing.T) {
 
 func TestRefusalsAreLoggedWithinBounds(t *testing.T) {
 	t.Parallel()
-	log := &lines{}
-	c, err := New(Options{Name: "edge-1", Log: log.logger()})
+	logged := &lines{}
+	c, err := New(Options{Name: "edge-1", Log: logged.logger()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range 10_000 {
 		c.refuse(fmt.Sprintf("edge-%d", i), errors.New("nonsense"))
 	}
-	if got := log.count("node refused"); got != maxRefusals {
+	if got := logged.count("node refused"); got != maxRefusals {
 		t.Errorf("%d refusals logged, want %d", got, maxRefusals)
 	}
 	if got := c.Stats().RefusedNodes; got != 10_000 {

@@ -214,9 +214,8 @@ func newSocketTransport(host netip.Addr, port uint16, logger *log.Logger) (*sock
 			BindAddrs: []string{host.String()}, BindPort: int(port), Logger: logger,
 		})
 		if err == nil {
-			s := &socketTransport{NetTransport: t}
-			s.ctx, s.stop = context.WithCancel(context.Background())
-			return s, nil
+			ctx, stop := context.WithCancel(context.Background())
+			return &socketTransport{NetTransport: t, ctx: ctx, stop: stop}, nil
 		}
 		if port != 0 {
 			break

@@ -106,8 +106,9 @@ func (d *decoder) byKind(node ast.Node, path string, into reflect.Value) error {
 		return number(node, into)
 	case reflect.String:
 		return text(node, path, into)
+	default:
+		panic("configs: the schema has a field of kind " + into.Kind().String())
 	}
-	panic("configs: the schema has a field of kind " + into.Kind().String())
 }
 
 func (d *decoder) list(node ast.Node, path string, into reflect.Value) error {

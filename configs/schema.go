@@ -147,8 +147,9 @@ func kind(node ast.Node) string {
 		return "a tag (not supported)"
 	case ast.NullType:
 		return "nothing"
+	default:
+		return "something else"
 	}
-	return "something else"
 }
 
 // source returns what stands in the file for a scalar, and a placeholder for anything longer.

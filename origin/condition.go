@@ -83,9 +83,9 @@ func parseRange(spec string, size int64) (start, length int64, answer rangeAnswe
 		return 0, 0, rangeIgnored
 	}
 	if first == "" { // the last n bytes
-		n, ok := rangeNumber(last)
+		n, good := rangeNumber(last)
 		switch {
-		case !ok:
+		case !good:
 			return 0, 0, rangeIgnored
 		case n == 0 || size == 0:
 			return 0, 0, rangeOutside

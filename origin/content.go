@@ -72,6 +72,7 @@ func (o *Origin) deliver(w http.ResponseWriter, r *http.Request, c *content) {
 	if spec := r.Header.Get("Range"); spec != "" && r.Method == http.MethodGet && sameAsRange(r.Header, c) {
 		start, n, answer := parseRange(spec, size)
 		switch answer {
+		case rangeIgnored: // the whole is sent
 		case rangeGood:
 			from, length, status = start, n, http.StatusPartialContent
 			h.Set("Content-Range", "bytes "+strconv.FormatInt(from, 10)+"-"+strconv.FormatInt(from+length-1, 10)+"/"+strconv.FormatInt(size, 10))

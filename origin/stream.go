@@ -43,15 +43,15 @@ func splitStream(path string) (title, file string, ok bool) {
 
 // serveStream answers for a file of a prepared title.
 func (o *Origin) serveStream(w http.ResponseWriter, r *http.Request, t *title, file string) {
-	content := content{modified: t.modified(), lifetime: forPlaylist}
+	c := content{modified: t.modified(), lifetime: forPlaylist}
 	switch file {
 	case "master.m3u8":
-		content.kind, content.etag, content.memory = typeHLS, t.master.etag, t.master.text
-		o.deliver(w, r, &content)
+		c.kind, c.etag, c.memory = typeHLS, t.master.etag, t.master.text
+		o.deliver(w, r, &c)
 		return
 	case "manifest.mpd":
-		content.kind, content.etag, content.memory = typeDASH, t.mpd.etag, t.mpd.text
-		o.deliver(w, r, &content)
+		c.kind, c.etag, c.memory = typeDASH, t.mpd.etag, t.mpd.text
+		o.deliver(w, r, &c)
 		return
 	}
 	id, rest, _ := strings.Cut(file, "/")
@@ -62,23 +62,23 @@ func (o *Origin) serveStream(w http.ResponseWriter, r *http.Request, t *title, f
 		fail(w, http.StatusNotFound, "no such rendition or version: read the playlist again")
 		return
 	}
-	content.lifetime, content.modified = forEver, rend.entry.ModTime
+	c.lifetime, c.modified = forEver, rend.entry.ModTime
 	switch name {
 	case "init.mp4":
-		content.kind, content.memory, content.etag = rend.Track.Kind.String()+"/mp4", rend.Init, `"`+version+`-init"`
+		c.kind, c.memory, c.etag = rend.Track.Kind.String()+"/mp4", rend.Init, `"`+version+`-init"`
 	case "index.m3u8":
-		content.kind, content.memory, content.etag = typeHLS, rend.playlist.text, rend.playlist.etag
+		c.kind, c.memory, c.etag = typeHLS, rend.playlist.text, rend.playlist.etag
 	case "iframes.m3u8":
-		content.kind, content.memory, content.etag = typeHLS, rend.iframes.text, rend.iframes.etag
+		c.kind, c.memory, c.etag = typeHLS, rend.iframes.text, rend.iframes.etag
 	default:
-		o.serveSegment(w, r, t, rend, name, &content)
+		o.serveSegment(w, r, t, rend, name, &c)
 		return
 	}
-	if len(content.memory) == 0 {
+	if len(c.memory) == 0 {
 		fail(w, http.StatusNotFound, "not found")
 		return
 	}
-	o.deliver(w, r, &content)
+	o.deliver(w, r, &c)
 }
 
 // serveSegment answers with a media segment.
@@ -124,7 +124,7 @@ func segmentNumber(name string) (int, bool) {
 }
 
 // contentTypes of the files of packaged folders, by extension.
-var contentTypes = map[string]string{
+var contentTypes = map[string]string{ //nolint:gochecknoglobals // a table, never written
 	".m3u8": typeHLS, ".mpd": typeDASH, ".mp4": "video/mp4", ".m4v": "video/mp4", ".cmfv": "video/mp4", ".m4s": "video/mp4",
 	".m4a": "audio/mp4", ".cmfa": "audio/mp4", ".mov": "video/quicktime", ".ts": "video/mp2t", ".aac": "audio/aac", ".ac3": "audio/ac3",
 	".ec3": "audio/eac3", ".mp3": "audio/mpeg", ".webm": "video/webm", ".vtt": "text/vtt; charset=utf-8", ".ttml": "application/ttml+xml",

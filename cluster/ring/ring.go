@@ -15,8 +15,9 @@ const (
 	// Replicas is the number of nodes each slot names, where there are so many.
 	Replicas = 3
 
-	// MaxWeight and MinWeight bound Node.Weight; New clamps what lies outside.
+	// MaxWeight is the upper bound of Node.Weight; New clamps what lies above.
 	MaxWeight = 1000.0
+	// MinWeight is the lower bound of Node.Weight; New clamps what lies below, but for 0, which counts as 1.
 	MinWeight = 0.001
 
 	slotBits = 16

@@ -408,6 +408,7 @@ func BenchmarkBuild(b *testing.B) {
 }
 
 func build(b *testing.B, nodes []Node) {
+	b.Helper()
 	b.ReportAllocs()
 	for b.Loop() {
 		if New(nodes).Len() != len(nodes) {

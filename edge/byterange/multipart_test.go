@@ -44,7 +44,7 @@ func TestMultipart(t *testing.T) {
 				t.Error("the media type broke out of its line")
 			}
 		}
-		if _, err := reader.NextRawPart(); err != io.EOF { //nolint:errorlint // the reader returns it bare
+		if _, err := reader.NextRawPart(); err != io.EOF { // the reader returns it bare
 			t.Errorf("after the last part: %v, want EOF", err)
 		}
 	}

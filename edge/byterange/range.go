@@ -123,8 +123,8 @@ func parseSpec(spec string, size int64) (r Range, ok bool) {
 		return Range{}, false
 	}
 	if first == "" { // suffix-range: the last n bytes
-		n, ok := parseNumber(last)
-		if !ok {
+		n, good := parseNumber(last)
+		if !good {
 			return Range{}, false
 		}
 		n = min(n, size)

@@ -95,8 +95,8 @@ func (c *Console) route(path string) (handle http.HandlerFunc, open bool) {
 		}
 		return c.options.Metrics.ServeHTTP, false
 	}
-	if page, ok := c.pages[path]; ok {
-		return page.serve, true
+	if file, ok := c.pages[path]; ok {
+		return file.serve, true
 	}
 	return nil, !strings.HasPrefix(path, "/v1") && !strings.HasPrefix(path, "/metrics")
 }

@@ -8,7 +8,7 @@ import (
 
 // hopByHop are the fields that concern one connection only: those of RFC 9110,
 // 7.6.1, and the proxy fields that a cache may not keep (RFC 9111, 3.1).
-var hopByHop = [...]string{
+var hopByHop = [...]string{ //nolint:gochecknoglobals // a table, never written
 	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authentication-Info",
 	"Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 }
@@ -47,7 +47,7 @@ func endToEnd(name string) bool {
 // forwarded are the fields in which hops before ours say who asked and for what.
 // An origin that believes them while they are no part of the cache key can be made
 // to poison the cache.
-var forwarded = [...]string{
+var forwarded = [...]string{ //nolint:gochecknoglobals // a table, never written
 	"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Proto",
 	"X-Forwarded-Protocol", "X-Forwarded-Scheme", "X-Forwarded-Server", "X-Forwarded-Ssl", "X-Host", "X-Http-Host-Override",
 	"X-Http-Method", "X-Http-Method-Override", "X-Method-Override", "X-Original-Host", "X-Original-Url", "X-Real-Ip",

@@ -58,8 +58,9 @@ func (e ProxyError) Status() int {
 		return http.StatusBadRequest
 	case ErrorHTTPRequestDenied:
 		return http.StatusForbidden
+	default:
+		return http.StatusBadGateway
 	}
-	return http.StatusBadGateway
 }
 
 // ProxyStatus is one member of a Proxy-Status field. The zero value of each field

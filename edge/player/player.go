@@ -100,10 +100,10 @@ func (p *Player) load(files map[string][]byte) *Player {
 	return p
 }
 
-// Handles reports whether path belongs to the player page, so that a site that
+// Handles reports whether the URL path belongs to the player page, so that a site that
 // also has content of its own can decide where a request goes.
-func (p *Player) Handles(path string) bool {
-	return path == pagePath || strings.HasPrefix(path, assetRoot)
+func (p *Player) Handles(target string) bool {
+	return target == pagePath || strings.HasPrefix(target, assetRoot)
 }
 
 // ServeHTTP answers the page, its assets and config.json.

@@ -119,7 +119,7 @@ func newEdge(t *testing.T, name, dir, timing string) *edge {
 
 // kill ends the edge as a dead process does: listener and connections at once.
 func (e *edge) kill() {
-	e.Listener.Close() //nolint:errcheck // it may be closed already
+	e.Listener.Close() // it may be closed already
 	e.CloseClientConnections()
 }
 

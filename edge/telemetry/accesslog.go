@@ -88,21 +88,21 @@ func (a *AccessLog) Run(ctx context.Context) error {
 	for {
 		select {
 		case r := <-a.queue:
-			a.write(&r)
-			a.drain()
+			a.write(ctx, &r)
+			a.drain(ctx)
 		case <-ctx.Done():
-			a.drain()
+			a.drain(ctx)
 			return nil
 		}
 	}
 }
 
 // drain writes what is queued now.
-func (a *AccessLog) drain() {
+func (a *AccessLog) drain(ctx context.Context) {
 	for {
 		select {
 		case r := <-a.queue:
-			a.write(&r)
+			a.write(ctx, &r)
 			continue
 		default:
 		}
@@ -113,7 +113,7 @@ func (a *AccessLog) drain() {
 	}
 }
 
-func (a *AccessLog) write(r *Record) {
+func (a *AccessLog) write(ctx context.Context, r *Record) {
 	line := slog.NewRecord(r.Time, slog.LevelInfo, "", 0)
 	line.AddAttrs(
 		slog.String("node", r.Node),
@@ -135,7 +135,7 @@ func (a *AccessLog) write(r *Record) {
 	if r.Error != "" {
 		line.AddAttrs(slog.String("error", Redact(r.Error)))
 	}
-	_ = a.handler.Handle(context.Background(), line) // a Buffer takes everything
+	_ = a.handler.Handle(ctx, line) // a Buffer takes everything
 	a.waiting++
 	if a.lines.Len() >= flushBytes {
 		a.flush()

@@ -204,7 +204,7 @@ func BenchmarkAccessLogWrite(b *testing.B) {
 	r := record()
 	b.ReportAllocs()
 	for b.Loop() {
-		a.write(r)
+		a.write(b.Context(), r)
 	}
 }
 

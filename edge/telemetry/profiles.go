@@ -177,7 +177,7 @@ type pushLog struct{ log *slog.Logger }
 
 // Infof logs at debug.
 func (l pushLog) Infof(format string, v ...any) {
-	l.log.Debug("profiles: " + fmt.Sprintf(format, v...))
+	l.log.Debug("pyroscope says", "text", fmt.Sprintf(format, v...))
 }
 
 // Debugf discards.
@@ -185,5 +185,5 @@ func (l pushLog) Debugf(string, ...any) {}
 
 // Errorf logs a warning.
 func (l pushLog) Errorf(format string, v ...any) {
-	l.log.Warn("profiles: " + fmt.Sprintf(format, v...))
+	l.log.Warn("pyroscope says", "text", fmt.Sprintf(format, v...))
 }

@@ -187,8 +187,8 @@ func (g *Group) ask(ctx context.Context, h *host, r *Request) (*Response, error)
 	if err != nil {
 		return nil, &Error{Op: op, Source: FromSelf, Kind: InternalError, Err: err}
 	}
-	limits := limits{sign: g.options.HeadTimeout, head: g.options.HeadTimeout, stall: g.options.StallTimeout}
-	resp, err := roundTrip(ctx, g.transport, out, limits, &g.count, op, FromOrigin)
+	waits := limits{sign: g.options.HeadTimeout, head: g.options.HeadTimeout, stall: g.options.StallTimeout}
+	resp, err := roundTrip(ctx, g.transport, out, waits, &g.count, op, FromOrigin)
 	h.note(err, ctx.Err() != nil, time.Now())
 	return resp, err
 }
@@ -215,7 +215,7 @@ func roundTrip(ctx context.Context, rt http.RoundTripper, out *http.Request, l l
 	sent := time.Now()
 	count.requests.Add(1)
 	count.running.Add(1)
-	resp, err := rt.RoundTrip(out.WithContext(ctx))
+	resp, err := rt.RoundTrip(out.WithContext(ctx)) //nolint:bodyclose // the Response below owns the body; its reader closes it
 	watch.pause()
 	if err != nil {
 		kind := kindOf(ctx, err)

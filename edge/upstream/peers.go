@@ -86,8 +86,8 @@ func (p *Peers) Fetch(ctx context.Context, name, address string, r *Request) (*R
 	if err != nil {
 		return nil, &Error{Op: op, Source: FromSelf, Kind: InternalError, Err: err}
 	}
-	limits := limits{sign: p.options.SignTimeout, head: p.options.HeadTimeout, stall: p.options.StallTimeout}
-	resp, err := roundTrip(ctx, p.transport, out, limits, &p.count, op, FromPeer)
+	waits := limits{sign: p.options.SignTimeout, head: p.options.HeadTimeout, stall: p.options.StallTimeout}
+	resp, err := roundTrip(ctx, p.transport, out, waits, &p.count, op, FromPeer)
 	node.note(err, ctx.Err() != nil, time.Now())
 	if resp != nil {
 		resp.Node = name

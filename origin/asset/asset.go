@@ -105,7 +105,7 @@ func (j joined) Title(name string) (*Title, error) {
 }
 
 // mediaExtensions are the names of MP4 files, in the order in which a single file of the root is looked for.
-var mediaExtensions = [...]string{".mp4", ".m4v", ".mov", ".m4a"}
+var mediaExtensions = [...]string{".mp4", ".m4v", ".mov", ".m4a"} //nolint:gochecknoglobals // a table, never written
 
 func isMedia(name string) bool {
 	return slices.Contains(mediaExtensions[:], strings.ToLower(path.Ext(name)))

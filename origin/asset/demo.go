@@ -15,7 +15,7 @@ import (
 const DemoName = "demo"
 
 // demoDate stands for the modification time of the sample's files, which an embedded file does not have.
-var demoDate = time.Date(2026, time.November, 23, 0, 0, 0, 0, time.UTC)
+func demoDate() time.Time { return time.Date(2026, time.November, 23, 0, 0, 0, 0, time.UTC) }
 
 // The sample: 24 s, 30 frames a second, closed groups of pictures of 2 s; demo/README.md tells more.
 //
@@ -72,7 +72,7 @@ func demoEntries() ([]Entry, error) {
 		}
 		sum := sha256.Sum256(content)
 		entries = append(entries, Entry{
-			Name: e.Name(), SizeBytes: int64(len(content)), ModTime: demoDate, Digest: hex.EncodeToString(sum[:]),
+			Name: e.Name(), SizeBytes: int64(len(content)), ModTime: demoDate(), Digest: hex.EncodeToString(sum[:]),
 		})
 	}
 	return entries, nil

@@ -17,7 +17,7 @@ const (
 )
 
 // topLevel are the boxes that a file may begin with. Anything else is no MP4.
-var topLevel = [...]string{"ftyp", "moov", "mdat", "free", "skip", "wide", "pdin", "styp", "uuid", "pnot", "meta"}
+var topLevel = [...]string{"ftyp", "moov", "mdat", "free", "skip", "wide", "pdin", "styp", "uuid", "pnot", "meta"} //nolint:gochecknoglobals // a table, never written
 
 // errTruncated says that boxes of a moov do not fit into each other.
 var errTruncated = errors.New("the index (moov) is damaged")

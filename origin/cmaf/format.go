@@ -163,9 +163,9 @@ func audioFormat(b box) (Format, error) {
 	case "mp4a":
 		err = f.mp4a(inner)
 	case "ac-3":
-		err = f.ac3(inner)
+		f.ac3(inner)
 	case "ec-3":
-		err = f.ec3(inner)
+		f.ec3(inner)
 	case "Opus":
 		f.Codec = b.kind
 		if c, ok := child(inner, "dOps"); ok && len(c) >= 2 {
@@ -272,22 +272,20 @@ func descriptor(b []byte, tag byte) ([]byte, bool) {
 }
 
 // acChannels is the number of full channels by acmod, ETSI TS 102 366, 4.4.2.3.
-var acChannels = [...]int{2, 1, 2, 3, 3, 4, 4, 5}
+var acChannels = [...]int{2, 1, 2, 3, 3, 4, 4, 5} //nolint:gochecknoglobals // a table, never written
 
-func (f *Format) ac3(inner []byte) error {
+func (f *Format) ac3(inner []byte) {
 	f.Codec = f.FourCC
 	if c, ok := child(inner, "dac3"); ok && len(c) >= 3 { // ETSI TS 102 366, F.4
 		f.Channels = acChannels[c[1]>>3&7] + int(c[1]>>2&1)
 	}
-	return nil
 }
 
-func (f *Format) ec3(inner []byte) error {
+func (f *Format) ec3(inner []byte) {
 	f.Codec = f.FourCC
 	if c, ok := child(inner, "dec3"); ok && len(c) >= 5 { // ETSI TS 102 366, F.6
 		f.Channels = acChannels[c[3]>>1&7] + int(c[3]&1)
 	}
-	return nil
 }
 
 // printable makes a box type fit for an error text.

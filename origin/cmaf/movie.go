@@ -28,7 +28,7 @@ func Parse(r io.ReaderAt, size int64) (*Movie, error) {
 	if !ok {
 		return nil, errTruncated
 	}
-	_, timescale, err := headerTimes(mvhd)
+	timescale, err := headerTimescale(mvhd)
 	if err != nil {
 		return nil, err
 	}
@@ -64,18 +64,19 @@ func Parse(r io.ReaderAt, size int64) (*Movie, error) {
 	return m, nil
 }
 
-// headerTimes returns the duration and the timescale of an mvhd or mdhd box.
-func headerTimes(b []byte) (duration uint64, timescale uint32, err error) {
+// headerTimescale returns the timescale of an mvhd or mdhd box.
+func headerTimescale(b []byte) (uint32, error) {
+	var timescale uint32
 	switch {
 	case len(b) >= 32 && b[0] == 1:
-		timescale, duration = u32(b[20:]), u64(b[24:])
+		timescale = u32(b[20:])
 	case len(b) >= 20 && b[0] == 0:
-		timescale, duration = u32(b[12:]), uint64(u32(b[16:]))
+		timescale = u32(b[12:])
 	default:
-		return 0, 0, errTruncated
+		return 0, errTruncated
 	}
 	if timescale == 0 {
-		return 0, 0, errors.New("the timescale is 0")
+		return 0, errors.New("the timescale is 0")
 	}
-	return duration, timescale, nil
+	return timescale, nil
 }

@@ -310,7 +310,7 @@ func (s *samples) parseChunks(stbl []byte, fileSize int64) error {
 			return errors.New("the list of chunks is damaged")
 		}
 		for c := from - 1; c < until-1 && first < int64(s.len()); c++ {
-			at := uint64(0)
+			var at uint64
 			if width == 4 {
 				at = uint64(u32(places[4*c:]))
 			} else {

@@ -70,7 +70,7 @@ func parseTrack(trak []byte, movieScale uint32, fileSize int64) (*Track, error) 
 		return nil, errSkip
 	}
 	var err error
-	if _, t.Timescale, err = headerTimes(mdhd); err != nil {
+	if t.Timescale, err = headerTimescale(mdhd); err != nil {
 		return nil, err
 	}
 	stbl, ok := child(mdia, "minf", "stbl")

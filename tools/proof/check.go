@@ -334,7 +334,7 @@ func (k *check) copyBody(body io.Reader, v *verifier) error {
 				return k.request.Context().Err()
 			}
 		}
-		if err == io.EOF { //nolint:errorlint // the end itself, not an error that wraps it
+		if err == io.EOF { // the end itself, not an error that wraps it
 			return nil
 		}
 		if err != nil {

@@ -232,7 +232,7 @@ func (c *Client) Get(ctx context.Context, rawURL string, options Options) Result
 		r.Header.Set("Range", options.Range)
 	}
 	k := &check{client: c, options: options, request: r.WithContext(ctx), result: &result}
-	k.run()
+	k.run() //nolint:contextcheck // the request carries ctx
 	result.Total = time.Since(result.Start)
 	if c.options.History != nil {
 		c.options.History.Add(result.entry())

@@ -72,7 +72,7 @@ func (o *Oracle) explainStamp(want *Body, off int64, got []byte, first int) stri
 	if !ok {
 		return ""
 	}
-	text := ""
+	var text string
 	switch place := off + int64(at); {
 	case s.hash != want.hash:
 		text = fmt.Sprintf("other object: %s version %d, page %d", o.label(s.hash), s.version, s.page)

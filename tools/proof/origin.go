@@ -154,7 +154,7 @@ func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a := &answer{origin: o, seen: seen, path: path, w: w, r: r, plan: p}
-	a.serve()
+	a.serve() //nolint:contextcheck // the request carries the context
 }
 
 // begin logs a request and takes the faults that strike it.

@@ -125,7 +125,7 @@ func (t *tap) Read(p []byte) (int, error) {
 	}
 	n, err := t.body.Read(p)
 	t.check.received(n)
-	if err != nil && err != io.EOF { //nolint:errorlint // the end itself, not an error that wraps it
+	if err != nil && err != io.EOF { // the end itself, not an error that wraps it
 		t.end = err
 	}
 	return n, err
@@ -172,7 +172,7 @@ func (k *check) parts(r *multipart.Reader, body *Body) ([]span, error) {
 	var got []span
 	for {
 		part, err := r.NextRawPart()
-		if err == io.EOF { //nolint:errorlint // only the bare EOF is the closing boundary
+		if err == io.EOF { // only the bare EOF is the closing boundary
 			return got, nil
 		}
 		if err != nil {
