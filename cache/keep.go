@@ -88,7 +88,7 @@ func (c *Cache) keepOnDisk(f *Fill, o *Object) bool {
 
 // keepRefreshed stores an Object that shares the body of a stored one.
 func (c *Cache) keepRefreshed(f *Fill, stale, o *Object) {
-	ok := false
+	var ok bool
 	if c.memoryOnly() {
 		ok = c.replaceInMemory(f, stale, o)
 	} else {

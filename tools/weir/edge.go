@@ -44,7 +44,7 @@ func (c *edgeCommand) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	options := nodeOptions{config: config, log: log, secret: secret}
-	if options.access, err = openAccessLog(config.Log, std); err != nil {
+	if options.access, err = openAccessLog(config.Log); err != nil {
 		return err
 	}
 	defer options.access.Close() // nil has a Close that only fails
@@ -134,7 +134,7 @@ func (c *edgeCommand) override(config *configs.Config) {
 }
 
 // openAccessLog is nil when no access log is wanted.
-func openAccessLog(c configs.Log, std streams) (*os.File, error) {
+func openAccessLog(c configs.Log) (*os.File, error) {
 	switch c.Access {
 	case "", "off":
 		return nil, nil

@@ -186,9 +186,9 @@ func (n *node) buildPeers() error {
 		HTTPS: n.config.Cluster.Peer, HTTPSFlag: "cluster.peer in the file", TLS: server, DisableHTTP3: true, Log: n.log, DrainTimeout: n.config.Listen.DrainTimeout.D(),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { n.counted(n.edge.PeerHandler()).ServeHTTP(w, r) }),
 	}
-	if net := n.options.network; net != nil {
-		peers.Dial = dialOver(net)
-		inner.Listen = listenOver(net)
+	if over := n.options.network; over != nil {
+		peers.Dial = dialOver(over)
+		inner.Listen = listenOver(over)
 	}
 	if n.peers, err = upstream.NewPeers(peers); err != nil {
 		return err

@@ -75,6 +75,6 @@ func (s *plainServer) run(ctx context.Context, drain time.Duration) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = s.server.Close()
 	}
-	<-served
+	_ = <-served // http.ErrServerClosed: it was closed here
 	return err
 }

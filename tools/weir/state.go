@@ -28,7 +28,7 @@ func (n *node) status() console.Status {
 			MemoryBytes: stored.MemoryBytes, MemoryLimit: stored.MemoryLimit, DiskBytes: stored.DiskBytes, DiskLimit: stored.DiskLimit,
 			Objects: int64(stored.Objects), HotObjects: int64(stored.HotObjects), Evictions: uint64(stored.HotEvictions + stored.DiskEvictions),
 		},
-		Fills:       int64(stored.Fills),
+		Fills:       stored.Fills,
 		Connections: n.connections(),
 		Latency:     &console.Latency{Bounds: totals.FirstByte.Bounds, Counts: totals.FirstByte.Counts},
 	}

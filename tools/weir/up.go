@@ -232,7 +232,7 @@ func (u *upCluster) step(what, detail string) { fmt.Fprintf(u.out, "  ✓ %-8s %
 
 func (u *upCluster) print(took time.Duration) {
 	first := u.nodes[0]
-	secure, clear := "https://"+first.public.HTTPSAddr(), "http://"+first.public.HTTPAddr()
+	secure, plain := "https://"+first.public.HTTPSAddr(), "http://"+first.public.HTTPAddr()
 	fmt.Fprintf(u.out, `
   Up in %.1f s. Open in a browser:
 
@@ -243,7 +243,7 @@ func (u *upCluster) print(took time.Duration) {
     DASH       %s%s
 
   State is in %s. Ctrl-C ends it all.
-`, took.Seconds(), secure, clear, first.admin.listener.Addr(), first.token, clear, player.DefaultHLS, clear, player.DefaultDASH, u.dir)
+`, took.Seconds(), secure, plain, first.admin.listener.Addr(), first.token, plain, player.DefaultHLS, plain, player.DefaultDASH, u.dir)
 }
 
 // wait returns when the context ends or a part fails.

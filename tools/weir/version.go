@@ -8,7 +8,7 @@ import (
 )
 
 // version is the release; a release build sets it with -ldflags "-X main.version=v1.2.3".
-var version = "dev" //nolint:gochecknoglobals // the linker needs a variable
+var version = "dev"
 
 // versionCommand prints what is running.
 type versionCommand struct {
