@@ -1,8 +1,10 @@
 package front
 
 import (
+	"errors"
 	"net"
 	"sync"
+	"time"
 )
 
 // batchBytes is the most that one write(2) below TLS takes: eight records of 16 KiB with
@@ -16,6 +18,8 @@ var batchBuffers = sync.Pool{New: func() any { return new([batchBytes]byte) }}
 type batchConn struct {
 	net.Conn
 
+	deadline writeDeadline // with a lock of its own: it is set while a write holds the other
+
 	// The lock is held across writes to the socket, against the rule: it is what keeps
 	// the records of tlsConn.Write and those that crypto/tls sends on its own (alerts,
 	// key updates) in the order in which they were sealed.
@@ -23,6 +27,14 @@ type batchConn struct {
 	buf  *[batchBytes]byte
 	used int
 	err  error // a write failed: a record is lost or cut, so none may follow
+}
+
+// SetWriteDeadline implements net.Conn, as tcpConn does.
+func (c *batchConn) SetWriteDeadline(t time.Time) error { return c.deadline.set(c.Conn, t) }
+
+// SetDeadline implements net.Conn.
+func (c *batchConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
 // begin starts to collect.
@@ -75,7 +87,9 @@ func (c *batchConn) flushLocked() error {
 }
 
 func (c *batchConn) writeLocked(p []byte) (int, error) {
+	c.deadline.begin(c.Conn)
 	n, err := c.Conn.Write(p)
+	c.deadline.end()
 	c.err = err
 	return n, err
 }

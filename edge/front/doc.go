@@ -23,8 +23,9 @@
 // without requests lives for IdleTimeout, on all three protocols. There is no
 // write time-out, because an honest download may take hours: the Handler pushes a
 // deadline ahead of its writes with http.ResponseController.SetWriteDeadline, which
-// works on all three. Header bytes, streams and windows are bounded by constants
-// of this package.
+// works on all three; on a TCP connection it may take effect early by an eighth of
+// the time left, so that it costs a timer now and then and not for each write. Header
+// bytes, streams and windows are bounded by constants of this package.
 //
 // # A body ends cleanly or visibly not
 //
@@ -55,5 +56,5 @@
 //
 // # Lock order
 //
-// tlsConn.mu, batchConn.mu; the others are never held together.
+// tlsConn.mu, batchConn.mu, writeDeadline.mu; the others are never held together.
 package front

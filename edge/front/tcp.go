@@ -1,11 +1,13 @@
 package front
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // tcpListener gives the connections of the cleartext listener our own type.
@@ -35,15 +37,34 @@ func (l tcpListener) Accept() (net.Conn, error) {
 // descriptors.
 type tcpConn struct {
 	*net.TCPConn
-	raw     syscall.RawConn
-	stats   *counters
-	aborted atomic.Bool
+	raw      syscall.RawConn
+	stats    *counters
+	aborted  atomic.Bool
+	deadline writeDeadline
+}
+
+// SetWriteDeadline implements net.Conn. A write may be given up before t, by an eighth of
+// the time that was left when it began.
+func (c *tcpConn) SetWriteDeadline(t time.Time) error { return c.deadline.set(c.TCPConn, t) }
+
+// SetDeadline implements net.Conn.
+func (c *tcpConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// Write implements net.Conn.
+func (c *tcpConn) Write(p []byte) (int, error) {
+	c.deadline.begin(c.TCPConn)
+	defer c.deadline.end()
+	return c.TCPConn.Write(p)
 }
 
 // ReadFrom implements io.ReaderFrom. Hot path: for a FileRanger one sendfile(2) for
 // as much as the socket takes, and a wait between. Everything else goes to
 // net.TCPConn, which has its own ways for *os.File and connections.
 func (c *tcpConn) ReadFrom(src io.Reader) (int64, error) {
+	c.deadline.begin(c.TCPConn)
+	defer c.deadline.end()
 	if src, ok := src.(FileRanger); ok {
 		if file, off, n := src.FileRange(); file != nil {
 			return c.send(file, off, n)
