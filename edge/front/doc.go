@@ -14,7 +14,8 @@
 // The ResponseWriter that the Handler gets has ReadFrom for every protocol. A
 // source with the method FileRange (see FileRanger) is sent from the shared file
 // at explicit offsets: by sendfile(2) on HTTP/1.1 in the clear, by large reads and
-// writes elsewhere. Anything that wraps the ResponseWriter must pass ReadFrom on:
+// writes elsewhere. Of a small file the head waits in the kernel for the first bytes
+// (MSG_MORE). Anything that wraps the ResponseWriter must pass ReadFrom on:
 // without it a segment costs about six times the CPU.
 //
 // # Limits

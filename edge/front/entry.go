@@ -41,14 +41,15 @@ func (e *entry) via(p *protocolCounters, altSvc string) http.Handler {
 		}
 		defer e.leave()
 		p.requests.Add(1)
-		if c, ok := r.Context().Value(connKey{}).(*http2Conn); ok {
+		conn := r.Context().Value(connKey{})
+		if c, ok := conn.(*http2Conn); ok {
 			r.TLS = c.tls
 		}
 		if announce != nil {
 			w.Header()["Alt-Svc"] = announce
 		}
 		defer e.recover(r)
-		e.next.ServeHTTP(newResponseWriter(w, r), r)
+		e.next.ServeHTTP(newResponseWriter(w, r, conn), r)
 	})
 }
 

@@ -23,6 +23,11 @@ type FileRanger interface {
 // stream may cost; HTTP/2 and HTTP/3 with pieces of 32 KiB took 1.2x the CPU of 256 KiB.
 const copyBytes = 64 << 10
 
+// joinBytes is the size of a file up to which the head waits in the kernel for the
+// file's first bytes. Server CPU, with sixteen connections over loopback, was 0.78x that
+// of a head in a packet of its own at 200 KiB and 0.89x at 512 KiB, but 1.6x at 2 MiB.
+const joinBytes = 512 << 10
+
 var copyBuffers = sync.Pool{New: func() any { return new([copyBytes]byte) }}
 
 // responseWriter adds ReadFrom to the ResponseWriter of a protocol. It has Unwrap for
@@ -31,13 +36,16 @@ type responseWriter struct {
 	http.ResponseWriter
 	// direct is the ReadFrom of HTTP/1.1 in the clear, which reaches tcpConn; else nil.
 	direct io.ReaderFrom
-	body   bool // the response may have a body, as the method is not HEAD
+	conn   *tcpConn // below direct; nil where there is none of ours
+	body   bool     // the response may have a body, as the method is not HEAD
 }
 
-func newResponseWriter(w http.ResponseWriter, r *http.Request) *responseWriter {
+// newResponseWriter wraps w, which writes to conn, what connKey stands for.
+func newResponseWriter(w http.ResponseWriter, r *http.Request, conn any) *responseWriter {
 	rw := &responseWriter{ResponseWriter: w, body: r.Method != http.MethodHead}
 	if r.TLS == nil {
 		rw.direct, _ = w.(io.ReaderFrom)
+		rw.conn, _ = conn.(*tcpConn)
 	}
 	return rw
 }
@@ -59,10 +67,26 @@ func (w *responseWriter) ReadFrom(src io.Reader) (int64, error) {
 	}
 	// net/http reads the first 512 bytes by hand to guess their type, unless the header
 	// is out already: then the body is one sendfile from its first byte on.
-	if err := w.FlushError(); err != nil {
+	if w.conn == nil || !joinsHead(file) {
+		if err := w.FlushError(); err != nil {
+			return 0, err
+		}
+		return w.direct.ReadFrom(src)
+	}
+	w.conn.beforeFile()
+	err := w.FlushError()
+	w.conn.fileNext()
+	defer w.conn.afterFile()
+	if err != nil {
 		return 0, err
 	}
 	return w.direct.ReadFrom(src)
+}
+
+// joinsHead tells whether head and body leave together.
+func joinsHead(src FileRanger) bool {
+	_, _, n := src.FileRange()
+	return n <= joinBytes
 }
 
 // discard stands in for sending the body of a HEAD, of which HTTP/2 would complain.

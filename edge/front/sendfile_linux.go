@@ -3,6 +3,7 @@ package front
 import (
 	"io"
 	"os"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,7 +19,7 @@ func (c *tcpConn) sendfile(file *os.File, off, n int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	s := sending{stats: c.stats, off: off, left: n}
+	s := sending{stats: c.stats, held: &c.held, off: off, left: n}
 	// Control and Write keep both descriptors open while we use their numbers.
 	var waitErr error
 	err = in.Control(func(fd uintptr) {
@@ -39,6 +40,7 @@ func (c *tcpConn) sendfile(file *os.File, off, n int64) (int64, error) {
 // sending is the state of one sendfile over the waits between its calls.
 type sending struct {
 	stats       *counters
+	held        *atomic.Bool // of the connection
 	in          int
 	off, left   int64
 	err         error
@@ -52,6 +54,7 @@ func (s *sending) step(out uintptr) bool {
 		s.stats.sendfileCalls.Add(1)
 		k, err := unix.Sendfile(int(out), s.in, &s.off, int(min(s.left, maxSendfile)))
 		if k > 0 {
+			s.held.Store(false)
 			s.left -= int64(k)
 			s.stats.sendfileBytes.Add(int64(k))
 		}
@@ -71,4 +74,32 @@ func (s *sending) step(out uintptr) bool {
 		}
 	}
 	return true
+}
+
+// writeMore is a Write with MSG_MORE: the kernel keeps the end of p back until the next
+// bytes come, for up to 0.2 s.
+func (c *tcpConn) writeMore(p []byte) (int, error) {
+	var sent int
+	var err error
+	waitErr := c.raw.Write(func(fd uintptr) bool {
+		for sent < len(p) {
+			var n int
+			n, err = unix.SendmsgN(int(fd), p[sent:], nil, nil, unix.MSG_MORE|unix.MSG_NOSIGNAL)
+			sent += max(n, 0)
+			switch {
+			case err == unix.EINTR:
+			case err == unix.EAGAIN:
+				err = nil
+				return false
+			case err != nil:
+				err = os.NewSyscallError("sendmsg", err)
+				return true
+			}
+		}
+		return true
+	})
+	if err == nil {
+		err = waitErr
+	}
+	return sent, err
 }

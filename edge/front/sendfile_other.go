@@ -9,3 +9,6 @@ import "os"
 func (c *tcpConn) sendfile(file *os.File, off, n int64) (int64, error) {
 	return copyFileRange(c.TCPConn, file, off, n)
 }
+
+// writeMore has no way to tell the kernel that more comes.
+func (c *tcpConn) writeMore(p []byte) (int, error) { return c.TCPConn.Write(p) }

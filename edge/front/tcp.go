@@ -41,6 +41,9 @@ type tcpConn struct {
 	stats    *counters
 	aborted  atomic.Bool
 	deadline writeDeadline
+
+	more atomic.Bool // a file follows what is written
+	held atomic.Bool // the kernel may be keeping bytes back until more comes
 }
 
 // SetWriteDeadline implements net.Conn. A write may be given up before t, by an eighth of
@@ -56,7 +59,26 @@ func (c *tcpConn) SetDeadline(t time.Time) error {
 func (c *tcpConn) Write(p []byte) (int, error) {
 	c.deadline.begin(c.TCPConn)
 	defer c.deadline.end()
+	if c.more.Load() {
+		c.held.Store(true)
+		return c.writeMore(p)
+	}
+	c.held.Store(false)
 	return c.TCPConn.Write(p)
+}
+
+// beforeFile tells that Writes until fileNext go before a file: what they write may
+// wait in the kernel for the file's first bytes, so that both leave together.
+func (c *tcpConn) beforeFile() { c.more.Store(true) }
+
+// fileNext ends what beforeFile began: the next thing is the file.
+func (c *tcpConn) fileNext() { c.more.Store(false) }
+
+// afterFile sends what still waits, because nothing of the file was sent.
+func (c *tcpConn) afterFile() {
+	if c.held.CompareAndSwap(true, false) {
+		_ = c.SetNoDelay(true) // tcp(7): this pushes pending output; a closed connection has none
+	}
 }
 
 // ReadFrom implements io.ReaderFrom. Hot path: for a FileRanger one sendfile(2) for
