@@ -58,12 +58,16 @@ func (e *Edge) header(x *Exchange, o *cache.Object) {
 	for name, values := range head.Header {
 		h[name] = values // shared: net/http only reads them
 	}
-	now := time.Now()
-	if age := head.Freshness.Age(now); x.Outcome == Hit || x.Outcome == Stale || age > 0 {
-		h["Age"] = []string{strconv.FormatInt(int64(age/time.Second), 10)}
+	age := head.Freshness.Age(time.Now())
+	if x.Outcome == Hit || x.Outcome == Stale || age > 0 {
+		h["Age"] = x.value(valueAge, strconv.FormatInt(int64(age/time.Second), 10))
 	}
-	x.status.TTL, x.status.HasTTL = head.Freshness.Lifetime-head.Freshness.Age(now), x.status.Hit
-	e.setCacheStatus(x)
+	x.status.TTL, x.status.HasTTL = head.Freshness.Lifetime-age, x.status.Hit
+	if x.member = x.status.String(); len(x.upstream) == 0 && len(h["Cache-Status"]) == 0 {
+		h["Cache-Status"] = x.value(valueCacheStatus, x.member)
+	} else {
+		e.setCacheStatus(x)
+	}
 	if head.Status == http.StatusOK {
 		h["Accept-Ranges"] = acceptRanges
 	}
@@ -73,7 +77,7 @@ var acceptRanges = []string{"bytes"} //nolint:gochecknoglobals // never changed
 
 func (e *Edge) deliverWhole(x *Exchange, o *cache.Object, size int64) {
 	if size >= 0 && bodyAllowed(o.Head().Status) {
-		x.w.Header()["Content-Length"] = []string{strconv.FormatInt(size, 10)}
+		x.w.Header()["Content-Length"] = x.value(valueContentLength, strconv.FormatInt(size, 10))
 	}
 	x.begin(o.Head().Status)
 	e.body(x, o, 0, size)

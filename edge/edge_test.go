@@ -18,7 +18,7 @@ import (
 
 // bench is one edge before one origin, over real HTTP/1.1.
 type bench struct {
-	t      *testing.T
+	t      testing.TB
 	cache  *cache.Cache
 	edge   *Edge
 	url    string
@@ -27,7 +27,7 @@ type bench struct {
 	seen   []*Exchange
 }
 
-func newBench(t *testing.T, origin http.HandlerFunc) *bench {
+func newBench(t testing.TB, origin http.HandlerFunc) *bench {
 	t.Helper()
 	b := &bench{t: t}
 	upstreamServer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -69,6 +69,22 @@ type Exchange struct {
 	key      cache.Key
 	status   field.CacheStatus // our member of Cache-Status
 	upstream []string          // Cache-Status members of the upstream that answered this request
+	member   string            // status as the response has it; "" while it may still change
+	values   [nValues]string   // of fields that the response head refers to: one allocation less for each
+}
+
+// The fields with a place in Exchange.values.
+const (
+	valueAge = iota
+	valueCacheStatus
+	valueContentLength
+	nValues
+)
+
+// value keeps s and returns it as the one value of a field.
+func (x *Exchange) value(place int, s string) []string {
+	x.values[place] = s
+	return x.values[place : place+1 : place+1]
 }
 
 // CacheStatus is our member of the response's Cache-Status, "" where the
@@ -76,6 +92,9 @@ type Exchange struct {
 func (x *Exchange) CacheStatus() string {
 	if x.Outcome == Refused || x.Outcome == Local {
 		return ""
+	}
+	if x.member != "" {
+		return x.member
 	}
 	return x.status.String()
 }
