@@ -224,3 +224,34 @@ func drain(ctx context.Context, f *Fill, buffers *sync.Pool) (off int64, err err
 		}
 	}
 }
+
+// What is hot is not the oldest on disk, though the index hears of it only now and then.
+func TestHotUseReachesTheDisk(t *testing.T) {
+	t.Parallel()
+	c := open(t, Options{Dir: t.TempDir()})
+	defer shut(t, c)
+	key := func(name string) Key { return NewKey("https://example.com/" + name) }
+	use := func() {
+		o := c.Get(key("a"))
+		if o == nil {
+			t.Fatal("a is not there")
+		}
+		o.Release()
+	}
+	for _, name := range []string{"a", "b"} {
+		put(t, c, key(name), pattern(1, 100), 100)
+	}
+	use()
+	for _, name := range []string{"c", "d", "e"} {
+		put(t, c, key(name), pattern(1, 100), 100)
+	}
+	c.began = c.began.Add(-touchEvery) // the time passes
+	use()
+	for _, want := range []string{"b", "c", "d"} {
+		item, ok := c.index.Evict(false)
+		if !ok || item.Key != key(want).ID {
+			t.Fatalf("the oldest is not %s", want)
+		}
+		c.index.Free(item.Cost)
+	}
+}

@@ -20,6 +20,8 @@ type Object struct {
 	head    atomic.Pointer[Head]
 	body    *body
 	refs    atomic.Int64
+	// touched is when the disk's index last heard that the Object is in use, on a clock of the Cache in nanoseconds; 0 for never.
+	touched atomic.Int64
 }
 
 // newObject returns an Object with one reference, which belongs to the caller. It takes one of b's.
