@@ -12,6 +12,8 @@ type Response struct {
 	Header http.Header
 	// RequestTime is when the request was sent, ResponseTime when the response's head arrived. RFC 9111, 4.2.3.
 	RequestTime, ResponseTime time.Time
+	// Surrogate is the name under which this cache obeys Surrogate-Control; empty means that it ignores the field.
+	Surrogate string
 }
 
 // Freshness is how long a stored response may be reused. It is a value and never changes.
@@ -33,9 +35,9 @@ type Freshness struct {
 
 // Of computes a response's freshness. fallback is the lifetime where the response names none; 0 makes it stale at once.
 func Of(r Response, fallback time.Duration) Freshness {
-	d := ParseCacheControl(r.Header["Cache-Control"])
+	d, targeted := r.control()
 	f := Freshness{
-		Lifetime:             lifetime(d, r, fallback),
+		Lifetime:             lifetime(d, r, r.expires(targeted), fallback),
 		InitialAge:           initialAge(r),
 		StaleWhileRevalidate: d.StaleWhileRevalidate.Duration(),
 		StaleIfError:         d.StaleIfError.Duration(),
@@ -78,8 +80,11 @@ func (f Freshness) OnError(now time.Time) bool {
 }
 
 // lifetime is RFC 9111, 4.2.1 for a shared cache.
-func lifetime(d Directives, r Response, fallback time.Duration) time.Duration {
-	switch expires := r.Header["Expires"]; {
+func lifetime(d Directives, r Response, expires []string, fallback time.Duration) time.Duration {
+	if _, ok := age(r.Header); !ok {
+		return 0
+	}
+	switch {
 	case d.SMaxAge.Set:
 		return d.SMaxAge.Duration()
 	case d.MaxAge.Set:
@@ -110,19 +115,37 @@ func initialAge(r Response) time.Duration {
 	apparent := max(0, r.ResponseTime.Sub(date(r)))
 	// The time in transit counts, because the response may have been generated right after the request was sent.
 	delay := max(0, r.ResponseTime.Sub(r.RequestTime))
-	return max(apparent, saturate(age(r.Header), delay))
+	seconds, _ := age(r.Header)
+	return max(apparent, saturate(seconds, delay))
 }
 
-// age reads Age. RFC 9111, 5.1: of several values the first counts, one that is no number is ignored.
-func age(h http.Header) time.Duration {
+// age reads Age. ok is false where it is not one number: the response then comes from a cache that held it nobody knows
+// how long. RFC 9111, 4.2.1 encourages caches to take what has invalid freshness information for stale. We do, and so
+// depart from 5.1, by which a cache should take the first of several values and ignore one that is no number: that makes
+// a response of unknown age a new one.
+func age(h http.Header) (age time.Duration, ok bool) {
 	lines := h["Age"]
 	if len(lines) == 0 {
+		return 0, true
+	}
+	seconds, ok := parseSeconds(strings.Trim(lines[0], " \t"))
+	if !ok || len(lines) > 1 {
+		return 0, false
+	}
+	return time.Duration(seconds) * time.Second, true
+}
+
+// Heuristic returns the lifetime to assume for a response that names none: a tenth of the time since it was last
+// modified, up to a day, as RFC 9111, 4.2.2 suggests; 0 where it may not be assumed or nothing is known.
+func Heuristic(r Response) time.Duration {
+	const part, longest = 10, 24 * time.Hour
+	d, targeted := r.control()
+	if d.MaxAge.Set || d.SMaxAge.Set || len(r.expires(targeted)) > 0 || !d.Public && !heuristic(r.Status) {
 		return 0
 	}
-	first, _, _ := strings.Cut(lines[0], ",")
-	seconds, ok := parseSeconds(strings.Trim(first, " \t"))
-	if !ok {
+	modified, err := http.ParseTime(r.Header.Get("Last-Modified"))
+	if err != nil {
 		return 0
 	}
-	return time.Duration(seconds) * time.Second
+	return min(longest, max(0, date(r).Sub(modified)/part))
 }

@@ -8,7 +8,7 @@ import (
 // Storable tells whether a shared cache may store the response to a request. RFC 9111, 3. reason is a short token that
 // says why not: method, status, no-store, private, authorization, vary, set-cookie, must-understand, no-lifetime.
 func Storable(method string, request http.Header, r Response) (ok bool, reason string) {
-	d := ParseCacheControl(r.Header["Cache-Control"])
+	d, targeted := r.control()
 	switch {
 	case method != http.MethodGet:
 		return false, "method"
@@ -36,7 +36,7 @@ func Storable(method string, request http.Header, r Response) (ok bool, reason s
 		// RFC 9111, 7.3 lets a cache store it. A cookie handed to every viewer is a session leaked to all of them, so
 		// only an origin that names shared caches (public, s-maxage) gets that.
 		return false, "set-cookie"
-	case !explicit(d, r.Header) && !heuristic(r.Status):
+	case !explicit(d, r.expires(targeted)) && !heuristic(r.Status):
 		return false, "no-lifetime"
 	}
 	return true, ""
@@ -46,8 +46,8 @@ func Storable(method string, request http.Header, r Response) (ok bool, reason s
 func final(status int) bool { return status >= 200 && status <= 599 }
 
 // explicit tells whether the response names its own lifetime or calls itself public. RFC 9111, 3, last item.
-func explicit(d Directives, h http.Header) bool {
-	return d.Public || d.MaxAge.Set || d.SMaxAge.Set || len(h["Expires"]) > 0
+func explicit(d Directives, expires []string) bool {
+	return d.Public || d.MaxAge.Set || d.SMaxAge.Set || len(expires) > 0
 }
 
 // heuristic tells whether a status code is heuristically cacheable. RFC 9110, 15.1; 206 is left out here.

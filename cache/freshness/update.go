@@ -50,7 +50,11 @@ func keptOnUpdate(name string) bool {
 	case "Content-Length",
 		// RFC 9111, 3.2, fields that the stored bytes depend on: a coding or range that does not describe them would
 		// make the body unreadable. Content-Type does not change how bytes are stored, so it is taken over.
-		"Content-Encoding", "Content-Range",
+		"Content-Encoding", "Content-Range", "Content-Md5",
+		// RFC 9111, 4.3.4: a strong validator names the bytes it was stored with. A 304 that answers our If-None-Match
+		// confirms those bytes; another validator in it, even if it were right, would let a later range or condition
+		// match bytes that we do not have.
+		"Etag",
 		// RFC 9111, 3.1: not stored, so not updated.
 		"Connection", "Keep-Alive", "Proxy-Connection", "Te", "Transfer-Encoding", "Upgrade", "Trailer",
 		"Proxy-Authenticate", "Proxy-Authentication-Info", "Proxy-Authorization":
