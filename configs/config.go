@@ -112,6 +112,11 @@ type Site struct {
 	Origins []string `yaml:"origins"`
 	// Pages says whether Weir's own client paths, such as the player page, are answered on these hosts.
 	Pages bool `yaml:"pages"`
+	// Heuristic says whether a response that names no lifetime gets a tenth of the time since it was last modified, up
+	// to a day.
+	Heuristic bool `yaml:"heuristic"`
+	// SurrogateControl says whether Surrogate-Control goes before Cache-Control, as CDN-Cache-Control always does.
+	SurrogateControl bool `yaml:"surrogate_control"`
 }
 
 // Origin configures the origin role: the node that makes streams.

@@ -58,6 +58,9 @@ func (e *Edge) header(x *Exchange, o *cache.Object) {
 	for name, values := range head.Header {
 		h[name] = values // shared: net/http only reads them
 	}
+	if !x.seesSurrogate() {
+		delete(h, surrogateControl)
+	}
 	age := head.Freshness.Age(time.Now())
 	if x.Outcome == Hit || x.Outcome == Stale || age > 0 {
 		h["Age"] = x.value(valueAge, strconv.FormatInt(int64(age/time.Second), 10))
@@ -281,7 +284,13 @@ func notModified(r *http.Request, stored http.Header) bool {
 	if since == "" {
 		return false
 	}
-	modified, err := http.ParseTime(stored.Get("Last-Modified"))
+	// RFC 9111, 4.3.2: without Last-Modified, the Date stands for it; storedHeader has
+	// set one where the origin did not.
+	last := stored.Get("Last-Modified")
+	if last == "" {
+		last = stored.Get("Date")
+	}
+	modified, err := http.ParseTime(last)
 	if err != nil {
 		return false
 	}

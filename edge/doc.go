@@ -53,10 +53,26 @@
 // served under stale-while-revalidate, and when the upstream fails under
 // stale-if-error (RFC 5861).
 //
+// # Invalidation
+//
+// A non-error response to an unsafe method invalidates its target, and Location
+// and Content-Location of the same origin (RFC 9111, 4.4). As nobody can list the
+// variants of a target, the node remembers when it was: what was asked for before
+// is not used, and fetched from the origin, not from an owner that may still hold
+// it. What it does not do: other nodes keep their copies until those are stale,
+// and a restart forgets the marks, so that variants on disk count again.
+//
 // # What the key holds
 //
 // Host and canonical target, see [ParseTarget], and the values of the request
 // fields that the stored response names in Vary. Never who asks.
+//
+// Why a response with Set-Cookie is stored only where public or s-maxage says so:
+// RFC 9111, 7.3 leaves it to the cache, and a cookie handed to every viewer is a
+// session leaked to all of them.
+//
+// Why Surrogate-Control, when a site asks for it: content systems still send it.
+// CDN-Cache-Control (RFC 9213) is always obeyed, and goes first.
 //
 // Why request directives (RFC 9111, 5.2.1) are not obeyed but only-if-cached: a
 // reload in one browser must not cost the origin a fetch for everyone.

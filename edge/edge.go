@@ -32,6 +32,7 @@ type Options struct {
 type Edge struct {
 	options Options
 	sites   atomic.Pointer[Sites]
+	marks   marks          // targets that unsafe requests invalidated
 	fills   sync.WaitGroup // goroutines that write fills
 	context context.Context
 	cancel  context.CancelFunc

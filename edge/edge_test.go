@@ -29,6 +29,12 @@ type bench struct {
 
 func newBench(t testing.TB, origin http.HandlerFunc) *bench {
 	t.Helper()
+	return newSiteBench(t, Site{}, origin)
+}
+
+// newSiteBench is newBench with a site's rules; hosts and origin are filled in.
+func newSiteBench(t testing.TB, site Site, origin http.HandlerFunc) *bench {
+	t.Helper()
 	b := &bench{t: t}
 	upstreamServer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b.origin.Add(1)
@@ -43,7 +49,8 @@ func newBench(t testing.TB, origin http.HandlerFunc) *bench {
 	if b.cache, err = cache.New(cache.Options{Dir: t.TempDir(), DiskBytes: 64 << 20, MemoryBytes: 16 << 20}); err != nil {
 		t.Fatal(err)
 	}
-	sites, err := NewSites(&Site{Hosts: []string{"*"}, Origin: group})
+	site.Hosts, site.Origin = []string{"*"}, group
+	sites, err := NewSites(&site)
 	if err != nil {
 		t.Fatal(err)
 	}

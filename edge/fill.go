@@ -54,7 +54,7 @@ func (e *Edge) fill(x *Exchange, stale *cache.Object) {
 		switch {
 		case turn.Object != nil:
 			defer turn.Object.Release()
-			if !turn.Object.Head().Freshness.Fresh(time.Now()) {
+			if !turn.Object.Head().Freshness.Fresh(time.Now()) || e.outdated(x, turn.Object) {
 				seen = turn.Object
 				continue
 			}
@@ -85,6 +85,9 @@ func (e *Edge) settle(x *Exchange, f *flight, object *cache.Object, err error, s
 	switch {
 	case err == nil:
 		defer object.Release()
+		if f == nil && e.outdated(x, object) {
+			return true // the fill that was joined asked before the target was invalidated
+		}
 		if names, _ := varyNames(object.Head().Header); len(names) > 0 {
 			if want := variantKey(x.Target, names, x.Request.Header); want.Text != object.Key().Text {
 				x.key = want
@@ -269,7 +272,7 @@ func (e *Edge) hand(f *flight, resp *upstream.Response) {
 
 // storable returns the names in Vary, or why the response is not kept.
 func (e *Edge) storable(f *flight, resp *upstream.Response) (names []string, reason string) {
-	response := freshness.Response{Status: resp.Status, Header: resp.Header, RequestTime: resp.RequestTime, ResponseTime: resp.ResponseTime}
+	response := e.response(f, resp, resp.Header)
 	if ok, why := freshness.Storable(http.MethodGet, f.request, response); !ok {
 		return nil, why
 	}
@@ -277,7 +280,7 @@ func (e *Edge) storable(f *flight, resp *upstream.Response) (names []string, rea
 	if !ok {
 		return nil, "vary"
 	}
-	fresh := freshness.Of(response, fallbackLifetime(f.target.Path, resp.Status))
+	fresh := freshness.Of(response, fallbackLifetime(f, response))
 	if fresh.Lifetime <= 0 && freshness.Conditional(resp.Header) == nil {
 		return nil, "no-freshness" // it could never be used again
 	}
@@ -285,16 +288,6 @@ func (e *Edge) storable(f *flight, resp *upstream.Response) (names []string, rea
 		return nil, "too-large"
 	}
 	return names, ""
-}
-
-func (e *Edge) freshness(f *flight, resp *upstream.Response, header http.Header) freshness.Freshness {
-	withAge := header
-	if age := resp.Header["Age"]; len(age) > 0 { // not stored, but it counts
-		withAge = header.Clone()
-		withAge["Age"] = age
-	}
-	return freshness.Of(freshness.Response{Status: resp.Status, Header: withAge, RequestTime: resp.RequestTime, ResponseTime: resp.ResponseTime},
-		fallbackLifetime(f.target.Path, resp.Status))
 }
 
 // storedHeader is the response head as later readers get it: end-to-end fields
@@ -310,12 +303,4 @@ func storedHeader(resp *upstream.Response, name string) http.Header {
 		h.Set("Date", resp.ResponseTime.UTC().Format(http.TimeFormat))
 	}
 	return h
-}
-
-// fallbackLifetime is how long a response is fresh that names no lifetime.
-func fallbackLifetime(path string, status int) (lifetime time.Duration) {
-	if (status == http.StatusNotFound || status == http.StatusGone) && isMedia(path) {
-		return negativeTTL
-	}
-	return 0
 }

@@ -38,6 +38,7 @@ func (e *Edge) pass(x *Exchange, reason string) {
 		return
 	}
 	x.upstream = resp.Header["Cache-Status"]
+	e.invalidate(x, resp)
 	e.relay(x, resp, reason)
 }
 
@@ -56,7 +57,7 @@ func (e *Edge) relay(x *Exchange, resp *upstream.Response, reason string) {
 	h := x.w.Header()
 	field.RemoveHopByHop(resp.Header)
 	for name, values := range resp.Header {
-		if name != "Cache-Status" && name != "Alt-Svc" {
+		if name != "Cache-Status" && name != "Alt-Svc" && (name != surrogateControl || x.seesSurrogate()) {
 			h[name] = values
 		}
 	}

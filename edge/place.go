@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path"
 
+	"weir/cache"
 	"weir/cache/freshness"
 	"weir/edge/field"
 	"weir/edge/upstream"
@@ -19,7 +20,9 @@ func (e *Edge) fetch(ctx context.Context, f *flight) (*upstream.Response, error)
 	request := &upstream.Request{
 		Method: http.MethodGet, Host: f.target.Host, Path: f.target.Path, Query: f.target.Query, Header: header,
 	}
-	if !f.peer && e.options.Ring != nil && e.options.Peers != nil {
+	// After an invalidation here an owner may still hold the response of before.
+	_, invalidated := e.marks.last(cache.NewKey(f.target.KeyText()).ID)
+	if !f.peer && !invalidated && e.options.Ring != nil && e.options.Peers != nil {
 		if resp := e.fetchFromOwner(ctx, f, request, ""); resp != nil {
 			return resp, nil
 		}
@@ -27,8 +30,14 @@ func (e *Edge) fetch(ctx context.Context, f *flight) (*upstream.Response, error)
 	return e.fetchFromOrigin(ctx, f.site, request)
 }
 
+const surrogateCapability = "Surrogate-Capability"
+
 func (e *Edge) fetchFromOrigin(ctx context.Context, site *Site, request *upstream.Request) (*upstream.Response, error) {
 	field.AddCDNLoop(request.Header, e.options.Loop)
+	delete(request.Header, surrogateCapability) // a client's would say what we can do
+	if site.Surrogate {
+		request.Header[surrogateCapability] = []string{e.options.Loop + `="Surrogate/1.0"`}
+	}
 	resp, err := site.Origin.Fetch(ctx, request)
 	e.options.Fetched(upstream.FromOrigin, statusOf(resp))
 	return resp, err

@@ -14,7 +14,20 @@ type Site struct {
 	Hosts  []string // lower case names without port; "*" takes every host no other site names
 	Origin *upstream.Group
 	Pages  Pages // Weir's own client paths; nil: every path goes to the origin
+
+	// Heuristic gives responses that name no lifetime one by their Last-Modified
+	// (RFC 9111, 4.2.2); see freshness.Heuristic.
+	Heuristic bool
+	// Surrogate obeys Surrogate-Control, tells origins so in Surrogate-Capability,
+	// and takes the field off what clients get.
+	Surrogate bool
 }
+
+const surrogateControl = "Surrogate-Control"
+
+// seesSurrogate tells whether the client is to get Surrogate-Control: another
+// node, or anyone where the field is not ours to obey.
+func (x *Exchange) seesSurrogate() bool { return x.Peer || !x.site.Surrogate }
 
 // Pages answers Weir's own client paths of a site, such as the player page.
 type Pages interface {

@@ -159,7 +159,7 @@ func (n *node) buildSites() (*edge.Sites, error) {
 			return nil, err
 		}
 		n.origins = append(n.origins, group)
-		site := &edge.Site{Hosts: s.Hosts, Origin: group}
+		site := &edge.Site{Hosts: s.Hosts, Origin: group, Heuristic: s.Heuristic, Surrogate: s.SurrogateControl}
 		if s.Pages {
 			pages, err := newPages(n.publicNodes)
 			if err != nil {

@@ -1,0 +1,43 @@
+package edge
+
+import (
+	"net/http"
+	"time"
+
+	"weir/cache/freshness"
+	"weir/edge/upstream"
+)
+
+// response is what freshness is computed from: what the upstream said, with the
+// header as it will be stored.
+func (e *Edge) response(f *flight, resp *upstream.Response, header http.Header) freshness.Response {
+	r := freshness.Response{Status: resp.Status, Header: header, RequestTime: resp.RequestTime, ResponseTime: resp.ResponseTime}
+	if f.site.Surrogate {
+		r.Surrogate = e.options.Loop
+	}
+	return r
+}
+
+// freshness computes it for a response that is stored, or renewed by a 304.
+func (e *Edge) freshness(f *flight, resp *upstream.Response, header http.Header) freshness.Freshness {
+	if age := resp.Header["Age"]; len(age) > 0 { // not stored, but it counts
+		header = header.Clone()
+		header["Age"] = age
+	}
+	r := e.response(f, resp, header)
+	if f.stale != nil && resp.Status == http.StatusNotModified {
+		r.Status = f.stale.Head().Status // RFC 9111, 4.3.4: a 304 renews the stored response
+	}
+	return freshness.Of(r, fallbackLifetime(f, r))
+}
+
+// fallbackLifetime is how long a response is fresh that names no lifetime.
+func fallbackLifetime(f *flight, r freshness.Response) time.Duration {
+	if (r.Status == http.StatusNotFound || r.Status == http.StatusGone) && isMedia(f.target.Path) {
+		return negativeTTL
+	}
+	if f.site.Heuristic {
+		return freshness.Heuristic(r)
+	}
+	return 0
+}
