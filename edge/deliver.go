@@ -137,7 +137,13 @@ func (e *Edge) unsatisfiable(x *Exchange, size int64) {
 // to come; end < 0 means to the end. A body that cannot be sent whole leaves
 // x.Aborted set.
 func (e *Edge) body(x *Exchange, o *cache.Object, off, end int64) {
-	if x.Request.Method == http.MethodHead || !bodyAllowed(o.Head().Status) {
+	if x.Request.Method == http.MethodHead {
+		return
+	}
+	if off == end || !bodyAllowed(o.Head().Status) { // whole from the start, but see follow
+		if _, _, err := o.Wait(x.Request.Context(), off); err != nil {
+			x.Aborted, x.Err = true, err
+		}
 		return
 	}
 	control := http.NewResponseController(x.w)

@@ -158,6 +158,20 @@ func TestMissThenHit(t *testing.T) {
 	}
 }
 
+// TestAResponseWithoutABodyIsStoredWhenItIsAnswered: the next request finds it.
+func TestAResponseWithoutABodyIsStoredWhenItIsAnswered(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.WriteHeader(http.StatusNoContent)
+	})
+	for i := range 20 {
+		path := fmt.Sprintf("/%d", i)
+		b.want("first", b.do("GET", path), 204, "fwd=uri-miss; fwd-status=204; stored", "")
+		b.want("second", b.do("GET", path), 204, "hit", "")
+	}
+}
+
 func TestWhatMayNotBeSharedIsPassed(t *testing.T) {
 	t.Parallel()
 	for name, header := range map[string][2]string{
