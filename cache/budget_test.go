@@ -134,6 +134,7 @@ func TestBudgetsHold(t *testing.T) {
 
 // visit asks for an object, and stores it on a miss.
 func visit(t *testing.T, c *Cache, w, i int) {
+	t.Helper()
 	sizes := []int{100, 9_000, 100_000, 600_000, 1_000_000}
 	n := sizes[(w+i)%len(sizes)]
 	key, body := NewKey(fmt.Sprint(n, "/", (i*7+w)%40)), pattern(uint64(n), n)

@@ -52,6 +52,7 @@ func TestEveryCallFailsOnce(t *testing.T) {
 // scenario stores, reads, refreshes and removes. Bodies depend on the key alone, so leftovers of the scenario before are
 // right as well.
 func scenario(t *testing.T, c *Cache, seed int) {
+	t.Helper()
 	for i, size := range []int{500, 70_000, 300_000} {
 		key, body := NewKey(fmt.Sprint("object", i)), pattern(uint64(i), size)
 		if (seed+i)%3 == 0 {
@@ -93,6 +94,7 @@ func scenario(t *testing.T, c *Cache, seed int) {
 
 // faultyFill fills in pieces while a reader follows, and returns the object if the reader got all of it.
 func faultyFill(t *testing.T, f *Fill, key Key, body []byte) *Object {
+	t.Helper()
 	o, err := f.Start(head(int64(len(body))), key)
 	if err != nil {
 		f.Abort(err)

@@ -67,6 +67,7 @@ func TestFollowersGetEveryByte(t *testing.T) {
 
 // followAll lets many readers, who come at different times and start at different offsets, follow one fill.
 func followAll(t *testing.T, c *Cache, n int, known bool) {
+	t.Helper()
 	key, body := NewKey("followed"), pattern(uint64(n), n)
 	length := int64(-1)
 	if known {

@@ -37,11 +37,11 @@ type stored struct {
 	head    Head
 }
 
-// append appends the encoding of s to b: fixed numbers little-endian, strings with their length in front, header fields
+// encode returns the encoding of s: fixed numbers little-endian, strings with their length in front, header fields
 // sorted by name so that equal heads have equal encodings. The body's length is the file's business.
-func (s *stored) append(b []byte) []byte {
+func (s *stored) encode() []byte {
 	h, f := &s.head, &s.head.Freshness
-	b = append(b, headVersion)
+	b := []byte{headVersion}
 	b = binary.LittleEndian.AppendUint64(b, s.version)
 	b = appendString(b, s.text)
 	b = binary.AppendUvarint(b, uint64(h.Status))

@@ -28,7 +28,7 @@ func TestStoredHeadRoundTrip(t *testing.T) {
 		{version: 2, text: "m", head: Head{Header: http.Header{}, Freshness: freshness.Freshness{MustRevalidate: true}}},
 	}
 	for _, want := range tests {
-		b := want.append(nil)
+		b := want.encode()
 		got, err := parseStored(b)
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("round trip:\n got %+v, %v\nwant %+v", got, err, want)
@@ -52,25 +52,25 @@ func TestStoredHeadIsStable(t *testing.T) {
 		ResponseTime: time.Unix(5, 6), Freshness: freshness.Freshness{Lifetime: 7},
 	}}
 	const want = "010201000000000000036b6579c801ffdb8ff9ce03000a060e000000ffdb8ff9ce0300000201410101310142010132"
-	if got := hex.EncodeToString(s.append(nil)); got != want {
+	if got := hex.EncodeToString(s.encode()); got != want {
 		t.Errorf("encoding\n got %s\nwant %s", got, want)
 	}
 }
 
 func FuzzParseStored(f *testing.F) {
-	f.Add((&stored{version: 1, text: "k", head: head(3)}).append(nil))
+	f.Add((&stored{version: 1, text: "k", head: head(3)}).encode())
 	f.Add([]byte{headVersion})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := parseStored(b)
 		if err != nil {
 			return
 		}
-		once := s.append(nil)
+		once := s.encode()
 		again, err := parseStored(once)
 		if err != nil {
 			t.Fatalf("own encoding is not accepted: %v", err)
 		}
-		if twice := again.append(nil); !bytes.Equal(once, twice) {
+		if twice := again.encode(); !bytes.Equal(once, twice) {
 			t.Errorf("encoding is not stable:\n%x\n%x", once, twice)
 		}
 	})

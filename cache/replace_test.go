@@ -21,6 +21,7 @@ func TestRefresh(t *testing.T) {
 }
 
 func refresh(t *testing.T, opts Options, n int) {
+	t.Helper()
 	c, err := New(opts)
 	if err != nil {
 		t.Fatal(err)

@@ -98,7 +98,7 @@ func (c *Cache) hotCost(o *Object) policy.Cost {
 
 func (c *Cache) encode(o *Object) []byte {
 	m := stored{version: o.version, text: o.key.Text, head: *o.Head()}
-	return m.append(nil)
+	return m.encode()
 }
 
 // diskFailed notes that something could not be stored.

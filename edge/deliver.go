@@ -22,7 +22,7 @@ const (
 )
 
 // buffers holds the pieces in which bodies pass through memory.
-var buffers = sync.Pool{New: func() any { b := make([]byte, bufferBytes); return &b }} //nolint:gochecknoglobals // a pool has no state that a caller could see
+var buffers = sync.Pool{New: func() any { b := make([]byte, bufferBytes); return &b }}
 
 // deliver sends a stored response, complete or still growing.
 //

@@ -67,12 +67,14 @@ func New(o Options) (*Edge, error) {
 func (e *Edge) SetSites(s *Sites) { e.sites.Store(s) }
 
 // ServeHTTP answers a client.
-func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) { e.serve(w, r, false) }
+func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e.serve(w, r, false) //nolint:contextcheck // the exchange's request carries the context
+}
 
 // PeerHandler answers other nodes: never from another peer in turn. It belongs
 // behind a listener that authenticates nodes.
 func (e *Edge) PeerHandler() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.serve(w, r, true) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.serve(w, r, true) }) //nolint:contextcheck // as above
 }
 
 // Close gives fills that run until ctx ends, then breaks them off, and returns

@@ -199,7 +199,7 @@ func TestPostGoesThroughWithItsBody(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		_, _ = io.WriteString(w, r.Method+string(body))
 	})
-	resp, err := http.Post(b.url+"/a", "text/plain", strings.NewReader("!")) //nolint:noctx // a test
+	resp, err := http.Post(b.url+"/a", "text/plain", strings.NewReader("!"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -396,7 +396,7 @@ func TestACrowdCostsOneFetchAndNobodyWaitsForTheEnd(t *testing.T) {
 	var wait sync.WaitGroup
 	for range clients {
 		wait.Go(func() {
-			resp, err := http.Get(b.url + "/a") //nolint:noctx // a test
+			resp, err := http.Get(b.url + "/a")
 			if err != nil {
 				t.Error(err)
 				begun <- struct{}{}

@@ -48,7 +48,7 @@ func (b *resumingBody) Read(p []byte) (int, error) {
 	for {
 		n, err := b.body.Read(p)
 		b.off += int64(n)
-		if err == nil || err == io.EOF { //nolint:errorlint // a wrapped EOF is not the end of this body
+		if err == nil || err == io.EOF { // a wrapped EOF is not the end of this body
 			return n, err
 		}
 		if again := b.resume(err); again != nil {

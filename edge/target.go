@@ -171,7 +171,7 @@ func hasDotSegment(path string) bool {
 	}
 	start := 0
 	for i := 0; i <= len(path); i++ {
-		width := 0
+		var width int
 		switch {
 		case i == len(path), path[i] == '/', path[i] == ';':
 			width = 1

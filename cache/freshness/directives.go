@@ -115,7 +115,7 @@ func (d Directives) String() string {
 	return b.String()
 }
 
-var flags = []struct {
+var flags = []struct { //nolint:gochecknoglobals // a table, never written
 	name string
 	of   func(*Directives) *bool
 }{
@@ -133,7 +133,7 @@ var flags = []struct {
 	{"immutable", func(d *Directives) *bool { return &d.Immutable }},
 }
 
-var deltas = []struct {
+var deltas = []struct { //nolint:gochecknoglobals // a table, never written
 	name string
 	of   func(*Directives) *Delta
 	// larger tells that the larger of two values is the stricter one; broken is the value of one that is no number.
@@ -192,9 +192,9 @@ func next(line string) (name, value string, hasValue bool, rest string) {
 	case line == "":
 		return name, "", false, ""
 	case line[0] != '=':
-		member, rest := cutMember(line)
+		member, after := cutMember(line)
 		broken := strings.Trim(member, " \t") != ""
-		return name, "", broken, rest
+		return name, "", broken, after
 	}
 	member, rest := cutMember(line[1:])
 	member = strings.TrimRight(member, " \t")

@@ -271,6 +271,7 @@ const headerTimeout = time.Second
 
 // slowServer gives request headers little time.
 func slowServer(t *testing.T) *running {
+	t.Helper()
 	return start(t, Options{HeaderTimeout: headerTimeout, Handler: http.HandlerFunc(
 		func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") },
 	)})

@@ -82,7 +82,7 @@ func listenUDP(address string, tcp net.Addr) (net.PacketConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return net.ListenPacket("udp", net.JoinHostPort(host, port))
+	return net.ListenPacket("udp", net.JoinHostPort(host, port)) //nolint:noctx // binding does not wait
 }
 
 // An addressError says in one line why an address cannot be listened on and what
@@ -101,7 +101,7 @@ func listenError(address, flag string, err error) error {
 	if flag != "" {
 		with = " with " + flag
 	}
-	reason := ""
+	var reason string
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		reason = "the port is taken: stop the other program or choose another address" + with

@@ -88,7 +88,7 @@ func (p *quicPart) serve(ctx context.Context) error {
 	for {
 		conn, err := p.listener.Accept(ctx)
 		if errors.Is(err, quic.ErrServerClosed) || ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end of ctx is the clean end
 		}
 		if err != nil {
 			return err
@@ -98,7 +98,7 @@ func (p *quicPart) serve(ctx context.Context) error {
 		p.open[c] = struct{}{}
 		p.mu.Unlock()
 		p.stats.http3.connected()
-		p.conns.Go(func() {
+		p.conns.Go(func() { //nolint:contextcheck // a connection outlives ctx while it drains
 			c.serve()
 			p.stats.http3.disconnected()
 			p.mu.Lock()

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"errors"
 	"io"
 	"os"
 	"sync/atomic"
@@ -87,8 +88,8 @@ func (c *tcpConn) writeMore(p []byte) (int, error) {
 			n, err = unix.SendmsgN(int(fd), p[sent:], nil, nil, unix.MSG_MORE|unix.MSG_NOSIGNAL)
 			sent += max(n, 0)
 			switch {
-			case err == unix.EINTR:
-			case err == unix.EAGAIN:
+			case errors.Is(err, unix.EINTR):
+			case errors.Is(err, unix.EAGAIN):
 				err = nil
 				return false
 			case err != nil:

@@ -149,6 +149,7 @@ func (s *Server) httpPart(l net.Listener, p *protocolCounters, altSvc string, ht
 			case http.StateClosed, http.StateHijacked:
 				p.disconnected()
 				part.conns.Done()
+			case http.StateActive, http.StateIdle: // not counted
 			}
 		},
 	}

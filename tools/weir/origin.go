@@ -66,7 +66,7 @@ func newOriginServer(c configs.Origin, flag string, log *slog.Logger) (*originSe
 	if s.handler, err = origin.New(origin.Options{Titles: titles, Log: log}); err != nil {
 		return nil, err
 	}
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", c.HTTP)
+	listener, err := net.Listen("tcp", c.HTTP) //nolint:noctx // binding does not wait
 	if err != nil {
 		return nil, usageError{fmt.Errorf("listen on %s: %w: stop the other program or choose another address with %s", c.HTTP, rootCause(err), flag)}
 	}

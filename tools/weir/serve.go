@@ -75,6 +75,8 @@ func (s *plainServer) run(ctx context.Context, drain time.Duration) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = s.server.Close()
 	}
-	_ = <-served // http.ErrServerClosed: it was closed here
+	if end := <-served; !errors.Is(end, http.ErrServerClosed) { // it was closed here
+		err = errors.Join(err, end)
+	}
 	return err
 }
