@@ -13,26 +13,43 @@ func (c *Cache) discard(id ID) bool { return c.drop(id, false) }
 func (c *Cache) drop(id ID, exists bool) bool {
 	s := c.shard(id)
 	s.mu.Lock()
-	hot, was := c.hot.Remove(id)
-	found := was
-	dispose := false
-	if !c.memoryOnly() {
-		item, had := c.index.Detach(id)
-		found = found || had
-		if had || exists || !c.scanned.Load() || s.claims[id] != nil {
-			dispose = c.doomLocked(s, id, item.Cost.Bytes)
-		}
-	}
+	d := c.detachLocked(s, id, exists)
 	s.mu.Unlock()
-	release(hot.Value)
-	if dispose {
-		select {
-		case c.unlinks <- id:
-		default:
-			c.unlink(id)
-		}
+	c.dispose(id, d)
+	return d.found
+}
+
+// detached is what was taken out of the tiers and has to be disposed of, off the lock.
+type detached struct {
+	hot    *Object
+	unlink bool
+	found  bool
+}
+
+func (c *Cache) detachLocked(s *shard, id ID, exists bool) (d detached) {
+	hot, was := c.hot.Remove(id)
+	d.hot, d.found = hot.Value, was
+	if c.memoryOnly() {
+		return d
 	}
-	return found
+	item, had := c.index.Detach(id)
+	d.found = d.found || had
+	if had || exists || !c.scanned.Load() || s.claims[id] != nil {
+		d.unlink = c.doomLocked(s, id, item.Cost.Bytes)
+	}
+	return d
+}
+
+func (c *Cache) dispose(id ID, d detached) {
+	release(d.hot)
+	if !d.unlink {
+		return
+	}
+	select {
+	case c.unlinks <- id:
+	default:
+		c.unlink(id)
+	}
 }
 
 // evicted unlinks what the index evicted, unless it was stored again in the meantime, and gives its cost back.

@@ -108,6 +108,11 @@ func (c *Cache) opened(s *shard, id ID, cl *claim, o *Object, size int64, err er
 		}
 	}
 	s.unclaimLocked(id, cl)
+	var bad detached
+	if o == nil && errors.Is(err, errUnusable) {
+		// In the same step as the claim's end: whoever publishes next must not lose what is new.
+		bad = c.detachLocked(s, id, false)
+	}
 	s.mu.Unlock()
 	switch {
 	case keep:
@@ -116,7 +121,7 @@ func (c *Cache) opened(s *shard, id ID, cl *claim, o *Object, size int64, err er
 	case o != nil:
 		o.Release()
 	case errors.Is(err, errUnusable):
-		c.discard(id)
+		c.dispose(id, bad)
 		if !errors.Is(err, disk.ErrNotFound) {
 			c.log.Warn("stored object is dropped", slog.String("id", id.String()), slog.Any("error", err))
 		}
