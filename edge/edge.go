@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"weir/cache"
@@ -24,14 +23,12 @@ type Options struct {
 	Peers   *upstream.Peers                        // how other nodes are asked; nil: never
 	Observe func(x *Exchange)                      // called at the end of each exchange, from its goroutine; nil: nobody
 	Fetched func(from upstream.Source, status int) // called after each fetch; status 0: no response came; nil: nobody
-	Panic   func(recovered any)                    // called when a fill's goroutine panicked, which fails that fill alone; nil: logged only
 	Log     *slog.Logger                           // nil: discard
 }
 
 // Edge answers clients and peers. Safe for concurrent use.
 type Edge struct {
 	options Options
-	sites   atomic.Pointer[Sites]
 	marks   marks          // targets that unsafe requests invalidated
 	fills   sync.WaitGroup // goroutines that write fills
 	context context.Context
@@ -59,12 +56,8 @@ func New(o Options) (*Edge, error) {
 	}
 	e := &Edge{options: o}
 	e.context, e.cancel = context.WithCancel(context.Background())
-	e.sites.Store(o.Sites)
 	return e, nil
 }
-
-// SetSites puts new rules in force for the requests that begin after it.
-func (e *Edge) SetSites(s *Sites) { e.sites.Store(s) }
 
 // ServeHTTP answers a client.
 func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -185,9 +185,6 @@ func (e *Edge) run(f *flight) {
 		}
 		if p := recover(); p != nil {
 			e.options.Log.Error("a fill panicked", "key", f.key.Text, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			if e.options.Panic != nil {
-				e.options.Panic(p)
-			}
 			f.fill.Abort(&upstream.Error{Op: "fill", Source: upstream.FromSelf, Kind: upstream.InternalError, Err: errors.New("internal error")})
 		}
 	}()
