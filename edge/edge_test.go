@@ -95,6 +95,12 @@ type got struct {
 
 func (b *bench) do(method, path string, header ...string) got {
 	b.t.Helper()
+	return b.watch(method, path, make(chan struct{}), header...)
+}
+
+// watch is do that closes begun once it has the response's head.
+func (b *bench) watch(method, path string, begun chan<- struct{}, header ...string) got {
+	b.t.Helper()
 	r, err := http.NewRequestWithContext(b.t.Context(), method, b.url+path, http.NoBody)
 	if err != nil {
 		b.t.Fatal(err)
@@ -105,6 +111,7 @@ func (b *bench) do(method, path string, header ...string) got {
 	transport := &http.Transport{DisableCompression: true}
 	defer transport.CloseIdleConnections()
 	resp, err := transport.RoundTrip(r)
+	close(begun)
 	if err != nil {
 		return got{err: err}
 	}

@@ -121,9 +121,10 @@ func TestAFillThatBeganBeforeAnInvalidationIsNotJoined(t *testing.T) {
 			if vary != "" {
 				b.do("GET", "/a", "X", "other") // now the variant's own key is known
 			}
-			first := make(chan got, 1)
-			go func() { first <- b.do("GET", "/a") }() // ends with the fill
+			first, begun := make(chan got, 1), make(chan struct{})
+			go func() { first <- b.watch("GET", "/a", begun) }() // ends with the fill
 			<-held
+			<-begun // from here on the first client has the old fill's response
 			b.do("POST", "/a")
 			after := make(chan got, 1)
 			go func() { after <- b.do("GET", "/a") }() // ends with the fill at the latest
