@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 	"time"
@@ -21,12 +22,15 @@ type Head struct {
 	RequestTime, ResponseTime time.Time
 	// Length is the body's length in bytes, -1 while it is unknown.
 	Length int64
+	// Sliced, if not 0, is the length of a representation whose bytes are not the body, which is empty: the caller keeps
+	// them in Objects of their own. The cache stores the number and makes nothing of it.
+	Sliced int64
 	// Freshness tells how long the response may be reused.
 	Freshness freshness.Freshness
 }
 
 // headVersion is the version of the encoding below; heads of another version are misses.
-const headVersion = 1
+const headVersion = 2
 
 var errHead = errors.New("cache: malformed stored head")
 
@@ -52,6 +56,7 @@ func (s *stored) encode() []byte {
 	}
 	b = appendTime(b, f.ResponseTime)
 	b = append(b, bit(f.NoCache, 0)|bit(f.MustRevalidate, 1)|bit(f.Immutable, 2))
+	b = binary.AppendUvarint(b, uint64(h.Sliced))
 	b = binary.AppendUvarint(b, uint64(len(h.Header)))
 	for _, name := range slices.Sorted(maps.Keys(h.Header)) {
 		values := h.Header[name]
@@ -81,6 +86,7 @@ func parseStored(b []byte) (stored, error) {
 	f.ResponseTime = d.time()
 	flags := d.byte()
 	f.NoCache, f.MustRevalidate, f.Immutable = flags&1 != 0, flags&2 != 0, flags&4 != 0
+	h.Sliced = int64(d.uvarint(math.MaxInt64))
 	// Every field and every value takes a byte at least, so the counts are bounded by what is left.
 	n := d.uvarint(uint64(len(d.b)))
 	h.Header = make(http.Header, n)

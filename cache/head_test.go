@@ -25,7 +25,7 @@ func TestStoredHeadRoundTrip(t *testing.T) {
 				ResponseTime: now, NoCache: true, Immutable: true,
 			},
 		}},
-		{version: 2, text: "m", head: Head{Header: http.Header{}, Freshness: freshness.Freshness{MustRevalidate: true}}},
+		{version: 2, text: "m", head: Head{Header: http.Header{}, Sliced: 4 << 30, Freshness: freshness.Freshness{MustRevalidate: true}}},
 	}
 	for _, want := range tests {
 		b := want.encode()
@@ -51,7 +51,7 @@ func TestStoredHeadIsStable(t *testing.T) {
 		Status: 200, Header: http.Header{"B": {"2"}, "A": {"1"}},
 		ResponseTime: time.Unix(5, 6), Freshness: freshness.Freshness{Lifetime: 7},
 	}}
-	const want = "010201000000000000036b6579c801ffdb8ff9ce03000a060e000000ffdb8ff9ce0300000201410101310142010132"
+	const want = "020201000000000000036b6579c801ffdb8ff9ce03000a060e000000ffdb8ff9ce030000000201410101310142010132"
 	if got := hex.EncodeToString(s.encode()); got != want {
 		t.Errorf("encoding\n got %s\nwant %s", got, want)
 	}

@@ -29,8 +29,8 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, bufferBytes); return
 // Hot path. A hit costs the header fields and one write, or one sendfile.
 func (e *Edge) deliver(x *Exchange, o *cache.Object) {
 	head := o.Head()
-	e.header(x, o)
 	if head.Status == http.StatusOK && notModified(x.Request, head.Header) {
+		e.header(x, o)
 		h := x.w.Header()
 		for _, name := range [...]string{"Content-Type", "Content-Encoding", "Content-Language"} { // RFC 9110, 15.4.5
 			delete(h, name)
@@ -39,7 +39,22 @@ func (e *Edge) deliver(x *Exchange, o *cache.Object) {
 		return
 	}
 	size := o.Size()
+	if head.Sliced > 0 {
+		size = head.Sliced
+	}
 	ranges, unsatisfiable := requestedRanges(x.Request, head, size)
+	if head.Sliced > 0 && !unsatisfiable && x.Request.Method != http.MethodHead {
+		first := byterange.Range{Length: size}
+		if len(ranges) > 0 {
+			first = ranges[0]
+		}
+		if err := e.openSliced(x, o, first.Start, first.Start+first.Length); err != nil {
+			e.notSliced(x, err)
+			return
+		}
+		defer x.slices.close()
+	}
+	e.header(x, o)
 	switch {
 	case unsatisfiable:
 		e.unsatisfiable(x, size)
@@ -138,6 +153,12 @@ func (e *Edge) unsatisfiable(x *Exchange, size int64) {
 // x.Aborted set.
 func (e *Edge) body(x *Exchange, o *cache.Object, off, end int64) {
 	if x.Request.Method == http.MethodHead {
+		return
+	}
+	if x.slices != nil {
+		if err := x.slices.send(http.NewResponseController(x.w), off, end); err != nil {
+			x.Aborted, x.Err = true, err
+		}
 		return
 	}
 	if off == end || !bodyAllowed(o.Head().Status) { // whole from the start, but see follow

@@ -37,6 +37,21 @@
 // those that waited ask for themselves, and for a second no request waits on
 // another one for that key.
 //
+// # Large objects
+//
+// What is longer than 8 MiB, from an origin that knows ranges and names the
+// version by a strong validator, is kept as a head without a body and slices of
+// 2 MiB, each an object of its own whose key holds the validator. A request reads
+// the slices that it touches; one that is missing is fetched by Range with
+// If-Range, up to four by one request, and the next while one is sent. So a film
+// of 4 GB is served from any offset, in memory that does not depend on its length,
+// and only what is watched is fetched. A request for a part past the first slice
+// of something unknown asks for that part at once. When a slice turns out to have
+// another version, head and slices go: a response that has begun is broken off, one
+// that has not is made anew, and no two versions meet. This is also how parts of a
+// representation are stored and combined (RFC 9111, 3.3 and 3.4): aligned, so that
+// any later range is found. Other parts (206) that an origin sends are passed on.
+//
 // # Placement
 //
 // A key has an owner on the ring. A node that is not the owner asks the owner,

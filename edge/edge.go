@@ -30,6 +30,7 @@ type Options struct {
 type Edge struct {
 	options Options
 	marks   marks          // targets that unsafe requests invalidated
+	runs    [2]runSlots    // of clients, and of peers: two nodes that ask each other must not wait for each other's
 	fills   sync.WaitGroup // goroutines that write fills
 	context context.Context
 	cancel  context.CancelFunc
@@ -54,7 +55,7 @@ func New(o Options) (*Edge, error) {
 	if o.Fetched == nil {
 		o.Fetched = func(upstream.Source, int) {}
 	}
-	e := &Edge{options: o}
+	e := &Edge{options: o, runs: [2]runSlots{newRunSlots(), newRunSlots()}}
 	e.context, e.cancel = context.WithCancel(context.Background())
 	return e, nil
 }

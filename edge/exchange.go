@@ -70,6 +70,8 @@ type Exchange struct {
 	primary  cache.ID          // of the target alone, whatever its responses vary by
 	status   field.CacheStatus // our member of Cache-Status
 	upstream []string          // Cache-Status members of the upstream that answered this request
+	slices   *sliced           // what a large representation is read from
+	again    bool              // a large representation turned out to have another version
 	member   string            // status as the response has it; "" while it may still change
 	values   [nValues]string   // of fields that the response head refers to: one allocation less for each
 }

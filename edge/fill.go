@@ -25,6 +25,8 @@ const (
 type flight struct {
 	fill    *cache.Fill
 	key     cache.Key // the fill's
+	place   cache.ID  // what the ring places
+	wants   part      // of the request that caused it
 	target  Target
 	site    *Site
 	request http.Header // of the request that caused it; read only
@@ -54,7 +56,7 @@ func (e *Edge) fill(x *Exchange, stale *cache.Object) {
 		switch {
 		case turn.Object != nil:
 			defer turn.Object.Release()
-			if !turn.Object.Head().Freshness.Fresh(time.Now()) || e.outdated(x, turn.Object) {
+			if !turn.Object.Head().Freshness.Fresh(time.Now()) || e.outdated(x.primary, turn.Object) {
 				seen = turn.Object
 				continue
 			}
@@ -66,7 +68,7 @@ func (e *Edge) fill(x *Exchange, stale *cache.Object) {
 		}
 		var f *flight
 		if turn.Leader {
-			f = e.launch(x, turn.Fill, seen)
+			f = e.launch(x, turn.Fill, seen, wantedPart(x.Request))
 		}
 		if x.Peer {
 			x.w.WriteHeader(http.StatusProcessing) // a sign of life: see upstream.Peers
@@ -85,7 +87,7 @@ func (e *Edge) settle(x *Exchange, f *flight, object *cache.Object, err error, s
 	switch {
 	case err == nil:
 		defer object.Release()
-		if f == nil && e.outdated(x, object) {
+		if f == nil && e.outdated(x.primary, object) {
 			return true // the fill that was joined asked before the target was invalidated
 		}
 		if names, _ := varyNames(object.Head().Header); len(names) > 0 {
@@ -136,6 +138,10 @@ func (e *Edge) deliverMiss(x *Exchange, f *flight, object *cache.Object) {
 func (e *Edge) takeOver(x *Exchange, f *flight) {
 	select {
 	case resp := <-f.handover:
+		if resp == nil {
+			e.pass(x, "uncacheable")
+			return
+		}
 		x.upstream = f.answer.cacheStatus
 		e.relay(x, resp, "uncacheable")
 	case <-x.Request.Context().Done():
@@ -151,14 +157,14 @@ func (e *Edge) refreshBehind(x *Exchange, stale *cache.Object) {
 	case turn.Object != nil:
 		turn.Object.Release()
 	case turn.Leader:
-		e.launch(x, turn.Fill, stale)
+		e.launch(x, turn.Fill, stale, part{})
 	}
 }
 
 // launch starts the goroutine that writes a fill. It outlives the request.
-func (e *Edge) launch(x *Exchange, fill *cache.Fill, stale *cache.Object) *flight {
+func (e *Edge) launch(x *Exchange, fill *cache.Fill, stale *cache.Object, wants part) *flight {
 	f := &flight{
-		fill: fill, key: x.key, target: x.Target, site: x.site, request: x.Request.Header.Clone(), peer: x.Peer,
+		fill: fill, key: x.key, place: x.key.ID, wants: wants, target: x.Target, site: x.site, request: x.Request.Header.Clone(), peer: x.Peer,
 		stale: stale, leader: x.Request.Context(), handover: make(chan *upstream.Response),
 	}
 	e.mu.Lock()
@@ -183,12 +189,9 @@ func (e *Edge) run(f *flight) {
 		if f.stale != nil {
 			f.stale.Release()
 		}
-		if p := recover(); p != nil {
-			e.options.Log.Error("a fill panicked", "key", f.key.Text, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			f.fill.Abort(&upstream.Error{Op: "fill", Source: upstream.FromSelf, Kind: upstream.InternalError, Err: errors.New("internal error")})
-		}
 	}()
-	resp, err := e.fetch(e.context, f)
+	defer e.recovered(f.key, f.fill.Abort)
+	resp, off, err := e.fetchPart(e.context, f)
 	if err != nil {
 		f.fill.Abort(err)
 		return
@@ -198,7 +201,40 @@ func (e *Edge) run(f *flight) {
 		e.refresh(f, resp)
 		return
 	}
-	e.take(f, resp)
+	e.take(f, resp, off)
+}
+
+// recovered keeps a panic to the fill that it happens in. It is deferred.
+func (e *Edge) recovered(key cache.Key, abort func(error)) {
+	if p := recover(); p != nil {
+		e.options.Log.Error("a fill panicked", "key", key.Text, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		abort(&upstream.Error{Op: "fill", Source: upstream.FromSelf, Kind: upstream.InternalError, Err: errors.New("internal error")})
+	}
+}
+
+// fetchPart fetches for a fill: the whole, or, where the client wants a part that
+// begins past the first slice, that part with off as its offset and the head of
+// the whole. What answers the latter in a way that slices cannot be made of is
+// asked again for the whole.
+func (e *Edge) fetchPart(ctx context.Context, f *flight) (resp *upstream.Response, off int64, err error) {
+	request := f.get(f.upstreamHeader())
+	off, end, ok := f.wants.probe()
+	if !ok || !e.options.Cache.Fits(sliceBytes) {
+		resp, err = e.fetch(ctx, f, request)
+		return resp, 0, err
+	}
+	request.Header.Set("Range", byteRange(off, end))
+	resp, err = e.fetch(ctx, f, request)
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case resp.Status == http.StatusPartialContent && asWhole(resp, off, end):
+		return resp, off, nil
+	case resp.Status == http.StatusPartialContent, resp.Status == http.StatusRequestedRangeNotSatisfiable:
+		_ = resp.Body.Close() // of no use
+		resp, err = e.fetch(ctx, f, f.get(f.upstreamHeader()))
+	}
+	return resp, 0, err
 }
 
 // refresh renews the stored object after a 304 (RFC 9111, 4.3.4).
@@ -218,20 +254,23 @@ func (e *Edge) refresh(f *flight, resp *upstream.Response) {
 }
 
 // take stores the response, or hands it to the leader where it may not be
-// shared.
-func (e *Edge) take(f *flight, resp *upstream.Response) {
-	names, reason := e.storable(f, resp)
+// shared. The body begins at off.
+func (e *Edge) take(f *flight, resp *upstream.Response, off int64) {
+	slices := off > 0 || e.sliceable(resp)
+	names, reason := e.storable(f, resp, slices)
 	if reason != "" {
 		d := passFor
 		if resp.Status >= 400 {
 			d = 0 // an error may be gone the next moment
 		}
 		f.fill.Pass(d)
+		if off > 0 {
+			_ = resp.Body.Close() // not the part that the client asked for
+			resp = nil
+		}
 		e.hand(f, resp)
 		return
 	}
-	body := e.resuming(e.context, f, resp)
-	defer func() { _ = body.Close() }() // read to its end, or broken
 	as := f.key
 	if len(names) > 0 {
 		as = variantKey(f.target, names, f.request)
@@ -243,6 +282,12 @@ func (e *Edge) take(f *flight, resp *upstream.Response) {
 		Length: resp.Length, Freshness: e.freshness(f, resp, header),
 	}
 	f.answer.stored = true
+	if slices {
+		e.takeSliced(f, resp, head, as, off)
+		return
+	}
+	body := e.resuming(e.context, f, resp)
+	defer func() { _ = body.Close() }() // read to its end, or broken
 	object, err := f.fill.Start(head, as)
 	if err != nil {
 		f.fill.Abort(&upstream.Error{Op: "store " + f.key.Text, Source: upstream.FromSelf, Kind: upstream.InternalError, Err: err})
@@ -258,17 +303,20 @@ func (e *Edge) take(f *flight, resp *upstream.Response) {
 	}
 }
 
-// hand gives the response to the leader, or closes it when the leader left.
+// hand gives the response to the leader, or closes it when the leader left. nil
+// lets the leader ask for itself.
 func (e *Edge) hand(f *flight, resp *upstream.Response) {
 	select {
 	case f.handover <- resp:
 	case <-f.leader.Done():
-		_ = resp.Body.Close() // nobody is left to read it
+		if resp != nil {
+			_ = resp.Body.Close() // nobody is left to read it
+		}
 	}
 }
 
 // storable returns the names in Vary, or why the response is not kept.
-func (e *Edge) storable(f *flight, resp *upstream.Response) (names []string, reason string) {
+func (e *Edge) storable(f *flight, resp *upstream.Response, slices bool) (names []string, reason string) {
 	response := e.response(f, resp, resp.Header)
 	if ok, why := freshness.Storable(http.MethodGet, f.request, response); !ok {
 		return nil, why
@@ -281,7 +329,7 @@ func (e *Edge) storable(f *flight, resp *upstream.Response) (names []string, rea
 	if fresh.Lifetime <= 0 && freshness.Conditional(resp.Header) == nil {
 		return nil, "no-freshness" // it could never be used again
 	}
-	if !e.options.Cache.Fits(resp.Length) {
+	if !slices && !e.options.Cache.Fits(resp.Length) {
 		return nil, "too-large"
 	}
 	return names, ""

@@ -61,10 +61,10 @@ func (m *marks) last(id cache.ID) (at time.Time, ok bool) {
 	return at, ok
 }
 
-// outdated tells whether a response of the exchange's target was asked for
+// outdated tells whether a response of the target with this ID was asked for
 // before the target was invalidated.
-func (e *Edge) outdated(x *Exchange, o *cache.Object) bool {
-	at, ok := e.marks.last(x.primary)
+func (e *Edge) outdated(primary cache.ID, o *cache.Object) bool {
+	at, ok := e.marks.last(primary)
 	return ok && !o.Head().RequestTime.After(at)
 }
 

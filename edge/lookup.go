@@ -18,7 +18,7 @@ func (e *Edge) answer(x *Exchange) {
 		return
 	}
 	defer object.Release()
-	if e.outdated(x, object) {
+	if e.outdated(x.primary, object) {
 		e.options.Cache.Remove(x.key)
 		e.miss(x)
 		return

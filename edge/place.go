@@ -15,11 +15,7 @@ import (
 // fetch places the fill: it asks the key's owners in turn and then the origin.
 // An owner that is this node itself, and a request from a peer, go straight to
 // the origin.
-func (e *Edge) fetch(ctx context.Context, f *flight) (*upstream.Response, error) {
-	header := f.upstreamHeader()
-	request := &upstream.Request{
-		Method: http.MethodGet, Host: f.target.Host, Path: f.target.Path, Query: f.target.Query, Header: header,
-	}
+func (e *Edge) fetch(ctx context.Context, f *flight, request *upstream.Request) (*upstream.Response, error) {
 	// After an invalidation here an owner may still hold the response of before.
 	_, invalidated := e.marks.last(cache.NewKey(f.target.KeyText()).ID)
 	if !f.peer && !invalidated && e.options.Ring != nil && e.options.Peers != nil {
@@ -28,6 +24,11 @@ func (e *Edge) fetch(ctx context.Context, f *flight) (*upstream.Response, error)
 		}
 	}
 	return e.fetchFromOrigin(ctx, f.site, request)
+}
+
+// get is a request for the flight's target.
+func (f *flight) get(header http.Header) *upstream.Request {
+	return &upstream.Request{Method: http.MethodGet, Host: f.target.Host, Path: f.target.Path, Query: f.target.Query, Header: header}
 }
 
 const surrogateCapability = "Surrogate-Capability"
@@ -55,7 +56,7 @@ func statusOf(resp *upstream.Response) int {
 // is the owner, or no owner can be reached; but names a peer that is not to be
 // asked. A viewer never sees a peer's failure.
 func (e *Edge) fetchFromOwner(ctx context.Context, f *flight, request *upstream.Request, but string) *upstream.Response {
-	for owner := range e.options.Ring().Owners(f.key.ID.Hash64()) {
+	for owner := range e.options.Ring().Owners(f.place.Hash64()) {
 		if owner.Name == e.options.Name {
 			return nil
 		}

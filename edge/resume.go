@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"weir/edge/byterange"
 	"weir/edge/upstream"
 )
 
@@ -31,13 +32,15 @@ type resumingBody struct {
 	body      io.ReadCloser
 	node      string // the peer it comes from, "" for the origin
 	validator string // strong, "" if the response had none: then nothing is taken up again
-	off, size int64
-	left      int // resumes
+	off       int64  // of the next byte in the representation
+	end       int64  // of the last byte that is wanted, and one
+	size      int64  // of the whole representation, -1 if unknown: then nothing is taken up again
+	left      int    // resumes
 }
 
 // resuming wraps the body of a response that is being stored.
 func (e *Edge) resuming(ctx context.Context, f *flight, resp *upstream.Response) *resumingBody {
-	b := &resumingBody{edge: e, ctx: ctx, flight: f, body: resp.Body, node: resp.Node, size: resp.Length, left: maxResumes}
+	b := &resumingBody{edge: e, ctx: ctx, flight: f, body: resp.Body, node: resp.Node, end: resp.Length, size: resp.Length, left: maxResumes}
 	if etag := resp.Header.Get("Etag"); strings.HasPrefix(etag, `"`) && resp.Length > 0 && resp.Status == http.StatusOK {
 		b.validator = etag
 	}
@@ -76,48 +79,77 @@ func (b *resumingBody) resume(broken error) error {
 	}
 	b.left--
 	_ = b.body.Close() // it is broken already
-	header := b.flight.upstreamHeader()
-	header.Set("Range", "bytes="+strconv.FormatInt(b.off, 10)+"-")
-	header.Set("If-Range", b.validator)
-	resp, err := b.edge.fetchRest(b.ctx, b.flight, header, b.node)
+	resp, err := b.edge.fetchRest(b.ctx, b.flight, b.request(), b.node)
+	if err == nil {
+		err = b.take(resp)
+	}
 	if err != nil {
 		return fmt.Errorf("resume at byte %d: %w", b.off, err)
 	}
-	if err := b.take(resp); err != nil {
-		_ = resp.Body.Close() // nothing of it is used
-		return fmt.Errorf("resume at byte %d: %w", b.off, err)
-	}
 	b.edge.options.Log.Info("took up a broken body elsewhere", "key", b.flight.key.Text, "at", b.off, "of", b.size, "from", string(resp.From), "peer", resp.Node, "cause", broken)
+	return nil
+}
+
+// request asks for the bytes that are still to come.
+func (b *resumingBody) request() *upstream.Request {
+	header := b.flight.upstreamHeader()
+	header.Set("Range", byteRange(b.off, b.end))
+	header.Set("If-Range", b.validator)
+	return b.flight.get(header)
+}
+
+// byteRange is the Range field for bytes [off, end).
+func byteRange(off, end int64) string {
+	return "bytes=" + strconv.FormatInt(off, 10) + "-" + strconv.FormatInt(end-1, 10)
+}
+
+// take makes a response the body, if it is the rest of the same version; if not
+// it is closed. A source that knows no ranges sends the whole again: what is
+// there already is skipped.
+func (b *resumingBody) take(resp *upstream.Response) error {
+	if err := b.check(resp); err != nil {
+		_ = resp.Body.Close() // nothing of it is used
+		return err
+	}
 	b.body, b.node = resp.Body, resp.Node
 	return nil
 }
 
-// take checks that the response is the rest of the same version. A source that
-// knows no ranges sends the whole again: what is there already is skipped.
-func (b *resumingBody) take(resp *upstream.Response) error {
-	if resp.Header.Get("Etag") != b.validator {
-		return errOtherVersion
-	}
+func (b *resumingBody) check(resp *upstream.Response) error {
 	switch resp.Status {
 	case http.StatusPartialContent:
-		want := fmt.Sprintf("bytes %d-%d/%d", b.off, b.size-1, b.size)
+		if !b.sameVersion(resp) {
+			return errOtherVersion
+		}
+		want := byterange.Range{Start: b.off, Length: b.end - b.off}.ContentRange(b.size)
 		if got := resp.Header.Get("Content-Range"); got != want {
 			return fmt.Errorf("got %q, want %q", got, want)
 		}
 		return nil
 	case http.StatusOK:
-		if resp.Length != b.size {
+		if !b.sameVersion(resp) || resp.Length != b.size {
 			return errOtherVersion
 		}
 		_, err := io.CopyN(io.Discard, resp.Body, b.off)
 		return err
+	case http.StatusNotFound, http.StatusGone, http.StatusPreconditionFailed, http.StatusRequestedRangeNotSatisfiable:
+		return errOtherVersion
 	}
-	return fmt.Errorf("got status %d", resp.Status)
+	return &upstream.Error{Op: "fetch a range", Source: resp.From, Kind: upstream.DestinationUnavail, Err: fmt.Errorf("got status %d", resp.Status)}
+}
+
+// sameVersion compares validators. A 206 to If-Range may leave out Last-Modified
+// (RFC 9110, 15.3.7): then that it is a 206 says that the date held.
+func (b *resumingBody) sameVersion(resp *upstream.Response) bool {
+	if strings.HasPrefix(b.validator, `"`) {
+		return resp.Header.Get("Etag") == b.validator
+	}
+	last := resp.Header.Get("Last-Modified")
+	return last == b.validator || last == "" && resp.Status == http.StatusPartialContent
 }
 
 // fetchRest asks where the fill may ask, but for the peer that just broke off.
-func (e *Edge) fetchRest(ctx context.Context, f *flight, header http.Header, broken string) (*upstream.Response, error) {
-	request := &upstream.Request{Method: http.MethodGet, Host: f.target.Host, Path: f.target.Path, Query: f.target.Query, Header: header}
+func (e *Edge) fetchRest(ctx context.Context, f *flight, request *upstream.Request, broken string) (*upstream.Response, error) {
 	if !f.peer && broken != "" {
 		if resp := e.fetchFromOwner(ctx, f, request, broken); resp != nil {
 			return resp, nil

@@ -1,0 +1,107 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"weir/cache"
+	"weir/edge/field"
+)
+
+// sliced reads a large representation for one exchange, slice by slice.
+type sliced struct {
+	edge    *Edge
+	x       *Exchange
+	version *version
+	held    *cache.Object // slice n, opened ahead; nil: none
+	n       int64
+}
+
+// openSliced gets hold of the slice with byte off before the response begins, so
+// that what cannot be had is an error and no broken body. end is where the first
+// part ends.
+func (e *Edge) openSliced(x *Exchange, o *cache.Object, off, end int64) error {
+	s := &sliced{edge: e, x: x, version: versionOf(x, o), n: off / sliceBytes}
+	if x.Peer {
+		x.w.WriteHeader(http.StatusProcessing) // a sign of life: see upstream.Peers
+	}
+	held, how, err := e.openSlice(x.Request.Context(), s.version, s.n, end)
+	if err != nil {
+		return err
+	}
+	s.held = held
+	if x.slices = s; how != Hit && x.status.Hit {
+		x.Outcome, x.status.Hit, x.status.Collapsed = how, false, how == Collapsed
+		x.status.Forward = field.ForwardPartial
+	}
+	return nil
+}
+
+func (s *sliced) close() {
+	if s.held != nil {
+		s.held.Release()
+	}
+}
+
+// notSliced answers when no slice can be had. A representation that has another
+// version by now is asked for anew, once.
+func (e *Edge) notSliced(x *Exchange, err error) {
+	switch ctx := x.Request.Context(); {
+	case ctx.Err() != nil:
+		x.Outcome, x.Err, x.Aborted = Failed, context.Cause(ctx), true
+		x.Reason = "client-gone"
+	case errors.Is(err, errOtherVersion) && !x.again:
+		x.again, x.status.Hit, x.status.Forward = true, false, field.ForwardStale
+		e.fill(x, nil)
+	default:
+		e.fail(x, err)
+	}
+}
+
+// send sends bytes [off, end). While one slice is sent, the next is fetched.
+func (s *sliced) send(control *http.ResponseController, off, end int64) error {
+	for off < end {
+		n := off / sliceBytes
+		o, err := s.take(control, n, end)
+		if err != nil {
+			return err
+		}
+		if (n+1)*sliceBytes < end {
+			s.ahead(n+1, end)
+		}
+		stop := min(end, s.version.sliceEnd(n))
+		err = s.x.follow(control, o, off-n*sliceBytes, stop-n*sliceBytes)
+		o.Release()
+		if err != nil {
+			return err
+		}
+		off = stop
+	}
+	return nil
+}
+
+// take returns slice n, which is the caller's.
+func (s *sliced) take(control *http.ResponseController, n, end int64) (*cache.Object, error) {
+	if s.held != nil && s.n == n {
+		o := s.held
+		s.held = nil
+		return o, nil
+	}
+	if err := control.Flush(); err != nil { // what is sent goes out before a wait
+		return nil, clientGone(err)
+	}
+	o, _, err := s.edge.openSlice(s.x.Request.Context(), s.version, n, end)
+	return o, err
+}
+
+// ahead has slice n fetched, unless there are other things to fetch first.
+func (s *sliced) ahead(n, end int64) {
+	e := s.edge
+	if e.runSlots(s.version.peer).full() {
+		return
+	}
+	if fill := e.beginSlice(s.version, n); fill != nil {
+		e.launchRun(e.newRun(s.version, n, end, fill))
+	}
+}
