@@ -109,9 +109,15 @@ func (e *Edge) deliverRange(x *Exchange, o *cache.Object, r byterange.Range, siz
 	e.body(x, o, r.Start, r.Start+r.Length)
 }
 
+// deliverParts sends several ranges, or the whole where that is shorter (RFC 9110,
+// 14.2 lets a server answer so): nobody gets more bytes than the whole has.
 func (e *Edge) deliverParts(x *Exchange, o *cache.Object, ranges []byterange.Range, size int64) {
 	h := x.w.Header()
 	parts := byterange.NewMultipart(ranges, size, h.Get("Content-Type"), uint64(x.Start.UnixNano()))
+	if parts.ContentLength() > size {
+		e.deliverWhole(x, o, size)
+		return
+	}
 	h.Set("Content-Type", parts.ContentType())
 	h.Set("Content-Length", strconv.FormatInt(parts.ContentLength(), 10))
 	x.begin(http.StatusPartialContent)
