@@ -75,7 +75,8 @@ func (d Directives) Accepts(f Freshness, now time.Time) bool {
 		return false
 	}
 	age := f.Age(now)
-	if d.MaxAge.Set && age > d.MaxAge.Duration() {
+	// RFC 8246, 2: a reload (max-age=0) does not have a fresh immutable response validated, no-cache does.
+	if d.MaxAge.Set && age > d.MaxAge.Duration() && !(f.Immutable && f.Fresh(now)) {
 		return false
 	}
 	if d.MinFresh.Set && f.Lifetime-age < d.MinFresh.Duration() {

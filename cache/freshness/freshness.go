@@ -14,6 +14,9 @@ type Response struct {
 	RequestTime, ResponseTime time.Time
 	// Surrogate is the name under which this cache obeys Surrogate-Control; empty means that it ignores the field.
 	Surrogate string
+	// Targeted are the canonical names of the targeted fields (RFC 9213) that this cache obeys before
+	// CDN-Cache-Control, the closest first.
+	Targeted []string
 }
 
 // Freshness is how long a stored response may be reused. It is a value and never changes.

@@ -157,6 +157,11 @@ func TestStorable(t *testing.T) {
 		{"Set-Cookie", "GET", none, 200, fields("Set-Cookie: a=b", "Cache-Control: max-age=60"), "set-cookie"},
 		{"Set-Cookie and public", "GET", none, 200, fields("Set-Cookie: a=b", "Cache-Control: public, max-age=60"), ""},
 		{"Set-Cookie and s-maxage", "GET", none, 200, fields("Set-Cookie: a=b", "Cache-Control: s-maxage=60"), ""},
+		{"Set-Cookie and a targeted field", "GET", none, 200, fields("Set-Cookie: a=b", "CDN-Cache-Control: max-age=60"), ""},
+		{"400 that a request may have caused", "GET", none, 400, fields("Cache-Control: max-age=60"), "client-error"},
+		{"431", "GET", none, 431, fields(dated(time.Minute, "Expires")), "client-error"},
+		{"403 that the origin shares", "GET", none, 403, fields("Cache-Control: s-maxage=60"), ""},
+		{"414 is about the target", "GET", none, 414, fields("Cache-Control: max-age=60"), ""},
 	}
 	for _, tt := range tests {
 		ok, reason := Storable(tt.method, tt.request, Response{Status: tt.status, Header: tt.response})
@@ -271,6 +276,8 @@ func TestAccepts(t *testing.T) {
 	plain := Freshness{Lifetime: 100 * time.Second, ResponseTime: received}
 	strict, noCache := plain, plain
 	strict.MustRevalidate, noCache.NoCache = true, true
+	immutable := plain
+	immutable.Immutable = true
 	tests := []struct {
 		request string
 		f       Freshness
@@ -284,6 +291,10 @@ func TestAccepts(t *testing.T) {
 		{"max-age=40", plain, 50 * time.Second, false},
 		{"max-age=50", plain, 50 * time.Second, true},
 		{"max-age=0", plain, 0, true},
+		{"max-age=0", plain, time.Second, false},
+		{"max-age=0", immutable, time.Second, true},
+		{"max-age=0", immutable, 150 * time.Second, false},
+		{"no-cache", immutable, time.Second, false},
 		{"min-fresh=50", plain, 50 * time.Second, true},
 		{"min-fresh=51", plain, 50 * time.Second, false},
 		{"max-stale", plain, time.Hour, true},
@@ -338,4 +349,31 @@ func TestUpdate(t *testing.T) {
 	if len(got["Age"]) > 0 || len(got["Date"]) > 0 {
 		t.Errorf("Age %q and Date %q outlive a 304", got["Age"], got["Date"])
 	}
+}
+
+// FuzzLifetime holds whatever Age, Date and Expires say to what RFC 9111, 4.2 promises: no age or lifetime is negative,
+// none grows when time stands still, and max-age is never exceeded.
+func FuzzLifetime(f *testing.F) {
+	for _, age := range []string{"", "0", "-5", "9000000000", "0, 7200", " 7 ", "1;a=b"} {
+		f.Add(age, received.Format(http.TimeFormat), "0", int64(60))
+	}
+	f.Add("1", "Mon, 23 Nov 2099 10:00:00 GMT", "Mon, 23 Nov 2026 10:00:00 GMT", int64(-1))
+	f.Add("1", "Mon, 23 Nov 0001 10:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", int64(1<<40))
+	f.Fuzz(func(t *testing.T, age, date, expires string, maxAge int64) {
+		h := http.Header{"Age": {age}, "Date": {date}, "Expires": {expires}}
+		if maxAge >= 0 {
+			h["Cache-Control"] = []string{fmt.Sprintf("max-age=%d", maxAge)}
+		}
+		fresh := Of(Response{Status: 200, Header: h, RequestTime: sent, ResponseTime: received}, 0)
+		if fresh.Lifetime < 0 || fresh.InitialAge < 0 || fresh.Age(received.Add(-time.Hour)) < 0 {
+			t.Errorf("%v: %+v", h, fresh)
+		}
+		if maxAge >= 0 && fresh.Lifetime > time.Duration(min(maxAge, maxSeconds))*time.Second {
+			t.Errorf("%v: fresh for %v", h, fresh.Lifetime)
+		}
+		later := received.Add(time.Hour)
+		if fresh.Age(later) < fresh.Age(received) || !fresh.Fresh(received) && fresh.Fresh(later) {
+			t.Errorf("%v: fresher an hour later", h)
+		}
+	})
 }

@@ -6,9 +6,11 @@ import (
 )
 
 // Storable tells whether a shared cache may store the response to a request. RFC 9111, 3. reason is a short token that
-// says why not: method, status, no-store, private, authorization, vary, set-cookie, must-understand, no-lifetime.
+// says why not: method, status, no-store, private, authorization, vary, set-cookie, client-error, must-understand,
+// no-lifetime.
 func Storable(method string, request http.Header, r Response) (ok bool, reason string) {
 	d, targeted := r.control()
+	shared := d.Public || d.SMaxAge.Set || targeted // the origin speaks to shared caches
 	switch {
 	case method != http.MethodGet:
 		return false, "method"
@@ -32,10 +34,12 @@ func Storable(method string, request http.Header, r Response) (ok bool, reason s
 	case variesOnAll(r.Header["Vary"]):
 		// RFC 9111, 4.1: such a response never matches a later request.
 		return false, "vary"
-	case len(r.Header["Set-Cookie"]) > 0 && !d.Public && !d.SMaxAge.Set:
+	case len(r.Header["Set-Cookie"]) > 0 && !shared:
 		// RFC 9111, 7.3 lets a cache store it. A cookie handed to every viewer is a session leaked to all of them, so
-		// only an origin that names shared caches (public, s-maxage) gets that.
+		// only an origin that names shared caches (public, s-maxage, a targeted field) gets that.
 		return false, "set-cookie"
+	case blamesRequest(r.Status) && !shared:
+		return false, "client-error"
 	case !explicit(d, r.expires(targeted)) && !heuristic(r.Status):
 		return false, "no-lifetime"
 	}
@@ -57,6 +61,23 @@ func heuristic(status int) bool {
 		http.StatusMultipleChoices, http.StatusMovedPermanently, http.StatusPermanentRedirect,
 		http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone,
 		http.StatusRequestURITooLong, http.StatusNotImplemented:
+		return true
+	}
+	return false
+}
+
+// blamesRequest tells whether a status code may be due to request fields that no key holds: one client that sends a
+// broken or a huge field would take the resource from all others (cache-poisoned denial of service). RFC 9111, 3 lets a
+// cache store such an error with an explicit lifetime. We do only where the origin names shared caches, for many add
+// max-age to whatever they send. 404, 405, 410, 414 and 451 are about the target and the method, which the key holds.
+func blamesRequest(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotAcceptable,
+		http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusLengthRequired, http.StatusPreconditionFailed,
+		http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusRequestedRangeNotSatisfiable,
+		http.StatusExpectationFailed, http.StatusMisdirectedRequest, http.StatusUnprocessableEntity, http.StatusTooEarly,
+		http.StatusUpgradeRequired, http.StatusPreconditionRequired, http.StatusTooManyRequests,
+		http.StatusRequestHeaderFieldsTooLarge:
 		return true
 	}
 	return false

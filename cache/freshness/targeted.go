@@ -5,9 +5,14 @@ import (
 )
 
 // control returns the directives that this cache obeys. targeted tells that they come from a field meant for caches
-// like this one: then Cache-Control and Expires do not count (RFC 9213, 2.2). The order is CDN-Cache-Control, then
-// Surrogate-Control where the site asks for it, then Cache-Control.
+// like this one: then Cache-Control and Expires do not count (RFC 9213, 2.2). The order is the fields in Targeted, then
+// CDN-Cache-Control, then Surrogate-Control where the site asks for it, then Cache-Control.
 func (r Response) control() (d Directives, targeted bool) {
+	for _, name := range r.Targeted {
+		if d, ok := ParseTargeted(r.Header[name]); ok {
+			return d, true
+		}
+	}
 	if lines := r.Header["Cdn-Cache-Control"]; len(lines) > 0 {
 		if d, ok := ParseTargeted(lines); ok {
 			return d, true

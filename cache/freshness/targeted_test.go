@@ -136,3 +136,27 @@ func TestHeuristic(t *testing.T) {
 		}
 	}
 }
+
+// TestTargetedFieldsOfTheSite is RFC 9213, 2.2: the first field of the target list that can be read counts alone.
+func TestTargetedFieldsOfTheSite(t *testing.T) {
+	t.Parallel()
+	names := []string{"Weir-Cache-Control", "Vod-Cache-Control"}
+	tests := []struct {
+		name  string
+		lines []string
+		want  time.Duration
+	}{
+		{"the first", []string{"Weir-Cache-Control: max-age=5", "Vod-Cache-Control: max-age=6", "CDN-Cache-Control: max-age=7", "Cache-Control: max-age=8"}, 5 * time.Second},
+		{"the second", []string{"Vod-Cache-Control: max-age=6", "CDN-Cache-Control: max-age=7"}, 6 * time.Second},
+		{"one that cannot be read is skipped", []string{"Weir-Cache-Control: max-age=5,", "CDN-Cache-Control: max-age=7"}, 7 * time.Second},
+		{"an empty one too", []string{"Weir-Cache-Control: ", "Cache-Control: max-age=8"}, 8 * time.Second},
+		{"beside it no other field counts", []string{"Weir-Cache-Control: no-cache", "Cache-Control: max-age=8"}, 0},
+		{"an unknown one", []string{"Other-Cache-Control: max-age=5", "Cache-Control: max-age=8"}, 8 * time.Second},
+	}
+	for _, tt := range tests {
+		f := Of(Response{Status: 200, Header: fields(tt.lines...), Targeted: names}, 0)
+		if f.Lifetime != tt.want {
+			t.Errorf("%s: fresh for %v, want %v", tt.name, f.Lifetime, tt.want)
+		}
+	}
+}
