@@ -49,15 +49,15 @@ func (c *CacheStatus) AppendTo(dst []byte) []byte {
 	} else {
 		dst = c.appendForward(dst)
 	}
-	if c.HasTTL {
-		dst = append(dst, "; ttl="...)
-		dst = strconv.AppendInt(dst, int64(c.TTL/time.Second), 10)
-	}
 	if c.Stored && !c.Hit {
 		dst = append(dst, "; stored"...)
 	}
 	if c.Collapsed && !c.Hit {
 		dst = append(dst, "; collapsed"...)
+	}
+	if c.HasTTL {
+		dst = append(dst, "; ttl="...)
+		dst = strconv.AppendInt(dst, wholeSeconds(c.TTL), 10)
 	}
 	if c.Key != "" {
 		dst = append(dst, "; key="...)
@@ -87,6 +87,16 @@ func (c *CacheStatus) appendForward(dst []byte) []byte {
 		dst = strconv.AppendInt(dst, int64(c.ForwardStatus), 10)
 	}
 	return dst
+}
+
+// wholeSeconds rounds down, so that what is stale by less than a second is not
+// taken for fresh.
+func wholeSeconds(d time.Duration) int64 {
+	seconds := int64(d / time.Second)
+	if d < 0 && d%time.Second != 0 {
+		seconds--
+	}
+	return seconds
 }
 
 func clip(s string) string {

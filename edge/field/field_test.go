@@ -17,13 +17,15 @@ func TestCacheStatus(t *testing.T) {
 	}{
 		{"hit", CacheStatus{Node: "edge-1", Hit: true, TTL: 30 * time.Second, HasTTL: true}, `edge-1; hit; ttl=30`},
 		{"stale hit", CacheStatus{Node: "edge-1", Hit: true, TTL: -5 * time.Second, HasTTL: true}, `edge-1; hit; ttl=-5`},
+		{"stale by less than a second", CacheStatus{Node: "edge-1", Hit: true, TTL: -time.Millisecond, HasTTL: true}, `edge-1; hit; ttl=-1`},
+		{"fresh for less than a second", CacheStatus{Node: "edge-1", Hit: true, TTL: time.Millisecond, HasTTL: true}, `edge-1; hit; ttl=0`},
 		{
 			"everything of a miss",
 			CacheStatus{
 				Node: "e", Forward: ForwardURIMiss, ForwardStatus: 200, TTL: 1500 * time.Millisecond, HasTTL: true,
 				Stored: true, Collapsed: true, Key: "https://a/b", Detail: "cold",
 			},
-			`e; fwd=uri-miss; fwd-status=200; ttl=1; stored; collapsed; key="https://a/b"; detail=cold`,
+			`e; fwd=uri-miss; fwd-status=200; stored; collapsed; ttl=1; key="https://a/b"; detail=cold`,
 		},
 		{
 			"a hit says nothing of going forward",

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 )
 
@@ -31,9 +32,13 @@ const (
 	ConnectionTimeout     Kind = "connection_timeout"
 	ConnectionTerminated  Kind = "connection_terminated"
 	DestinationUnavail    Kind = "destination_unavailable"
+	DestinationUnroutable Kind = "destination_ip_unroutable"
 	TLSProtocolError      Kind = "tls_protocol_error"
 	TLSCertificateError   Kind = "tls_certificate_error"
+	TLSAlertReceived      Kind = "tls_alert_received"
 	HTTPProtocolError     Kind = "http_protocol_error"
+	HTTPResponseHeader    Kind = "http_response_header_section_size"
+	HTTPResponseTransfer  Kind = "http_response_transfer_coding"
 	HTTPResponseTimeout   Kind = "http_response_timeout"
 	HTTPResponseIncompl   Kind = "http_response_incomplete"
 	ConnectionReadTimeout Kind = "connection_read_timeout"
@@ -47,6 +52,7 @@ type Error struct {
 	Source Source // whose fault it is
 	Kind   Kind   // error type of RFC 9209
 	Retry  bool   // no byte of a response was taken: the same request may go elsewhere
+	Status int    // that the upstream answered with; 0: it did not
 	Err    error
 }
 
@@ -84,10 +90,14 @@ func kindOf(ctx context.Context, err error) Kind {
 		return DNSError
 	case errors.As(err, &cert):
 		return TLSCertificateError
+	case errors.As(err, &op) && op.Op == "remote error": // how crypto/tls marks an alert that the other side sent
+		return TLSAlertReceived
 	case errors.As(err, &record), errors.As(err, &alert):
 		return TLSProtocolError
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return ConnectionRefused
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return DestinationUnroutable
 	case errors.As(err, &op) && op.Op == "dial" && op.Timeout():
 		return ConnectionTimeout
 	case errors.As(err, &op) && op.Op == "dial":
@@ -96,6 +106,13 @@ func kindOf(ctx context.Context, err error) Kind {
 		return HTTPResponseIncompl
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
 		return ConnectionTerminated
+	}
+	// net/http has no types for these.
+	switch text := err.Error(); {
+	case strings.Contains(text, "server response headers exceeded"):
+		return HTTPResponseHeader
+	case strings.Contains(text, "unsupported transfer encoding"):
+		return HTTPResponseTransfer
 	}
 	return HTTPProtocolError
 }

@@ -22,7 +22,8 @@ const (
 	defaultOriginHead    = 10 * time.Second
 	defaultOriginStall   = 10 * time.Second
 	defaultOriginConns   = 256
-	readBufferBytes      = 64 << 10 // of an HTTP/1.1 connection: fewer reads of a 2 MiB body
+	readBufferBytes      = 64 << 10    // of an HTTP/1.1 connection: fewer reads of a 2 MiB body
+	expectTimeout        = time.Second // RFC 9110, 10.1.1: a client does not wait for ever to be told to go on
 )
 
 // DialFunc opens a connection; net.Dialer.DialContext is one.
@@ -38,6 +39,9 @@ type Request struct {
 	Header http.Header
 	Body   io.Reader // nil none
 	Length int64     // of Body, -1 unknown
+	// Interim is told of each interim response but 100 and 101, from the goroutine of the connection and before
+	// Fetch returns; nil: they end here.
+	Interim func(status int, h http.Header)
 }
 
 // Options describes an origin.
@@ -105,6 +109,8 @@ func NewGroup(o Options) (*Group, error) {
 		MaxIdleConnsPerHost: o.MaxConns,
 		IdleConnTimeout:     60 * time.Second,
 		ReadBufferSize:      readBufferBytes,
+
+		ExpectContinueTimeout: expectTimeout,
 	}
 	return g, nil
 }
@@ -188,7 +194,7 @@ func (g *Group) ask(ctx context.Context, h *host, r *Request) (*Response, error)
 		return nil, &Error{Op: op, Source: FromSelf, Kind: InternalError, Err: err}
 	}
 	waits := limits{sign: g.options.HeadTimeout, head: g.options.HeadTimeout, stall: g.options.StallTimeout}
-	resp, err := roundTrip(ctx, g.transport, out, waits, &g.count, op, FromOrigin)
+	resp, err := roundTrip(ctx, g.transport, out, r.Interim, waits, &g.count, op, FromOrigin)
 	h.note(err, ctx.Err() != nil, time.Now())
 	return resp, err
 }
@@ -205,11 +211,17 @@ type limits struct {
 }
 
 // roundTrip sends one request and wraps the answer.
-func roundTrip(ctx context.Context, rt http.RoundTripper, out *http.Request, l limits, count *counts, op string, from Source) (*Response, error) {
+func roundTrip(ctx context.Context, rt http.RoundTripper, out *http.Request, interim func(int, http.Header), l limits, count *counts, op string, from Source) (*Response, error) {
 	outer := ctx
 	ctx, watch := newWatch(ctx)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		Got1xxResponse: func(int, textproto.MIMEHeader) error { watch.expect(l.head, errNoHead); return nil },
+		Got1xxResponse: func(status int, h textproto.MIMEHeader) error {
+			watch.expect(l.head, errNoHead)
+			if interim != nil && status != http.StatusContinue && status != http.StatusSwitchingProtocols {
+				interim(status, http.Header(h))
+			}
+			return nil
+		},
 	})
 	watch.expect(l.sign, errNoSign)
 	sent := time.Now()
@@ -233,8 +245,20 @@ func roundTrip(ctx context.Context, rt http.RoundTripper, out *http.Request, l l
 	}
 	return &Response{
 		Status: resp.StatusCode, Header: resp.Header, Length: resp.ContentLength, From: from, RequestTime: sent, ResponseTime: time.Now(),
+		Protocol: protocol(resp), Trailer: func() http.Header { return resp.Trailer },
 		Body: &body{rc: resp.Body, ctx: ctx, watch: watch, stall: l.stall, left: promised, op: op, from: from, count: count},
 	}, nil
+}
+
+// protocol is the ALPN name of what the upstream spoke (RFC 7301, 6).
+func protocol(resp *http.Response) string {
+	switch {
+	case resp.ProtoMajor == 2:
+		return "h2"
+	case resp.ProtoMinor == 0:
+		return "http/1.0"
+	}
+	return "http/1.1"
 }
 
 // newRequest builds the request for net/http; the path goes out as it is.

@@ -13,11 +13,14 @@ const (
 // health is the recent history of one upstream. All of it is atomic.
 type health struct {
 	failures atomic.Int32
-	outUntil atomic.Int64 // Unix nanoseconds
+	outUntil atomic.Pointer[time.Time] // with its monotonic reading: a stepping clock must not keep a host out
 	lastErr  atomic.Pointer[string]
 }
 
-func (h *health) usable(now time.Time) bool { return h.outUntil.Load() <= now.UnixNano() }
+func (h *health) usable(now time.Time) bool {
+	until := h.outUntil.Load()
+	return until == nil || !until.After(now)
+}
 
 // note records the outcome of a fetch; one that the caller gave up says
 // nothing about the upstream.
@@ -33,6 +36,7 @@ func (h *health) note(err error, givenUp bool, now time.Time) {
 	text := err.Error()
 	h.lastErr.Store(&text)
 	if h.failures.Add(1) >= failuresToEject {
-		h.outUntil.Store(now.Add(ejection).UnixNano())
+		until := now.Add(ejection)
+		h.outUntil.Store(&until)
 	}
 }

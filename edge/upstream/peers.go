@@ -87,7 +87,7 @@ func (p *Peers) Fetch(ctx context.Context, name, address string, r *Request) (*R
 		return nil, &Error{Op: op, Source: FromSelf, Kind: InternalError, Err: err}
 	}
 	waits := limits{sign: p.options.SignTimeout, head: p.options.HeadTimeout, stall: p.options.StallTimeout}
-	resp, err := roundTrip(ctx, p.transport, out, waits, &p.count, op, FromPeer)
+	resp, err := roundTrip(ctx, p.transport, out, nil, waits, &p.count, op, FromPeer)
 	node.note(err, ctx.Err() != nil, time.Now())
 	if resp != nil {
 		resp.Node = name

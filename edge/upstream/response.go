@@ -16,9 +16,11 @@ type Response struct {
 	Length       int64 // body bytes promised, -1 unknown
 	Body         io.ReadCloser
 	From         Source
-	Node         string    // name of the peer that answered, "" for an origin
-	RequestTime  time.Time // just before the request was sent
-	ResponseTime time.Time // when the head had arrived
+	Node         string             // name of the peer that answered, "" for an origin
+	Protocol     string             // its ALPN name: "http/1.0", "http/1.1" or "h2"
+	Trailer      func() http.Header // the trailer section, once Body has given io.EOF; nil for none
+	RequestTime  time.Time          // just before the request was sent
+	ResponseTime time.Time          // when the head had arrived
 }
 
 // watch limits each wait of one fetch by cancelling its context. The zero

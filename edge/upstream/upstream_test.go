@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -224,12 +226,57 @@ func TestErrorKinds(t *testing.T) {
 		{"slow resolver", &net.DNSError{Err: "timeout", Name: "x", IsTimeout: true}, DNSTimeout},
 		{"dial timeout", &net.OpError{Op: "dial", Err: context.DeadlineExceeded}, ConnectionTimeout},
 		{"reset", io.EOF, ConnectionTerminated},
+		{"unroutable", &net.OpError{Op: "dial", Err: syscall.EHOSTUNREACH}, DestinationUnroutable},
+		{"refused", &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, ConnectionRefused},
+		{"an alert that came", &net.OpError{Op: "remote error", Err: tls.AlertError(40)}, TLSAlertReceived},
+		{"an alert of ours", tls.AlertError(40), TLSProtocolError},
+		{"a head too large", errors.New("net/http: server response headers exceeded 10 bytes; aborted"), HTTPResponseHeader},
+		{"a coding that does not exist", errors.New(`net/http: HTTP/1.x transport connection broken: unsupported transfer encoding: "x"`), HTTPResponseTransfer},
 		{"other", errors.New("malformed HTTP response"), HTTPProtocolError},
 	}
 	for _, tt := range tests {
 		if got := kindOf(t.Context(), fmt.Errorf("wrapped: %w", tt.err)); got != tt.want {
 			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
 		}
+	}
+}
+
+// TestWhatNetHTTPDoesNotType: the texts that kindOf knows are still net/http's.
+func TestWhatNetHTTPDoesNotType(t *testing.T) {
+	t.Parallel()
+	for response, want := range map[string]Kind{
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: rot13\r\n\r\n":               HTTPResponseTransfer,
+		"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 11<<20) + "\r\n\r\n": HTTPResponseHeader,
+		"not HTTP\r\n\r\n": HTTPProtocolError,
+	} {
+		origin := rawOrigin(t, func(c net.Conn) { _, _ = io.WriteString(c, response) })
+		_, err := newGroup(t, Options{URLs: []string{origin}}).Fetch(t.Context(), get("/"))
+		var failure *Error
+		if !errors.As(err, &failure) || failure.Kind != want {
+			t.Errorf("%.40q: got %v, want %s", response, err, want)
+		}
+	}
+}
+
+// TestInterimResponsesArePassedOn but those that are about the connection.
+func TestInterimResponsesArePassedOn(t *testing.T) {
+	t.Parallel()
+	origin := rawOrigin(t, func(c net.Conn) {
+		_, _ = io.WriteString(c, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n0\r\nX: end\r\n\r\n")
+	})
+	r := get("/")
+	var seen []string
+	r.Interim = func(status int, h http.Header) { seen = append(seen, fmt.Sprint(status, " ", h.Get("Link"))) }
+	resp, err := newGroup(t, Options{URLs: []string{origin}}).Fetch(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.ReadAll(resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) != 1 || seen[0] != "103 </a>" || resp.Protocol != "http/1.1" || resp.Trailer().Get("X") != "end" {
+		t.Errorf("saw %q, then %s with the trailer %v", seen, resp.Protocol, resp.Trailer())
 	}
 }
 
