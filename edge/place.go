@@ -2,7 +2,6 @@ package edge
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"path"
 
@@ -13,17 +12,14 @@ import (
 )
 
 // fetch places the fill: it asks the key's owners in turn and then the origin.
-// An owner that is this node itself, and a request from a peer, go straight to
-// the origin.
 func (e *Edge) fetch(ctx context.Context, f *flight, request *upstream.Request) (*upstream.Response, error) {
-	// After an invalidation here an owner may still hold the response of before.
-	_, invalidated := e.marks.last(cache.NewKey(f.target.KeyText()).ID)
-	if !f.peer && !invalidated && e.options.Ring != nil && e.options.Peers != nil {
-		if resp := e.fetchFromOwner(ctx, f, request, ""); resp != nil {
-			return resp, nil
-		}
-	}
-	return e.fetchFromOrigin(ctx, f.site, request)
+	return e.fetchFrom(ctx, f, request, e.candidates(f, ""))
+}
+
+// invalidated tells whether there was an invalidation of the flight's target here.
+func (e *Edge) invalidated(f *flight) bool {
+	_, ok := e.marks.last(cache.NewKey(f.target.KeyText()).ID)
+	return ok
 }
 
 // get is a request for the flight's target.
@@ -50,34 +46,6 @@ func statusOf(resp *upstream.Response) int {
 		return 0
 	}
 	return resp.Status
-}
-
-// fetchFromOwner returns nil when this node should ask the origin itself: it
-// is the owner, or no owner can be reached; but names a peer that is not to be
-// asked. A viewer never sees a peer's failure.
-func (e *Edge) fetchFromOwner(ctx context.Context, f *flight, request *upstream.Request, but string) *upstream.Response {
-	for owner := range e.options.Ring().Owners(f.place.Hash64()) {
-		if owner.Name == e.options.Name {
-			return nil
-		}
-		if owner.Addr == "" || owner.Name == but || !e.options.Peers.Usable(owner.Name) {
-			continue
-		}
-		resp, err := e.options.Peers.Fetch(ctx, owner.Name, owner.Addr, request)
-		e.options.Fetched(upstream.FromPeer, statusOf(resp))
-		if err == nil && resp.Status == http.StatusMisdirectedRequest {
-			_ = resp.Body.Close() // the peer does not know the site (yet)
-			continue
-		}
-		if err == nil {
-			return resp
-		}
-		e.options.Log.Warn("peer did not answer; asking the next", "peer", owner.Name, "key", f.key.Text, "error", err)
-		if failure := (*upstream.Error)(nil); errors.As(err, &failure) && !failure.Retry {
-			return nil
-		}
-	}
-	return nil
 }
 
 // upstreamHeader is the request head of a fill: the client's end-to-end fields

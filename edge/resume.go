@@ -150,10 +150,8 @@ func (b *resumingBody) sameVersion(resp *upstream.Response) bool {
 
 // fetchRest asks where the fill may ask, but for the peer that just broke off.
 func (e *Edge) fetchRest(ctx context.Context, f *flight, request *upstream.Request, broken string) (*upstream.Response, error) {
-	if !f.peer && broken != "" {
-		if resp := e.fetchFromOwner(ctx, f, request, broken); resp != nil {
-			return resp, nil
-		}
+	if broken == "" {
+		return e.fetchFromOrigin(ctx, f.site, request)
 	}
-	return e.fetchFromOrigin(ctx, f.site, request)
+	return e.fetchFrom(ctx, f, request, e.candidates(f, broken))
 }

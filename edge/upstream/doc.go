@@ -6,6 +6,10 @@
 // [Response] whose body fails when the upstream stalls, ends short or resets,
 // and never ends cleanly before the last promised byte.
 //
+// A host or a peer that keeps failing is left out by a breaker, which one probe
+// closes again. Retries and hedges have budgets, so that what fails under load is
+// not given more of it.
+//
 // Every failure is an [*Error]: what was tried, whose fault it is, the error
 // type of RFC 9209 and whether the same request may be sent elsewhere.
 //

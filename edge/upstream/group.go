@@ -22,8 +22,12 @@ const (
 	defaultOriginHead    = 10 * time.Second
 	defaultOriginStall   = 10 * time.Second
 	defaultOriginConns   = 256
-	readBufferBytes      = 64 << 10    // of an HTTP/1.1 connection: fewer reads of a 2 MiB body
-	expectTimeout        = time.Second // RFC 9110, 10.1.1: a client does not wait for ever to be told to go on
+	// retryShare of all requests may be sent a second time, and a few each second
+	// beside that. Finagle's 20 % is for small messages; a fill is megabytes.
+	retryShare             = 0.1
+	originRetriesPerSecond = 1
+	readBufferBytes        = 64 << 10    // of an HTTP/1.1 connection: fewer reads of a 2 MiB body
+	expectTimeout          = time.Second // RFC 9110, 10.1.1: a client does not wait for ever to be told to go on
 )
 
 // DialFunc opens a connection; net.Dialer.DialContext is one.
@@ -62,12 +66,13 @@ type Group struct {
 	transport *http.Transport
 	hosts     []*host
 	next      atomic.Uint32 // round robin
+	retries   *budget
 	count     counts
 }
 
 // host is one address of a group and its recent health.
 type host struct {
-	health
+	breaker
 
 	url *url.URL
 }
@@ -83,7 +88,7 @@ func NewGroup(o Options) (*Group, error) {
 	if o.MaxConns == 0 {
 		o.MaxConns = defaultOriginConns
 	}
-	g := &Group{options: o}
+	g := &Group{options: o, retries: newBudget(retryShare, originRetriesPerSecond, originRetriesPerSecond*budgetSeconds)}
 	for _, raw := range o.URLs {
 		u, err := url.Parse(raw)
 		if err != nil {
@@ -120,6 +125,7 @@ func NewGroup(o Options) (*Group, error) {
 // another host. The response's body belongs to the caller. Errors are *Error.
 func (g *Group) Fetch(ctx context.Context, r *Request) (*Response, error) {
 	safe := r.Body == nil && (r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions)
+	g.retries.earn(time.Now())
 	first := g.pick(nil)
 	resp, err := g.ask(ctx, first, r)
 	if !safe || ctx.Err() != nil || err == nil && !unavailable(resp.Status) {
@@ -130,7 +136,7 @@ func (g *Group) Fetch(ctx context.Context, r *Request) (*Response, error) {
 		return nil, err
 	}
 	second := g.pick(first)
-	if second == nil {
+	if second == nil || !g.retries.spend(time.Now()) {
 		return resp, err
 	}
 	if resp != nil {
@@ -151,10 +157,8 @@ func (g *Group) Hosts() []Host {
 	now := time.Now()
 	out := make([]Host, 0, len(g.hosts))
 	for _, h := range g.hosts {
-		s := Host{URL: h.url.String(), OK: h.usable(now) && h.failures.Load() == 0}
-		if e := h.lastErr.Load(); e != nil {
-			s.LastError = *e
-		}
+		s := Host{URL: h.url.String()}
+		s.OK, s.LastError = h.state(now)
 		out = append(out, s)
 	}
 	return out
@@ -194,8 +198,16 @@ func (g *Group) ask(ctx context.Context, h *host, r *Request) (*Response, error)
 		return nil, &Error{Op: op, Source: FromSelf, Kind: InternalError, Err: err}
 	}
 	waits := limits{sign: g.options.HeadTimeout, head: g.options.HeadTimeout, stall: g.options.StallTimeout}
+	h.begin(time.Now())
 	resp, err := roundTrip(ctx, g.transport, out, r.Interim, waits, &g.count, op, FromOrigin)
-	h.note(err, ctx.Err() != nil, time.Now())
+	switch {
+	case err == nil && unavailable(resp.Status):
+		h.bad(fmt.Sprintf("answered with status %d", resp.Status), resp.ResponseTime)
+	case err == nil:
+		h.good(resp.ResponseTime.Sub(resp.RequestTime), resp.ResponseTime)
+	case ctx.Err() == nil: // what the caller gave up says nothing about the host
+		h.bad(err.Error(), time.Now())
+	}
 	return resp, err
 }
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,7 +20,22 @@ const (
 	defaultPeerStall   = 12 * time.Second // longer than an origin's, for the same reason
 	peerWindowBytes    = 4 << 20          // receive window of one stream: a 2 MiB segment flows without a pause
 	peerConnBytes      = 64 << 20
-	maxNodes           = 4096 // more names than a cluster ever has at once
+	// peerRetriesPerSecond is beside retryShare: how often the next owner, or the
+	// origin, is asked because a peer failed.
+	peerRetriesPerSecond = 5
+	// hedgeShare of the requests may be sent to a second upstream because the first
+	// is slow; mostHedges are saved up at most.
+	hedgeShare = 0.02
+	mostHedges = 10
+	// A peer of which too little is known yet is slow after firstSlow; no peer is
+	// before leastSlow, which is what a busy machine takes to wake.
+	firstSlow = 100 * time.Millisecond
+	leastSlow = 20 * time.Millisecond
+	// boundedLoad is how many times the mean load a node may have of ours before the
+	// next owner is asked; crowdedFewest requests at a time are never too many.
+	boundedLoad   = 1.25
+	crowdedFewest = 32
+	maxNodes      = 4096 // more names than a cluster ever has at once
 )
 
 // PeerOptions describes how other nodes are asked.
@@ -35,6 +52,8 @@ type PeerOptions struct {
 type Peers struct {
 	options   PeerOptions
 	transport *http.Transport
+	retries   *budget
+	hedges    *budget
 	count     counts
 	mu        sync.RWMutex     // guards the field below
 	nodes     map[string]*peer // by name; at most maxNodes, then all are forgotten
@@ -42,9 +61,10 @@ type Peers struct {
 
 // peer is what is known of one node.
 type peer struct {
-	health
+	breaker
 
-	address string // host:port as last seen in a ring
+	address string       // host:port as last seen in a ring
+	running atomic.Int64 // requests whose response is not closed yet
 }
 
 // NewPeers starts nothing.
@@ -56,7 +76,11 @@ func NewPeers(o PeerOptions) (*Peers, error) {
 	o.SignTimeout = orDefault(o.SignTimeout, defaultPeerSign)
 	o.HeadTimeout = orDefault(o.HeadTimeout, defaultPeerHead)
 	o.StallTimeout = orDefault(o.StallTimeout, defaultPeerStall)
-	p := &Peers{options: o, nodes: map[string]*peer{}}
+	p := &Peers{
+		options: o, nodes: map[string]*peer{},
+		retries: newBudget(retryShare, peerRetriesPerSecond, peerRetriesPerSecond*budgetSeconds),
+		hedges:  newBudget(hedgeShare, 0, mostHedges),
+	}
 	dial := o.Dial
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
@@ -87,13 +111,82 @@ func (p *Peers) Fetch(ctx context.Context, name, address string, r *Request) (*R
 		return nil, &Error{Op: op, Source: FromSelf, Kind: InternalError, Err: err}
 	}
 	waits := limits{sign: p.options.SignTimeout, head: p.options.HeadTimeout, stall: p.options.StallTimeout}
-	resp, err := roundTrip(ctx, p.transport, out, nil, waits, &p.count, op, FromPeer)
-	node.note(err, ctx.Err() != nil, time.Now())
-	if resp != nil {
-		resp.Node = name
+	sent := time.Now()
+	var signed atomic.Int64 // how long the first interim response took
+	p.retries.earn(sent)
+	p.hedges.earn(sent)
+	node.begin(sent)
+	node.running.Add(1)
+	resp, err := roundTrip(ctx, p.transport, out, func(status int, h http.Header) {
+		signed.CompareAndSwap(0, int64(time.Since(sent)))
+		if r.Interim != nil {
+			r.Interim(status, h)
+		}
+	}, waits, &p.count, op, FromPeer)
+	if err != nil {
+		node.running.Add(-1)
+	}
+	switch {
+	case err == nil:
+		resp.Node, resp.Body = name, &counted{ReadCloser: resp.Body, running: &node.running}
+		sign := time.Duration(signed.Load())
+		if sign == 0 {
+			sign = resp.ResponseTime.Sub(resp.RequestTime)
+		}
+		node.good(sign, resp.ResponseTime)
+	case ctx.Err() == nil: // what the caller gave up says nothing about the peer, but see Slow
+		node.bad(err.Error(), time.Now())
 	}
 	return resp, err
 }
+
+// Patience is how long to wait for a sign of life of that node before asking
+// somebody else as well: what 19 of 20 of its answers took less than.
+func (p *Peers) Patience(name string) time.Duration {
+	p.mu.RLock()
+	node := p.nodes[name]
+	p.mu.RUnlock()
+	slow := firstSlow
+	if node != nil {
+		if known := node.slow(); known > 0 {
+			slow = known
+		}
+	}
+	return max(slow, leastSlow)
+}
+
+// Slow tells that somebody else answered while nothing was heard of that node. As
+// a failure it counts towards leaving the node out.
+func (p *Peers) Slow(name string) {
+	p.mu.RLock()
+	node := p.nodes[name]
+	p.mu.RUnlock()
+	if node != nil {
+		node.bad("slower than another upstream that was asked later", time.Now())
+	}
+}
+
+// Crowded tells whether that node, one of so many, has more than its share of what
+// we ask of peers: more than 1.25 times the mean, and more than a few (bounded
+// load: Mirrokni, Thorup, Zadimoghaddam: Consistent Hashing with Bounded Loads).
+func (p *Peers) Crowded(name string, nodes int) bool {
+	p.mu.RLock()
+	node := p.nodes[name]
+	p.mu.RUnlock()
+	if node == nil {
+		return false
+	}
+	running := node.running.Load()
+	return running > crowdedFewest && float64(running)*float64(nodes) > boundedLoad*float64(p.count.running.Load())
+}
+
+// Retry tells whether another upstream may be asked because a peer failed: 10 %
+// of the requests and 5 each second.
+func (p *Peers) Retry() bool { return p.retries.spend(time.Now()) }
+
+// Hedge tells whether another upstream may be asked because a peer is slow: 2 % of
+// the requests.
+func (p *Peers) Hedge() bool { return p.hedges.spend(time.Now()) }
 
 // Usable is false for a node that failed several times in a row, for a while:
 // gossip needs seconds to find a dead node, the request path must not.
@@ -146,4 +239,18 @@ func (p *Peers) dialNode(dial DialFunc) DialFunc {
 		}
 		return dial(ctx, network, node.address)
 	}
+}
+
+// counted is the body of a peer's response; closing it tells that it is over.
+type counted struct {
+	io.ReadCloser
+
+	running *atomic.Int64
+	once    sync.Once // ends running
+}
+
+// Close ends the transfer.
+func (c *counted) Close() error {
+	c.once.Do(func() { c.running.Add(-1) })
+	return c.ReadCloser.Close()
 }

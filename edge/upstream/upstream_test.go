@@ -96,13 +96,13 @@ func TestGroupLeavesADeadHostOutForAWhile(t *testing.T) {
 	deadURL := dead.URL
 	dead.Close()
 	g := newGroup(t, Options{URLs: []string{deadURL}})
-	for range failuresToEject {
+	for range failuresToOpen {
 		if _, err := g.Fetch(t.Context(), get("/")); err == nil {
 			t.Fatal("a dead host answered")
 		}
 	}
 	if hosts := g.Hosts(); hosts[0].OK || hosts[0].LastError == "" {
-		t.Errorf("after %d failures: %+v", failuresToEject, hosts[0])
+		t.Errorf("after %d failures: %+v", failuresToOpen, hosts[0])
 	}
 	if g.pick(nil) == nil {
 		t.Error("an origin with all hosts out was given up")

@@ -1,0 +1,201 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"time"
+
+	"weir/cluster/ring"
+	"weir/edge/upstream"
+)
+
+// race asks the upstreams of one fetch: the next one when one fails, and one more
+// when the first is silent for longer than it is known to be. The first response
+// wins. One goroutine runs it.
+type race struct {
+	edge    *Edge
+	flight  *flight
+	request *upstream.Request
+	left    []*ring.Node // to be asked, in order; nil stands for the origin, which is last
+	running []*attempt
+	hedged  bool
+	replies chan reply
+	over    chan struct{} // closed at the end: responses that come later are closed
+}
+
+// attempt is one upstream that is being asked.
+type attempt struct {
+	node   *ring.Node // nil: the origin
+	cancel context.CancelFunc
+	signed chan struct{} // closed at a sign of life
+}
+
+type reply struct {
+	*attempt
+
+	response *upstream.Response
+	err      error
+}
+
+// errMisdirected is the answer of a peer that does not know the site (yet).
+var errMisdirected = &upstream.Error{Op: "fetch", Source: upstream.FromPeer, Kind: upstream.DestinationUnavail, Retry: true, Err: errors.New("the peer does not serve this host")}
+
+// candidates are the owners to ask in turn, then the origin (nil). An owner that
+// is this node itself, and a request from a peer, go straight to the origin; so
+// does what comes after an invalidation here, as an owner may still hold the
+// response of before. but names a peer that is not to be asked.
+func (e *Edge) candidates(f *flight, but string) []*ring.Node {
+	var owners []*ring.Node
+	if !f.peer && e.options.Ring != nil && e.options.Peers != nil && !e.invalidated(f) {
+		nodes := e.options.Ring()
+		for owner := range nodes.Owners(f.place.Hash64()) {
+			if owner.Name == e.options.Name {
+				break
+			}
+			if owner.Addr != "" && owner.Name != but && e.options.Peers.Usable(owner.Name) {
+				owners = append(owners, owner)
+			}
+		}
+		if len(owners) > 1 && e.options.Peers.Crowded(owners[0].Name, nodes.Len()) {
+			owners[0], owners[1] = owners[1], owners[0]
+		}
+	}
+	return append(owners, nil)
+}
+
+// fetchFrom asks the candidates. A viewer never sees a peer's failure: the last
+// candidate is the origin, and its failure is the one that is returned.
+func (e *Edge) fetchFrom(ctx context.Context, f *flight, request *upstream.Request, candidates []*ring.Node) (*upstream.Response, error) {
+	if len(candidates) == 1 {
+		return e.fetchFromOrigin(ctx, f.site, request)
+	}
+	r := &race{edge: e, flight: f, request: request, left: candidates, replies: make(chan reply), over: make(chan struct{})}
+	defer close(r.over)
+	return r.run(ctx)
+}
+
+func (r *race) run(ctx context.Context) (*upstream.Response, error) {
+	peers := r.edge.options.Peers
+	first := r.ask(ctx)
+	patience := time.NewTimer(peers.Patience(first.node.Name))
+	defer patience.Stop()
+	silent := first.signed
+	for {
+		select {
+		case <-silent:
+			patience.Stop()
+			silent = nil
+		case <-patience.C:
+			if !r.hedged && len(r.left) > 0 && peers.Hedge() {
+				r.hedged = true
+				r.ask(ctx)
+			}
+		case answer := <-r.replies:
+			r.running = slices.DeleteFunc(r.running, func(a *attempt) bool { return a == answer.attempt })
+			if answer.err == nil {
+				r.won(answer)
+				return answer.response, nil
+			}
+			answer.cancel()
+			if len(r.running) > 0 {
+				continue
+			}
+			if len(r.left) == 0 || ctx.Err() != nil {
+				return nil, answer.err
+			}
+			r.goOn(answer)
+			if next := r.ask(ctx); next.node != nil {
+				silent = next.signed
+				patience.Reset(peers.Patience(next.node.Name))
+			}
+		}
+	}
+}
+
+// goOn chooses who is asked after a failure: the next owner, or the origin at once
+// where too much fails, or the request may not be sent to another peer.
+func (r *race) goOn(failed reply) {
+	var failure *upstream.Error
+	again := !errors.As(failed.err, &failure) || failure.Retry
+	if !again || !r.edge.options.Peers.Retry() {
+		r.left = r.left[len(r.left)-1:]
+	}
+}
+
+// ask sends the request to the next candidate.
+func (r *race) ask(ctx context.Context) *attempt {
+	ctx, cancel := context.WithCancel(ctx)
+	a := &attempt{node: r.left[0], cancel: cancel, signed: make(chan struct{})}
+	r.left = r.left[1:]
+	r.running = append(r.running, a)
+	r.edge.fills.Add(1) // that of the caller is still counted
+	go func() {         // ends with the attempt; Close waits for it
+		defer r.edge.fills.Done()
+		response, err := r.fetch(ctx, a)
+		select {
+		case r.replies <- reply{a, response, err}:
+		case <-r.over:
+			if response != nil {
+				_ = response.Body.Close() // another one won
+			}
+			cancel()
+		}
+	}()
+	return a
+}
+
+func (r *race) fetch(ctx context.Context, a *attempt) (*upstream.Response, error) {
+	e, request := r.edge, *r.request
+	request.Header = r.request.Header.Clone() // two attempts may run at a time
+	if a.node == nil {
+		return e.fetchFromOrigin(ctx, r.flight.site, &request)
+	}
+	signed := false
+	request.Interim = func(int, http.Header) {
+		if !signed {
+			signed = true
+			close(a.signed)
+		}
+	}
+	resp, err := e.options.Peers.Fetch(ctx, a.node.Name, a.node.Addr, &request)
+	e.options.Fetched(upstream.FromPeer, statusOf(resp))
+	if err == nil && resp.Status == http.StatusMisdirectedRequest {
+		_ = resp.Body.Close() // a line of text
+		return nil, errMisdirected
+	}
+	if err != nil && ctx.Err() == nil {
+		e.options.Log.Warn("peer did not answer; asking the next", "peer", a.node.Name, "key", r.flight.key.Text, "error", err)
+	}
+	return resp, err
+}
+
+// won lets the others go, and lets a silent peer's slowness count.
+func (r *race) won(winner reply) {
+	for _, a := range r.running {
+		select {
+		case <-a.signed:
+		default:
+			if a.node != nil && r.hedged {
+				r.edge.options.Peers.Slow(a.node.Name)
+			}
+		}
+		a.cancel()
+	}
+	winner.response.Body = &ownedBody{ReadCloser: winner.response.Body, cancel: winner.cancel}
+}
+
+// ownedBody ends its attempt when it is closed.
+type ownedBody struct {
+	io.ReadCloser
+
+	cancel context.CancelFunc
+}
+
+// Close ends the transfer.
+func (b *ownedBody) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
+}

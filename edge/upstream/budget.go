@@ -1,0 +1,55 @@
+package upstream
+
+import (
+	"sync"
+	"time"
+)
+
+// budgetSeconds is how long what is not used stays usable.
+const budgetSeconds = 10
+
+// budget bounds how many requests are sent that nobody but we asked for, retries
+// and hedges: a share of all requests, and a few each second. An upstream that
+// fails under load is not given more of it. Safe for concurrent use; the zero
+// value is unusable, see newBudget.
+type budget struct {
+	share     float64 // tokens for each request
+	perSecond float64
+	most      float64
+
+	mu     sync.Mutex // guards the fields below
+	tokens float64
+	last   time.Time
+}
+
+// newBudget begins full: a cluster that has just started has its faults too.
+func newBudget(share, perSecond, most float64) *budget {
+	return &budget{share: share, perSecond: perSecond, most: most, tokens: most}
+}
+
+// earn counts a request.
+func (b *budget) earn(now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fillLocked(now)
+	b.tokens = min(b.most, b.tokens+b.share)
+}
+
+// spend takes what one more request costs; false: there is nothing left.
+func (b *budget) spend(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fillLocked(now)
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}
+
+func (b *budget) fillLocked(now time.Time) {
+	if !b.last.IsZero() && now.After(b.last) {
+		b.tokens = min(b.most, b.tokens+b.perSecond*now.Sub(b.last).Seconds())
+	}
+	b.last = now
+}
