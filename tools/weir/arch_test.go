@@ -19,6 +19,7 @@ const arrows = `
 cache/freshness:
 cache/policy:    github.com/hashicorp/golang-lru/v2
 cache/disk:      golang.org/x/sys
+cache/tag:
 cache:           cache/freshness cache/policy cache/disk
 cluster/ring:
 cluster:         cluster/ring github.com/hashicorp/memberlist
