@@ -273,6 +273,33 @@ func (c *Cache) Remove(k Key) bool {
 	return false
 }
 
+// Evict takes o out of the cache, if it still is what is stored under its key, and tells whether it was. Other than
+// Remove it leaves a fill that runs for the key alone.
+func (c *Cache) Evict(o *Object) bool {
+	id := o.key.ID
+	s := c.shard(id)
+	s.mu.Lock()
+	var stored bool
+	if c.memoryOnly() {
+		now, ok := c.hot.Peek(id)
+		stored = ok && now.same(o)
+	} else {
+		cl := s.claims[id]
+		stored = c.currentLocked(s, o) && (cl == nil || !cl.publishing) // what is being published takes its place
+	}
+	if !stored {
+		s.mu.Unlock()
+		return false
+	}
+	d := c.detachLocked(s, id, false)
+	s.mu.Unlock()
+	c.dispose(id, d)
+	if d.found {
+		c.counts.removed.Add(1)
+	}
+	return d.found
+}
+
 // Fits tells whether a body of this length can be stored: one object takes at most a quarter of the disk's budget, or of
 // the memory's without a disk. One that does not fit is served through its Fill all the same, but its bytes are held
 // outside of the budgets until its last reader is done, so a caller that expects huge ones passes them instead.

@@ -45,8 +45,8 @@
 // # What it leaves out
 //
 // It does not decide what may be stored or reused (package freshness does, and the caller asks it), keeps no relation
-// between the variants of one resource but their field names, and does not purge by prefix or tag. The names that Vary
-// returns are lost at a restart.
+// between the variants of one resource but their field names, and does not purge by prefix or tag: the caller holds what it
+// gets against package tag, Evicts what is purged and Detaches fills. The names that Vary returns are lost at a restart.
 //
 // # Lock order
 //

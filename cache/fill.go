@@ -174,6 +174,18 @@ func (f *Fill) Abort(err error) {
 	}
 }
 
+// Detach keeps a running fill from being stored and from being joined: it goes on for the readers that it has, and the
+// next Begin of its key starts another. Anybody may call it, at any time.
+func (f *Fill) Detach() {
+	s := f.cache.shard(f.key.ID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.detached.Store(true)
+	if s.fills[f.key.ID] == f {
+		delete(s.fills, f.key.ID)
+	}
+}
+
 // Pass ends a fill that has not started, because the response may not be shared: who waits gets ErrPass. For d from now
 // Begin answers Turn.Pass for this key.
 func (f *Fill) Pass(d time.Duration) {

@@ -20,6 +20,11 @@ type Head struct {
 	Header http.Header
 	// RequestTime is when the request was sent, ResponseTime when the head arrived. RFC 9111, 4.2.3.
 	RequestTime, ResponseTime time.Time
+	// Fetched is when the fetch from the origin began, which a peer did earlier than RequestTime. The zero time means
+	// that nobody knows.
+	Fetched time.Time
+	// Tags are what a purge may name the response by, as the caller makes them.
+	Tags []uint64
 	// Length is the body's length in bytes, -1 while it is unknown.
 	Length int64
 	// Sliced, if not 0, is the length of a representation whose bytes are not the body, which is empty: the caller keeps
@@ -51,6 +56,11 @@ func (s *stored) encode() []byte {
 	b = binary.AppendUvarint(b, uint64(h.Status))
 	b = appendTime(b, h.RequestTime)
 	b = appendTime(b, h.ResponseTime)
+	b = appendTime(b, h.Fetched)
+	b = binary.AppendUvarint(b, uint64(len(h.Tags)))
+	for _, tag := range h.Tags {
+		b = binary.LittleEndian.AppendUint64(b, tag)
+	}
 	for _, d := range [...]time.Duration{f.Lifetime, f.InitialAge, f.StaleWhileRevalidate, f.StaleIfError} {
 		b = binary.AppendVarint(b, int64(d))
 	}
@@ -80,6 +90,13 @@ func parseStored(b []byte) (stored, error) {
 	h.Status = int(d.uvarint(999))
 	h.RequestTime = d.time()
 	h.ResponseTime = d.time()
+	h.Fetched = d.time()
+	if n := d.uvarint(uint64(len(d.b) / 8)); n > 0 {
+		h.Tags = make([]uint64, n)
+	}
+	for i := range h.Tags {
+		h.Tags[i] = d.uint64()
+	}
 	for _, p := range [...]*time.Duration{&f.Lifetime, &f.InitialAge, &f.StaleWhileRevalidate, &f.StaleIfError} {
 		*p = time.Duration(d.varint())
 	}

@@ -19,7 +19,7 @@ func TestStoredHeadRoundTrip(t *testing.T) {
 		{version: 1, text: "", head: Head{Header: http.Header{}}},
 		{version: 1 << 63, text: "k\x00\xff", head: Head{
 			Status: 599, Header: http.Header{"A": {"1", ""}, "B": {}, "X-Latin": {"caf\xe9"}},
-			RequestTime: now, ResponseTime: now.Add(time.Second),
+			RequestTime: now, ResponseTime: now.Add(time.Second), Fetched: now.Add(-time.Minute), Tags: []uint64{1, 1 << 63},
 			Freshness: freshness.Freshness{
 				Lifetime: time.Hour, InitialAge: time.Second, StaleWhileRevalidate: 3, StaleIfError: 4,
 				ResponseTime: now, NoCache: true, Immutable: true,
@@ -49,9 +49,9 @@ func TestStoredHeadIsStable(t *testing.T) {
 	t.Parallel()
 	s := stored{version: 0x0102, text: "key", head: Head{
 		Status: 200, Header: http.Header{"B": {"2"}, "A": {"1"}},
-		ResponseTime: time.Unix(5, 6), Freshness: freshness.Freshness{Lifetime: 7},
+		ResponseTime: time.Unix(5, 6), Fetched: time.Unix(5, 8), Tags: []uint64{7}, Freshness: freshness.Freshness{Lifetime: 7},
 	}}
-	const want = "020201000000000000036b6579c801ffdb8ff9ce03000a060e000000ffdb8ff9ce030000000201410101310142010132"
+	const want = "020201000000000000036b6579c801ffdb8ff9ce03000a060a080107000000000000000e000000ffdb8ff9ce030000000201410101310142010132"
 	if got := hex.EncodeToString(s.encode()); got != want {
 		t.Errorf("encoding\n got %s\nwant %s", got, want)
 	}

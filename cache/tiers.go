@@ -78,7 +78,7 @@ func (c *Cache) adjust(held int64, cost policy.Cost) bool {
 
 // hotCost is what o takes in the hot tier.
 func (c *Cache) hotCost(o *Object) policy.Cost {
-	cost := policy.Cost{Bytes: objectBytes + int64(len(o.key.Text))}
+	cost := policy.Cost{Bytes: objectBytes + int64(len(o.key.Text)) + 8*int64(len(o.Head().Tags))}
 	for name, values := range o.Head().Header {
 		cost.Bytes += int64(len(name))
 		for _, v := range values {
