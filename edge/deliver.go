@@ -76,11 +76,21 @@ func (e *Edge) header(x *Exchange, o *cache.Object) {
 	if !x.seesSurrogate() {
 		delete(h, surrogateControl)
 	}
-	age := head.Freshness.Age(time.Now())
+	if len(head.Tags) > 0 {
+		x.hideTags(h)
+	}
+	now, fresh := time.Now(), head.Freshness
+	if x.Outcome == Stale {
+		fresh, _ = e.reusable(x, o, now) // a soft purge may have ended it
+	}
+	if x.Peer {
+		x.sayFetched(h, x.fetched(o), now)
+	}
+	age := fresh.Age(now)
 	if x.Outcome == Hit || x.Outcome == Stale || age > 0 {
 		h["Age"] = x.value(valueAge, strconv.FormatInt(int64(age/time.Second), 10))
 	}
-	x.status.TTL, x.status.HasTTL = head.Freshness.Lifetime-age, x.status.Hit
+	x.status.TTL, x.status.HasTTL = fresh.Lifetime-age, x.status.Hit
 	if x.member = x.status.String(); len(x.upstream) == 0 && len(h["Cache-Status"]) == 0 {
 		h["Cache-Status"] = x.value(valueCacheStatus, x.member)
 	} else {

@@ -74,14 +74,27 @@
 // served under stale-while-revalidate, and when the upstream fails under
 // stale-if-error (RFC 5861).
 //
-// # Invalidation
+// # Purges and invalidation
 //
-// A non-error response to an unsafe method invalidates its target, and Location
-// and Content-Location of the same origin (RFC 9111, 4.4). As nobody can list the
-// variants of a target, the node remembers when it was: what was asked for before
-// is not used, and fetched from the origin, not from an owner that may still hold
-// it. What it does not do: other nodes keep their copies until those are stale,
-// and a restart forgets the marks, so that variants on disk count again.
+// A purge (package tag) names a URL with its variants, the beginning of URLs, a tag, or everything; it covers what was
+// asked of the origin before its time. [Edge.Plan] makes one, [Edge.Apply] obeys it, on this node and on any other that
+// it is handed to. Nothing is searched for: what a purge covers is found out when it is met, and dropped.
+//
+//   - After a hard purge a response is never used again, for no revalidation and no error.
+//   - After a soft purge it is stale, from the time of the purge on: it is revalidated, and served meanwhile where
+//     RFC 5861 allows it. A 304 makes it fresh again.
+//   - A fill that began before a purge goes on for those who have its response. Who asks later gets another fill, and
+//     the first is not stored.
+//   - An owner may have what was purged here and not yet there. It says how long ago it asked the origin, and where that
+//     was before the purge, this node asks the origin itself.
+//   - Purges survive a restart where Options.Purges has a file.
+//
+// A non-error response to an unsafe method invalidates its target, and Location and Content-Location of the same origin
+// (RFC 9111, 4.4), and the cache groups that it lists (RFC 9875): hard purges too, but nobody waits until they are on
+// the disk. What all this does not do: other nodes keep their copies until they are handed the purge.
+//
+// Tags are what Surrogate-Key, Cache-Tag and Edge-Cache-Tag list; clients do not get these fields. Of more than 64 tags
+// of one response none is told from another: every purge of any tag covers it.
 //
 // # What the key holds
 //

@@ -6,9 +6,11 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"weir/cache"
+	"weir/cache/tag"
 	"weir/cluster/ring"
 	"weir/edge/upstream"
 )
@@ -19,6 +21,7 @@ type Options struct {
 	Loop    string                                 // our token in CDN-Loop (RFC 8586), the same on all nodes of a cluster; default "weir"
 	Cache   *cache.Cache                           // required; the caller closes it after the Edge
 	Sites   *Sites                                 // required
+	Purges  *tag.Table                             // what was purged; nil: one of its own, in memory
 	Ring    func() *ring.Ring                      // the ring of now; nil: alone
 	Peers   *upstream.Peers                        // how other nodes are asked; nil: never
 	Observe func(x *Exchange)                      // called at the end of each exchange, from its goroutine; nil: nobody
@@ -29,8 +32,8 @@ type Options struct {
 // Edge answers clients and peers. Safe for concurrent use.
 type Edge struct {
 	options Options
-	marks   marks          // targets that unsafe requests invalidated
 	runs    [2]runSlots    // of clients, and of peers: two nodes that ask each other must not wait for each other's
+	dropped atomic.Int64   // stored responses that purges ended
 	fills   sync.WaitGroup // goroutines that write fills
 	context context.Context
 	cancel  context.CancelFunc
@@ -54,6 +57,12 @@ func New(o Options) (*Edge, error) {
 	}
 	if o.Fetched == nil {
 		o.Fetched = func(upstream.Source, int) {}
+	}
+	if o.Purges == nil {
+		var err error
+		if o.Purges, err = tag.New(tag.Options{}, time.Now()); err != nil {
+			return nil, err
+		}
 	}
 	e := &Edge{options: o, runs: [2]runSlots{newRunSlots(), newRunSlots()}}
 	e.context, e.cancel = context.WithCancel(context.Background())

@@ -67,7 +67,7 @@ type Exchange struct {
 	w        http.ResponseWriter
 	site     *Site
 	key      cache.Key
-	primary  cache.ID          // of the target alone, whatever its responses vary by
+	url      string            // canonical, of the target alone, whatever its responses vary by
 	status   field.CacheStatus // our member of Cache-Status
 	upstream []string          // Cache-Status members of the upstream that answered this request
 	slices   *sliced           // what a large representation is read from

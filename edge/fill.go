@@ -56,8 +56,11 @@ func (e *Edge) fill(x *Exchange, stale *cache.Object) {
 		switch {
 		case turn.Object != nil:
 			defer turn.Object.Release()
-			if !turn.Object.Head().Freshness.Fresh(time.Now()) || e.outdated(x.primary, turn.Object) {
-				seen = turn.Object
+			fresh, ok := e.reusable(x, turn.Object, time.Now())
+			if !ok || !fresh.Fresh(time.Now()) {
+				if seen, stale = turn.Object, nil; ok {
+					stale = turn.Object // else it is no good for a revalidation either
+				}
 				continue
 			}
 			e.deliverCollapsed(x, turn.Object)
@@ -68,27 +71,29 @@ func (e *Edge) fill(x *Exchange, stale *cache.Object) {
 		}
 		var f *flight
 		if turn.Leader {
-			f = e.launch(x, turn.Fill, seen, wantedPart(x.Request))
+			f = e.launch(x, turn.Fill, stale, wantedPart(x.Request))
 		}
 		if x.Peer {
 			x.w.WriteHeader(http.StatusProcessing) // a sign of life: see upstream.Peers
 		}
 		object, err := turn.Fill.Object(ctx)
-		if again := e.settle(x, f, object, err, seen); !again {
+		if again := e.settle(x, turn.Fill, f, object, err, stale); !again {
 			return
 		}
 	}
 	e.pass(x, "contended")
 }
 
-// settle acts on the result of a fill; it returns true when the request should
-// look again, under another key or for a later fill.
-func (e *Edge) settle(x *Exchange, f *flight, object *cache.Object, err error, stale *cache.Object) (again bool) {
+// settle acts on the result of a fill, of the request's own flight or, with nil,
+// another one's; it returns true when the request should look again, under
+// another key or for a later fill.
+func (e *Edge) settle(x *Exchange, fill *cache.Fill, f *flight, object *cache.Object, err error, stale *cache.Object) (again bool) {
 	switch {
 	case err == nil:
 		defer object.Release()
-		if f == nil && e.outdated(x.primary, object) {
-			return true // the fill that was joined asked before the target was invalidated
+		if f == nil && e.outdated(x, object) {
+			fill.Detach() // it asked before a purge: who comes later is not to join it either
+			return true
 		}
 		if names, _ := varyNames(object.Head().Header); len(names) > 0 {
 			if want := variantKey(x.Target, names, x.Request.Header); want.Text != object.Key().Text {
@@ -111,13 +116,19 @@ func (e *Edge) settle(x *Exchange, f *flight, object *cache.Object, err error, s
 		e.takeOver(x, f)
 	case errors.Is(err, cache.ErrPass):
 		e.pass(x, "uncacheable")
-	case stale != nil && stale.Head().Freshness.OnError(time.Now()):
+	case stale != nil && e.servesOnError(x, stale):
 		x.status.Detail = "stale-if-error"
 		e.deliverStale(x, stale)
 	default:
 		e.fail(x, err)
 	}
 	return false
+}
+
+func (e *Edge) servesOnError(x *Exchange, stale *cache.Object) bool {
+	now := time.Now()
+	fresh, ok := e.reusable(x, stale, now)
+	return ok && fresh.OnError(now)
 }
 
 func (e *Edge) deliverCollapsed(x *Exchange, object *cache.Object) {
@@ -192,6 +203,12 @@ func (e *Edge) run(f *flight) {
 	}()
 	defer e.recovered(f.key, f.fill.Abort)
 	resp, off, err := e.fetchPart(e.context, f)
+	if err == nil && resp.Status == http.StatusNotModified && f.stale != nil && e.ended(f, f.stale.Head()) {
+		_ = resp.Body.Close() // it confirms what was purged since it was asked for
+		f.stale.Release()
+		f.stale = nil
+		resp, off, err = e.fetchPart(e.context, f)
+	}
 	if err != nil {
 		f.fill.Abort(err)
 		return
@@ -243,6 +260,7 @@ func (e *Edge) refresh(f *flight, resp *upstream.Response) {
 	merged := freshness.Update(f.stale.Head().Header, storedHeader(resp, e.options.Name))
 	head := *f.stale.Head()
 	head.Header, head.RequestTime, head.ResponseTime = merged, resp.RequestTime, resp.ResponseTime
+	head.Fetched, head.Tags = fetchedAt(resp), tagsOf(f.target.Host, merged)
 	head.Freshness = e.freshness(f, resp, merged)
 	f.answer.stored = true
 	object, err := f.fill.Refresh(f.stale, head)
@@ -279,9 +297,12 @@ func (e *Edge) take(f *flight, resp *upstream.Response, off int64) {
 	header := storedHeader(resp, e.options.Name)
 	head := cache.Head{
 		Status: resp.Status, Header: header, RequestTime: resp.RequestTime, ResponseTime: resp.ResponseTime,
-		Length: resp.Length, Freshness: e.freshness(f, resp, header),
+		Fetched: fetchedAt(resp), Tags: tagsOf(f.target.Host, header), Length: resp.Length, Freshness: e.freshness(f, resp, header),
 	}
 	f.answer.stored = true
+	if e.ended(f, &head) {
+		f.fill.Detach()
+	}
 	if slices {
 		e.takeSliced(f, resp, head, as, off)
 		return
@@ -295,6 +316,9 @@ func (e *Edge) take(f *flight, resp *upstream.Response, off int64) {
 	}
 	defer object.Release()
 	if _, err = f.fill.ReadFrom(body); err == nil {
+		if e.ended(f, &head) { // purged since it was asked for
+			f.fill.Detach()
+		}
 		err = f.fill.Finish()
 	}
 	if err != nil {
@@ -340,7 +364,7 @@ func (e *Edge) storable(f *flight, resp *upstream.Response, slices bool) (names 
 func storedHeader(resp *upstream.Response, name string) http.Header {
 	h := resp.Header.Clone()
 	field.RemoveHopByHop(h)
-	for _, own := range [...]string{"Age", "Cache-Status", "Alt-Svc", "Content-Length"} {
+	for _, own := range [...]string{"Age", "Cache-Status", "Alt-Svc", "Content-Length", fetchedAgo} {
 		h.Del(own)
 	}
 	field.AddVia(h, 1, 1, name)

@@ -4,91 +4,42 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"time"
 
-	"weir/cache"
+	"weir/cache/tag"
+	"weir/edge/field"
 	"weir/edge/upstream"
 )
 
-// maxMarks bounds the table of invalidated targets: about 4 MiB. When it is full
-// the oldest mark goes; then other variants of that target, which no request has
-// touched since, live on until they are stale.
-const maxMarks = 1 << 15
-
-// marks remembers which targets were invalidated, and when: a stored response is
-// found by the values of the fields in its Vary, so nobody can list all of a
-// target's responses to remove them. Safe for concurrent use.
-type marks struct {
-	used atomic.Bool  // whether there ever was a mark; keeps hits off the lock
-	mu   sync.RWMutex // guards the fields below
-	at   map[cache.ID]time.Time
-	ring []cache.ID // in the order in which they came, from next on
-	next int
-}
-
-// set invalidates all that was asked for until now.
-func (m *marks) set(id cache.ID, now time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.at == nil {
-		m.at = map[cache.ID]time.Time{}
-	}
-	if _, ok := m.at[id]; !ok {
-		if len(m.ring) < maxMarks {
-			m.ring = append(m.ring, id)
-		} else {
-			delete(m.at, m.ring[m.next])
-			m.ring[m.next] = id
-			m.next = (m.next + 1) % maxMarks
-		}
-	}
-	m.at[id] = now
-	m.used.Store(true)
-}
-
-// last returns when a target was invalidated last; ok is false for never.
-//
-// Hot path: one atomic load until something is invalidated.
-func (m *marks) last(id cache.ID) (at time.Time, ok bool) {
-	if !m.used.Load() {
-		return time.Time{}, false
-	}
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	at, ok = m.at[id]
-	return at, ok
-}
-
-// outdated tells whether a response of the target with this ID was asked for
-// before the target was invalidated.
-func (e *Edge) outdated(primary cache.ID, o *cache.Object) bool {
-	at, ok := e.marks.last(primary)
-	return ok && !o.Head().RequestTime.After(at)
-}
-
-// invalidate obeys RFC 9111, 4.4: after a non-error response to a method that is
-// not known to be safe, what is stored for the target, and for the Location and
-// Content-Location of the same origin, is not used any more. It reaches this node
-// and what it fetches; copies of other nodes live on until they are stale.
+// invalidate obeys RFC 9111, 4.4: after a non-error response to a method that is not known to be safe, what is stored
+// for the target, for the Location and Content-Location of the same origin, and in the groups that the response lists
+// (RFC 9875, 3), is not used any more. It reaches this node and what it fetches; copies of other nodes live on until they
+// are stale.
 func (e *Edge) invalidate(x *Exchange, resp *upstream.Response) {
 	if safe(x.Request.Method) || resp.Status < 200 || resp.Status > 399 {
 		return
 	}
-	now := time.Now()
-	e.forget(x.Target, now)
+	urls := []string{x.Target.KeyText()}
 	for _, name := range [...]string{"Location", "Content-Location"} {
 		if target, ok := sibling(x, resp.Header.Get(name)); ok && target != x.Target {
-			e.forget(target, now)
+			urls = append(urls, target.KeyText())
 		}
+	}
+	e.forget(e.stamped(tag.URL, urls, false))
+	groups, _ := field.Groups(resp.Header["Cache-Group-Invalidation"]) // malformed: none
+	for i, group := range groups {
+		groups[i] = tag.Group(x.Target.Host, group)
+	}
+	if len(groups) > 0 {
+		e.forget(e.stamped(tag.Tag, groups, false))
 	}
 }
 
-func (e *Edge) forget(t Target, now time.Time) {
-	key := cache.NewKey(t.KeyText())
-	e.marks.set(key.ID, now)
-	e.options.Cache.Remove(key)
+// forget applies a purge that a client has caused: nobody waits for the disk.
+func (e *Edge) forget(p tag.Purge) {
+	if err := e.options.Purges.Invalidate(p); err != nil {
+		e.options.Log.Warn("an invalidation holds until this node restarts only", "id", p.ID, "error", err)
+	}
+	e.remove(p)
 }
 
 // sibling resolves a reference in a response; ok is false for none, and for one

@@ -18,14 +18,12 @@ func (e *Edge) answer(x *Exchange) {
 		return
 	}
 	defer object.Release()
-	if e.outdated(x.primary, object) {
-		e.options.Cache.Remove(x.key)
-		e.miss(x)
-		return
-	}
 	now := time.Now()
-	fresh := object.Head().Freshness
+	fresh, ok := e.reusable(x, object, now)
 	switch {
+	case !ok:
+		e.drop(object)
+		e.miss(x)
 	case fresh.Fresh(now):
 		x.Outcome = Hit
 		x.status.Hit = true
@@ -43,8 +41,8 @@ func (e *Edge) answer(x *Exchange) {
 
 // lookup finds the key under which the response to this request is stored.
 func (e *Edge) lookup(x *Exchange) {
-	x.key = cache.NewKey(x.Target.KeyText())
-	x.primary = x.key.ID
+	x.url = x.Target.KeyText()
+	x.key = cache.NewKey(x.url)
 	if names := e.options.Cache.Vary(x.key.ID); len(names) > 0 {
 		x.key = variantKey(x.Target, names, x.Request.Header)
 	}

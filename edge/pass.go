@@ -61,6 +61,11 @@ func (e *Edge) relay(x *Exchange, resp *upstream.Response, reason string) {
 			h[name] = values
 		}
 	}
+	x.hideTags(h)
+	delete(h, fetchedAgo)
+	if x.Peer {
+		x.sayFetched(h, resp.RequestTime, resp.ResponseTime)
+	}
 	field.AddVia(h, 1, 1, e.options.Name)
 	x.status.ForwardStatus = resp.Status
 	e.setCacheStatus(x)

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"path"
 
-	"weir/cache"
 	"weir/cache/freshness"
 	"weir/edge/field"
 	"weir/edge/upstream"
@@ -14,12 +13,6 @@ import (
 // fetch places the fill: it asks the key's owners in turn and then the origin.
 func (e *Edge) fetch(ctx context.Context, f *flight, request *upstream.Request) (*upstream.Response, error) {
 	return e.fetchFrom(ctx, f, request, e.candidates(f, ""))
-}
-
-// invalidated tells whether there was an invalidation of the flight's target here.
-func (e *Edge) invalidated(f *flight) bool {
-	_, ok := e.marks.last(cache.NewKey(f.target.KeyText()).ID)
-	return ok
 }
 
 // get is a request for the flight's target.
@@ -37,6 +30,9 @@ func (e *Edge) fetchFromOrigin(ctx context.Context, site *Site, request *upstrea
 	}
 	resp, err := site.Origin.Fetch(ctx, request)
 	e.options.Fetched(upstream.FromOrigin, statusOf(resp))
+	if resp != nil {
+		e.options.Purges.Fetched(resp.RequestTime)
+	}
 	return resp, err
 }
 

@@ -43,13 +43,16 @@ type reply struct {
 // errMisdirected is the answer of a peer that does not know the site (yet).
 var errMisdirected = &upstream.Error{Op: "fetch", Source: upstream.FromPeer, Kind: upstream.DestinationUnavail, Retry: true, Err: errors.New("the peer does not serve this host")}
 
+// errPurgedHere is the answer of a peer that has what was purged here since: the
+// origin is asked.
+var errPurgedHere = &upstream.Error{Op: "fetch", Source: upstream.FromPeer, Kind: upstream.DestinationUnavail, Err: errors.New("the peer has what was purged here")}
+
 // candidates are the owners to ask in turn, then the origin (nil). An owner that
-// is this node itself, and a request from a peer, go straight to the origin; so
-// does what comes after an invalidation here, as an owner may still hold the
-// response of before. but names a peer that is not to be asked.
+// is this node itself, and a request from a peer, go straight to the origin. but
+// names a peer that is not to be asked.
 func (e *Edge) candidates(f *flight, but string) []*ring.Node {
 	var owners []*ring.Node
-	if !f.peer && e.options.Ring != nil && e.options.Peers != nil && !e.invalidated(f) {
+	if !f.peer && e.options.Ring != nil && e.options.Peers != nil {
 		nodes := e.options.Ring()
 		for owner := range nodes.Owners(f.place.Hash64()) {
 			if owner.Name == e.options.Name {
@@ -165,6 +168,10 @@ func (r *race) fetch(ctx context.Context, a *attempt) (*upstream.Response, error
 	if err == nil && resp.Status == http.StatusMisdirectedRequest {
 		_ = resp.Body.Close() // a line of text
 		return nil, errMisdirected
+	}
+	if err == nil && e.predates(r.flight, resp) {
+		_ = resp.Body.Close() // nothing of it is used
+		return nil, errPurgedHere
 	}
 	if err != nil && ctx.Err() == nil {
 		e.options.Log.Warn("peer did not answer; asking the next", "peer", a.node.Name, "key", r.flight.key.Text, "error", err)

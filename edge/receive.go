@@ -46,7 +46,7 @@ func (e *Edge) refusal(x *Exchange) *refusal {
 		x.w.Header().Set("Connection", "close")
 	}
 	switch r.Method {
-	case http.MethodConnect, http.MethodTrace:
+	case http.MethodConnect, http.MethodTrace, "PURGE", "BAN": // the last two: strangers do not say what is stored
 		return &refusal{http.StatusMethodNotAllowed, "method", "the method is not allowed"}
 	case http.MethodGet, http.MethodHead:
 		// Over HTTP/3 the length is unknown (-1) until the stream ends; a body that

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"weir/cache"
 	"weir/edge/upstream"
@@ -52,7 +53,7 @@ func (e *Edge) beginSlice(v *version, n int64) *cache.Fill {
 		if turn.Object == nil {
 			return nil
 		}
-		outdated := e.outdated(v.primary, turn.Object)
+		outdated := e.purged(v, turn.Object)
 		turn.Object.Release()
 		if !outdated {
 			return nil
@@ -115,7 +116,7 @@ func (e *Edge) storeRun(r *run, body io.Reader, buffer []byte, resp *upstream.Re
 	for len(r.fills) > 0 {
 		key, length := r.version.slice(r.first), r.version.sliceEnd(r.first)-r.first*sliceBytes
 		err := storeSlice(r.fills[0], key, body, buffer, cache.Head{
-			Status: http.StatusPartialContent, RequestTime: resp.RequestTime, ResponseTime: resp.ResponseTime, Length: length,
+			Status: http.StatusPartialContent, RequestTime: resp.RequestTime, ResponseTime: resp.ResponseTime, Fetched: fetchedAt(resp), Length: length,
 		})
 		if err != nil {
 			e.breakRun(r, err)
@@ -214,7 +215,7 @@ func (s runSlots) full() bool { return len(s) == 0 }
 func (e *Edge) takeSliced(f *flight, resp *upstream.Response, head cache.Head, as cache.Key, off int64) {
 	head.Sliced, head.Length = head.Length, 0
 	v := &version{
-		key: as, primary: cache.NewKey(f.target.KeyText()).ID, target: f.target, site: f.site, request: f.request, peer: f.peer,
+		key: as, url: f.target.KeyText(), tags: head.Tags, target: f.target, site: f.site, request: f.request, peer: f.peer,
 		validator: strongValidator(resp.Header), size: head.Sliced,
 	}
 	// Before the head is there: who reads it finds the fills of this run.
@@ -259,6 +260,12 @@ func (e *Edge) firstRun(f *flight, v *version, off int64) *run {
 	return nil
 }
 
+// purged tells whether a slice was fetched before a hard purge that covers its
+// head. After a soft one the head is validated, and with it the slices.
+func (e *Edge) purged(v *version, slice *cache.Object) bool {
+	return e.options.Purges.Check(v.url, v.tags, slice.Head().Fetched, time.Now()).Hard
+}
+
 var errSlicePassed = &upstream.Error{Op: "read a slice", Source: upstream.FromSelf, Kind: upstream.DestinationUnavail, Err: errors.New("the node is shutting down")}
 
 // openSlice returns slice n, stored or growing, retained for the caller; it
@@ -268,7 +275,7 @@ func (e *Edge) openSlice(ctx context.Context, v *version, n, end int64) (o *cach
 	key := v.slice(n)
 	for range fillAttempts {
 		if o = e.options.Cache.Get(key); o != nil {
-			if !e.outdated(v.primary, o) {
+			if !e.purged(v, o) {
 				return o, Hit, nil
 			}
 			o.Release()
@@ -289,7 +296,7 @@ func (e *Edge) openSlice(ctx context.Context, v *version, n, end int64) (o *cach
 		}
 		o, err = turn.Fill.Object(ctx)
 		switch {
-		case err == nil && how == Collapsed && e.outdated(v.primary, o):
+		case err == nil && how == Collapsed && e.purged(v, o):
 			o.Release()
 			e.options.Cache.Remove(key)
 		case errors.Is(err, cache.ErrGone):

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,10 +9,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"weir/cache"
-	"weir/cluster/ring"
-	"weir/edge/upstream"
 )
 
 // TestInvalidation holds RFC 9111, 4.4 row by row: what is stored at /a, /b and
@@ -147,8 +142,8 @@ func TestAFillThatBeganBeforeAnInvalidationIsNotJoined(t *testing.T) {
 	}
 }
 
-// TestAfterAnInvalidationTheOwnerIsNotAsked: it may hold the response of before.
-func TestAfterAnInvalidationTheOwnerIsNotAsked(t *testing.T) {
+// TestAfterAnInvalidationTheOwnersResponseIsNotUsed where it may be the one of before.
+func TestAfterAnInvalidationTheOwnersResponseIsNotUsed(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=600")
@@ -161,45 +156,13 @@ func TestAfterAnInvalidationTheOwnerIsNotAsked(t *testing.T) {
 	owner.EnableHTTP2 = true
 	owner.StartTLS()
 	t.Cleanup(owner.Close)
-	peers, err := upstream.NewPeers(upstream.PeerOptions{TLS: &tls.Config{InsecureSkipVerify: true}}) //nolint:gosec // the server is the test's
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(peers.Close)
-	nodes := ring.New([]ring.Node{{Name: "edge-1"}, {Name: "edge-2", Addr: owner.Listener.Addr().String()}})
-	b.edge.options.Peers, b.edge.options.Ring = peers, func() *ring.Ring { return nodes }
-	path := "/a"
-	for first := ""; first != "edge-2"; {
-		path += "a"
-		for node := range nodes.Owners(cache.NewKey("127.0.0.1" + path).ID.Hash64()) {
-			first = node.Name
-			break
-		}
-	}
+	path := b.owned(owner)
 	if g := b.do("GET", path); g.body != "before" {
 		t.Fatalf("the owner was not asked: %q, %v", g.body, g.err)
 	}
 	b.do("POST", path)
 	if g := b.do("GET", path); g.body != "after" {
 		t.Errorf("after the write: %q, %v", g.body, g.err)
-	}
-}
-
-func TestMarksAreBounded(t *testing.T) {
-	t.Parallel()
-	var m marks
-	now := time.Now()
-	for i := range maxMarks + 10 {
-		m.set([16]byte{byte(i), byte(i >> 8), byte(i >> 16), 1}, now)
-	}
-	if len(m.at) != maxMarks || len(m.ring) != maxMarks {
-		t.Errorf("%d marks, %d in order, want %d", len(m.at), len(m.ring), maxMarks)
-	}
-	if _, ok := m.last([16]byte{9, 0, 0, 1}); ok {
-		t.Error("the oldest mark is still there")
-	}
-	if _, ok := m.last([16]byte{10, 0, 0, 1}); !ok {
-		t.Error("a mark is lost too early")
 	}
 }
 

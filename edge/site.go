@@ -21,6 +21,8 @@ type Site struct {
 	// Surrogate obeys Surrogate-Control, tells origins so in Surrogate-Capability,
 	// and takes the field off what clients get.
 	Surrogate bool
+	// ShowTags leaves Surrogate-Key, Cache-Tag and Edge-Cache-Tag on what clients get.
+	ShowTags bool
 }
 
 const surrogateControl = "Surrogate-Control"

@@ -32,7 +32,8 @@ const (
 // common. Immutable.
 type version struct {
 	key       cache.Key // of the object that has the head
-	primary   cache.ID  // of the target alone
+	url       string    // of the target alone, as purges name it
+	tags      []uint64  // of the head: what purges it, purges its slices
 	target    Target
 	site      *Site
 	request   http.Header // of a request that the representation answers
@@ -67,7 +68,7 @@ func groupEnd(n int64) int64 { return (n/runSlices + 1) * runSlices }
 // versionOf describes the representation that a stored head stands for.
 func versionOf(x *Exchange, o *cache.Object) *version {
 	return &version{
-		key: o.Key(), primary: x.primary, target: x.Target, site: x.site, request: x.Request.Header, peer: x.Peer,
+		key: o.Key(), url: x.url, tags: o.Head().Tags, target: x.Target, site: x.site, request: x.Request.Header, peer: x.Peer,
 		validator: strongValidator(o.Head().Header), size: o.Head().Sliced,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"weir/cache"
 	"weir/edge/field"
@@ -16,6 +17,7 @@ type sliced struct {
 	version *version
 	held    *cache.Object // slice n, opened ahead; nil: none
 	n       int64
+	fetched time.Time // for a peer: when the fetch of the oldest byte began
 }
 
 // openSliced gets hold of the slice with byte off before the response begins, so
@@ -31,11 +33,31 @@ func (e *Edge) openSliced(x *Exchange, o *cache.Object, off, end int64) error {
 		return err
 	}
 	s.held = held
+	if x.Peer {
+		s.fetched = e.oldest(s.version, s.n, end)
+	}
 	if x.slices = s; how != Hit && x.status.Hit {
 		x.Outcome, x.status.Hit, x.status.Collapsed = how, false, how == Collapsed
 		x.status.Forward = field.ForwardPartial
 	}
 	return nil
+}
+
+// oldest is when the first fetch began of the slices from n on to byte end that are
+// stored; what is not there yet is fetched from now on.
+func (e *Edge) oldest(v *version, n, end int64) time.Time {
+	oldest := time.Now()
+	for last := groupEnd(n); n < last && n*sliceBytes < end; n++ { // peers take one group at a time
+		o := e.options.Cache.Get(v.slice(n))
+		if o == nil {
+			continue
+		}
+		if at := o.Head().Fetched; at.Before(oldest) {
+			oldest = at
+		}
+		o.Release()
+	}
+	return oldest
 }
 
 func (s *sliced) close() {

@@ -27,7 +27,7 @@ edge/field:
 edge/byterange:
 edge/upstream:
 edge/front:      github.com/quic-go/quic-go golang.org/x/net golang.org/x/sys
-edge:            cache cache/freshness cluster/ring edge/field edge/byterange edge/upstream
+edge:            cache cache/freshness cache/tag cluster/ring edge/field edge/byterange edge/upstream
 edge/player:
 edge/console:
 edge/telemetry:  github.com/grafana/pyroscope-go github.com/prometheus/client_golang
