@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,9 @@ type Options struct {
 	// SmallBytes is up to which size a body is kept in memory rather than behind a descriptor. 0 means
 	// DefaultSmallBytes; negative means none.
 	SmallBytes int64
+	// ScrubBytesPerSecond is how fast stored bodies are read in the background to find those that the disk has damaged. 0
+	// means a hundredth of what is stored in an hour, and 64 KiB a second at least; negative means not at all.
+	ScrubBytesPerSecond int64
 	// Log receives what is worth knowing and not returned; nil discards it.
 	Log *slog.Logger
 	// FS is the file system; nil means the machine's. Tests pass one that fails.
@@ -73,6 +77,8 @@ type Cache struct {
 	log   *slog.Logger
 	fs    disk.FS
 	store *disk.Store // nil without Dir
+	// journal is what index is loaded from at the next start; nil without Dir.
+	journal *disk.Journal
 
 	hot    *policy.LRU[ID, *Object]
 	index  *policy.LRU[ID, fileState] // nil without Dir
@@ -88,7 +94,11 @@ type Cache struct {
 	began   time.Time // when New was called
 	// scanned tells that index has every file there is.
 	scanned atomic.Bool
-	counts  counts
+	// loaded is set by Run once index has what the journal had, and read by Close.
+	loaded bool
+	// strays tells that a file was left on disk that index does not have: the next start has to look for it.
+	strays atomic.Bool
+	counts counts
 }
 
 // New opens a cache and starts nothing. With Dir the error may be disk.ErrLocked: another process uses it.
@@ -116,6 +126,13 @@ func New(opts Options) (*Cache, error) {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
 	c.store = store
+	c.journal, err = disk.NewJournal(disk.JournalOptions{
+		Dir: filepath.Join(opts.Dir, "journal"), FS: opts.FS, LogBytes: min(disk.DefaultLogBytes, opts.DiskBytes/logPart),
+	})
+	if err != nil {
+		_ = store.Close() // the first error is the one to report
+		return nil, fmt.Errorf("cache: %w", err)
+	}
 	return c, nil
 }
 
@@ -356,6 +373,7 @@ func (c *Cache) Close() error {
 	if c.store == nil {
 		return nil
 	}
+	c.closeJournal()
 	return c.store.Close()
 }
 

@@ -81,7 +81,9 @@ func (c *Cache) evicted(item policy.Item[ID, fileState]) {
 // or the directory is closed.
 func (c *Cache) doomLocked(s *shard, id ID, bytes int64) bool {
 	s.goneLocked(id)
+	c.journal.Remove(id)
 	if s.closed {
+		c.strays.Store(true)
 		c.index.Free(policy.Cost{Bytes: bytes})
 		return false
 	}
@@ -99,7 +101,7 @@ func (c *Cache) unlink(id ID) {
 	s.mu.Unlock()
 	if doomed {
 		if err := c.store.Remove(id); err != nil {
-			// The next start's scan finds it again.
+			c.strays.Store(true) // the next start's scan finds it again
 			c.log.Warn("evicted object cannot be removed", slog.Any("error", err))
 		}
 	}

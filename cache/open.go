@@ -105,6 +105,7 @@ func (c *Cache) opened(s *shard, id ID, cl *claim, o *Object, size int64, err er
 		state, cost := fileState{version: o.version, verified: true}, policy.Cost{Bytes: roundBlock(size)}
 		if _, known := c.index.Update(id, state, policy.Cost{}); !known && c.index.Take(cost) {
 			c.index.Put(id, state, cost)
+			c.noteAdd(id, o.version, size)
 		}
 	}
 	s.unclaimLocked(id, cl)

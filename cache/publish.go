@@ -74,6 +74,9 @@ func (c *Cache) enterLocked(p publication, bytes int64) bool {
 	state := fileState{version: p.obj.version, verified: true}
 	if p.after != 0 {
 		_, ok := c.index.Update(p.obj.key.ID, state, policy.Cost{Bytes: p.size})
+		if ok {
+			c.noteAdd(p.obj.key.ID, p.obj.version, bytes)
+		}
 		return ok
 	}
 	size := p.size
@@ -82,6 +85,7 @@ func (c *Cache) enterLocked(p publication, bytes int64) bool {
 		size = exact
 	}
 	c.index.Put(p.obj.key.ID, state, policy.Cost{Bytes: size})
+	c.noteAdd(p.obj.key.ID, p.obj.version, size)
 	return true
 }
 

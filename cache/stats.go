@@ -30,6 +30,8 @@ type Stats struct {
 	HotEvictions, DiskEvictions, Removed int64
 	// Corrupt counts files that were found damaged, DiskErrors responses that the disk did not take.
 	Corrupt, DiskErrors int64
+	// ScrubbedBytes counts what was read to find damage.
+	ScrubbedBytes int64
 }
 
 type counts struct {
@@ -38,7 +40,7 @@ type counts struct {
 	hits, diskHits, misses               atomic.Int64
 	stored, refreshed, unstored, aborted atomic.Int64
 	hotEvictions, diskEvictions, removed atomic.Int64
-	corrupt, diskErrors                  atomic.Int64
+	corrupt, diskErrors, scrubbedBytes   atomic.Int64
 }
 
 // Stats returns a snapshot.
@@ -67,6 +69,7 @@ func (c *Cache) Stats() Stats {
 		Removed:        n.removed.Load(),
 		Corrupt:        n.corrupt.Load(),
 		DiskErrors:     n.diskErrors.Load(),
+		ScrubbedBytes:  n.scrubbedBytes.Load(),
 	}
 	if c.index != nil {
 		s.Objects = c.index.Len()

@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -17,6 +16,10 @@ import (
 // MaxAppends is how many heads may be appended to one file before it has to be written anew. It bounds the growth of a
 // file whose response is validated again and again.
 const MaxAppends = 8
+
+// Dirs is how many directories the objects lie in, by the first byte of their ID: at ten million objects 40,000 in each, which
+// one listing takes well below a second.
+const Dirs = 256
 
 var (
 	// ErrLocked is returned by New when another process uses the directory.
@@ -47,7 +50,7 @@ type Store struct {
 }
 
 // New creates the directories under Options.Dir and takes the lock, which Close gives back. now is the time of the
-// start: temporary files older than it are leftovers, which Scan removes.
+// start: temporary files older than it are leftovers, which List removes.
 func New(opts Options, now time.Time) (*Store, error) {
 	if opts.Dir == "" {
 		return nil, errors.New("disk: Options.Dir is missing")
@@ -64,7 +67,7 @@ func New(opts Options, now time.Time) (*Store, error) {
 		return nil, fmt.Errorf("open cache directory %s: %w", s.dir, err)
 	}
 	s.lock = lock
-	for i := range 256 {
+	for i := range Dirs {
 		if err := s.fs.MkdirAll(s.sub(byte(i))); err != nil {
 			_ = lock.Close() // the first error is the one to report
 			return nil, fmt.Errorf("create cache directory %s: %w", s.sub(byte(i)), err)
@@ -84,6 +87,16 @@ type Object struct {
 	Length, Bytes int64
 	// Meta is the caller's blob, the newest one.
 	Meta []byte
+
+	footer footer
+	table  []byte
+}
+
+// Check reads the body and compares it with its checksums. before is called with the number of bytes of each read that
+// follows, some 256 KiB; an error of it ends the check and is returned. The error is ErrCorrupt, though the file stays, or
+// that of a system call.
+func (o *Object) Check(before func(n int) error) error {
+	return checkBody(o.File, o.footer, o.table, before)
 }
 
 // Open opens an object. With verify every byte of the body is read and compared with its checksum. The error is
@@ -93,13 +106,17 @@ func (s *Store) Open(id [16]byte, verify bool) (*Object, error) {
 	if err != nil {
 		return nil, err
 	}
+	o := &Object{
+		File: file, Length: ft.bodyLen, Bytes: size, Meta: trailer[:ft.metaLen:ft.metaLen],
+		footer: ft, table: trailer[ft.metaLen:],
+	}
 	if verify {
-		if err := checkBody(file, ft, trailer[ft.metaLen:]); err != nil {
+		if err := o.Check(func(int) error { return nil }); err != nil {
 			_ = file.Close() // nothing was written
 			return nil, s.damaged(id, err)
 		}
 	}
-	return &Object{File: file, Length: ft.bodyLen, Bytes: size, Meta: trailer[:ft.metaLen:ft.metaLen]}, nil
+	return o, nil
 }
 
 // Append gives a stored object a new blob and returns the file's new length. The error is ErrNotFound, ErrCorrupt (then
@@ -137,36 +154,30 @@ func (s *Store) Remove(id [16]byte) error {
 	return nil
 }
 
-// Entry is what Scan knows of an object: it does not look into files.
+// Entry is what List knows of an object: it does not look into files.
 type Entry struct {
 	ID      [16]byte
 	Bytes   int64
 	ModTime time.Time
 }
 
-// Scan calls found for every object and removes what an earlier process left half written. It reads directories only.
-// The error is ctx's, or joins those of the directories that could not be read.
-func (s *Store) Scan(ctx context.Context, found func(Entry)) error {
-	var errs error
-	for i := range 256 {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		dir := s.sub(byte(i))
-		list, err := s.fs.List(dir)
-		if err != nil {
-			errs = errors.Join(errs, fmt.Errorf("list %s: %w", dir, err))
-			continue
-		}
-		for _, f := range list {
-			if id, ok := parseName(f.Name, byte(i)); ok {
-				found(Entry{ID: id, Bytes: f.Bytes, ModTime: f.ModTime})
-			} else if strings.HasPrefix(f.Name, tempPrefix) && f.ModTime.Before(s.start) {
-				_ = s.fs.Remove(filepath.Join(dir, f.Name)) // the next scan tries again
-			}
+// List returns the objects whose ID begins with first, and removes what an earlier process left half written there. It reads
+// the directory only.
+func (s *Store) List(first byte) ([]Entry, error) {
+	dir := s.sub(first)
+	list, err := s.fs.List(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", dir, err)
+	}
+	entries := make([]Entry, 0, len(list))
+	for _, f := range list {
+		if id, ok := parseName(f.Name, first); ok {
+			entries = append(entries, Entry{ID: id, Bytes: f.Bytes, ModTime: f.ModTime})
+		} else if strings.HasPrefix(f.Name, tempPrefix) && f.ModTime.Before(s.start) {
+			_ = s.fs.Remove(filepath.Join(dir, f.Name)) // the next listing tries again
 		}
 	}
-	return errs
+	return entries, nil
 }
 
 func (s *Store) sub(b byte) string { return filepath.Join(s.dir, hex.EncodeToString([]byte{b})) }
@@ -239,10 +250,13 @@ func readTrailer(file File, id [16]byte) (ft footer, trailer []byte, size int64,
 }
 
 // checkBody compares the body with its table.
-func checkBody(file File, ft footer, table []byte) error {
+func checkBody(file File, ft footer, table []byte, before func(n int) error) error {
 	buf := make([]byte, min(ft.bodyLen, 4*BlockBytes))
 	for off := int64(0); off < ft.bodyLen; off += int64(len(buf)) {
 		buf = buf[:min(ft.bodyLen-off, int64(len(buf)))]
+		if err := before(len(buf)); err != nil {
+			return err
+		}
 		if err := readFull(file, buf, off); err != nil {
 			return err
 		}
