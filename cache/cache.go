@@ -98,6 +98,9 @@ type Cache struct {
 	loaded bool
 	// strays tells that a file was left on disk that index does not have: the next start has to look for it.
 	strays atomic.Bool
+	// flushEvery and snapshotEvery are the constants, but in tests.
+	flushEvery, snapshotEvery time.Duration
+
 	counts counts
 }
 
@@ -107,7 +110,10 @@ func New(opts Options) (*Cache, error) {
 		return nil, err
 	}
 	now := time.Now()
-	c := &Cache{opts: opts, log: opts.Log, fs: opts.FS, began: now, unlinks: make(chan ID, unlinkQueue), trim: make(chan struct{}, 1)}
+	c := &Cache{
+		opts: opts, log: opts.Log, fs: opts.FS, began: now, unlinks: make(chan ID, unlinkQueue), trim: make(chan struct{}, 1),
+		flushEvery: flushEvery, snapshotEvery: snapshotEvery,
+	}
 	c.buffers.New = func() any { return new([pieceBytes]byte) }
 	// Versions go on rising over restarts as long as the clock does not go back by the time the process ran.
 	c.version.Store(uint64(now.UnixNano()))

@@ -36,6 +36,12 @@ func (c *Cache) records() iter.Seq[disk.Record] {
 	}
 }
 
+// bytesOf returns what the index counts for a file, 0 if it does not know it.
+func (c *Cache) bytesOf(id ID) int64 {
+	cost, _ := c.index.Cost(id)
+	return cost.Bytes
+}
+
 // loadRecord puts a file into the index, unless more is known of it already.
 func (c *Cache) loadRecord(r disk.Record) {
 	id := ID(r.ID)
@@ -94,10 +100,10 @@ func (c *Cache) loadIndex(ctx context.Context) (clean bool) {
 
 // keepJournal writes to the journal what changes, until ctx ends.
 func (c *Cache) keepJournal(ctx context.Context) {
-	ticker := time.NewTicker(flushEvery)
+	ticker := time.NewTicker(c.flushEvery)
 	defer ticker.Stop()
 	began := time.Now()
-	next, earliest := began.Add(snapshotEvery), began
+	next, earliest := began.Add(c.snapshotEvery), began
 	failing := false
 	for ctx.Err() == nil {
 		var now time.Time
@@ -111,7 +117,7 @@ func (c *Cache) keepJournal(ctx context.Context) {
 			if err = c.journal.Snapshot(c.records()); err != nil {
 				earliest = now.Add(snapshotRetry)
 			} else {
-				next = now.Add(snapshotEvery)
+				next = now.Add(c.snapshotEvery)
 			}
 		}
 		if err != nil && !failing {

@@ -107,7 +107,8 @@ func (c *Cache) replaceOnDisk(f *Fill, stale, o *Object) bool {
 		p.size = roundBlock(disk.FileBytes(o.Size(), len(meta)))
 	} else {
 		p.after = stale.version
-		p.size = roundBlock(disk.FileBytes(0, len(meta)) + o.Size()/disk.BlockBytes*4)
+		p.added = disk.FileBytes(o.Size(), len(meta)) - o.Size()
+		p.size = roundBlock(p.added)
 		p.write = func() (int64, error) { return c.store.Append(o.key.ID, meta) }
 	}
 	if !c.reserveCold(policy.Cost{Bytes: p.size}) {

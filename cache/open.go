@@ -103,7 +103,9 @@ func (c *Cache) opened(s *shard, id ID, cl *claim, o *Object, size int64, err er
 	keep := o != nil && c.currentLocked(s, o)
 	if keep {
 		state, cost := fileState{version: o.version, verified: true}, policy.Cost{Bytes: roundBlock(size)}
-		if _, known := c.index.Update(id, state, policy.Cost{}); !known && c.index.Take(cost) {
+		if _, known := c.index.Peek(id); known {
+			c.updateLocked(id, state, cost.Bytes)
+		} else if c.index.Take(cost) {
 			c.index.Put(id, state, cost)
 			c.noteAdd(id, o.version, size)
 		}

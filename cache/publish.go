@@ -13,8 +13,9 @@ type publication struct {
 	obj *Object
 	// size is reserved in the index; publish spends it or gives it back. It is the file's, or with after what is added.
 	size int64
-	// after, if not 0, is the version whose file has to be there, because write adds to it.
+	// after, if not 0, is the version whose file has to be there, because write adds to it, and added is by how much.
 	after uint64
+	added int64
 	// write returns the file's length.
 	write func() (int64, error)
 }
@@ -73,8 +74,10 @@ func (c *Cache) mayPublishLocked(s *shard, f *Fill, p publication) error {
 func (c *Cache) enterLocked(p publication, bytes int64) bool {
 	state := fileState{version: p.obj.version, verified: true}
 	if p.after != 0 {
-		_, ok := c.index.Update(p.obj.key.ID, state, policy.Cost{Bytes: p.size})
+		exact := roundBlock(bytes) - roundBlock(bytes-p.added)
+		_, ok := c.index.Update(p.obj.key.ID, state, policy.Cost{Bytes: exact})
 		if ok {
+			c.index.Free(policy.Cost{Bytes: p.size - exact})
 			c.noteAdd(p.obj.key.ID, p.obj.version, bytes)
 		}
 		return ok

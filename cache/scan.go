@@ -66,37 +66,35 @@ func (c *Cache) watch(on bool) {
 	}
 }
 
-// expectation is a file that should be there.
-type expectation struct {
-	id    ID
-	bytes int64
-}
-
 // expected returns what the index has by hearsay only, by directory.
-func (c *Cache) expected() *[disk.Dirs][]expectation {
-	var all [disk.Dirs][]expectation
+func (c *Cache) expected() *[disk.Dirs][]ID {
+	var all [disk.Dirs][]ID
 	for r := range c.records() {
 		if state, ok := c.index.Peek(r.ID); ok && !state.verified {
-			all[r.ID[0]] = append(all[r.ID[0]], expectation{r.ID, r.Bytes})
+			all[r.ID[0]] = append(all[r.ID[0]], r.ID)
 		}
 	}
 	return &all
 }
 
 // compare corrects the index by a directory's list and returns what it does not know.
-func (c *Cache) compare(expected []expectation, list []disk.Entry) (unknown []disk.Entry) {
-	missing := make(map[ID]int64, len(expected))
-	for _, e := range expected {
-		missing[e.id] = e.bytes
+func (c *Cache) compare(expected []ID, list []disk.Entry) (unknown []disk.Entry) {
+	missing := make(map[ID]bool, len(expected))
+	for _, id := range expected {
+		missing[id] = true
 	}
 	for _, e := range list {
-		bytes, ok := missing[e.ID]
-		delete(missing, e.ID)
 		if _, known := c.index.Peek(e.ID); !known {
 			unknown = append(unknown, e)
-		} else if actual := roundBlock(e.Bytes); ok && actual != bytes {
-			c.resize(e.ID, actual-bytes)
+		} else if missing[e.ID] {
+			s := c.shard(e.ID)
+			s.mu.Lock()
+			if state, known := c.index.Peek(e.ID); known && !state.verified {
+				c.updateLocked(e.ID, state, roundBlock(e.Bytes))
+			}
+			s.mu.Unlock()
 		}
+		delete(missing, e.ID)
 	}
 	for id := range missing {
 		c.lost(id)
@@ -104,24 +102,15 @@ func (c *Cache) compare(expected []expectation, list []disk.Entry) (unknown []di
 	return unknown
 }
 
-// resize adds to what a file takes that nobody has opened yet: a head was appended, or it was replaced, and the journal has
-// not heard of it.
-func (c *Cache) resize(id ID, by int64) {
-	cost := policy.Cost{Bytes: by}
-	if by > 0 && !c.reserveCold(cost) {
-		c.discard(id)
-		return
+// updateLocked changes what the index knows of a file and what it takes: more or less than the journal has heard of if a
+// head was appended, or it was replaced. If there is no room for more, that is left uncounted, because a claim's holder
+// must not evict.
+func (c *Cache) updateLocked(id ID, state fileState, bytes int64) {
+	by := bytes - c.bytesOf(id)
+	if by > 0 && !c.index.Take(policy.Cost{Bytes: by}) {
+		by = 0
 	}
-	s := c.shard(id)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	state, known := c.index.Peek(id)
-	if known && !state.verified {
-		_, known = c.index.Update(id, state, cost)
-	} else {
-		known = false
-	}
-	if known == (by < 0) {
+	if _, known := c.index.Update(id, state, policy.Cost{Bytes: by}); !known && by > 0 || known && by < 0 {
 		c.index.Free(policy.Cost{Bytes: max(by, -by)})
 	}
 }

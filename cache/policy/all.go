@@ -35,3 +35,16 @@ func (l *LRU[K, V]) All() iter.Seq[Item[K, V]] {
 		}
 	}
 }
+
+// Cost returns what k takes, and whether it is there.
+func (l *LRU[K, V]) Cost(k K) (Cost, bool) {
+	s := l.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, list := range s.lists {
+		if e, ok := list.Peek(k); ok {
+			return e.cost, true
+		}
+	}
+	return Cost{}, false
+}
