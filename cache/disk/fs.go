@@ -34,7 +34,7 @@ type File interface {
 	// Size returns the length in bytes.
 	Size() (int64, error)
 	Truncate(size int64) error
-	// OS returns the descriptor for sendfile. It must not be closed, nor its position be used.
+	// OS returns the descriptor for sendfile, nil if there is none. It must not be closed, nor its position be used.
 	OS() *os.File
 }
 
