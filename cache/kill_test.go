@@ -22,7 +22,7 @@ import (
 	"weir/cache/disk"
 )
 
-// rounds is how often TestKill kills; 20 with -short.
+// rounds is how often TestKill kills; 20 with -short. From 1000 on other tests leave nothing out, either.
 var rounds = flag.Int("rounds", 200, "how many times TestKill kills the process that fills a cache")
 
 // The child's environment.
@@ -246,28 +246,26 @@ func agree(c *Cache, dir string) error {
 // work does what a node does, in random order, until something is wrong.
 func work(c *Cache, r *rand.Rand) error {
 	for {
-		k := victimKey(r.IntN(victimKeys))
-		if r.IntN(20) == 0 {
-			c.Remove(k)
-			continue
-		}
-		o := c.Get(k)
-		if o != nil {
-			if err := verify(o); err != nil {
-				o.Release()
-				return err
-			}
-			if r.IntN(3) > 0 {
-				o.Release()
-				continue
-			}
-		}
-		err := renew(c, r, k, o)
-		release(o)
-		if err != nil {
+		if err := step(c, r); err != nil {
 			return err
 		}
 	}
+}
+
+func step(c *Cache, r *rand.Rand) error {
+	k := victimKey(r.IntN(victimKeys))
+	if r.IntN(20) == 0 {
+		c.Remove(k)
+		return nil
+	}
+	o := c.Get(k)
+	if o != nil {
+		defer o.Release()
+		if err := verify(o); err != nil || r.IntN(3) > 0 {
+			return err
+		}
+	}
+	return renew(c, r, k, o)
 }
 
 // renew stores another version, or a new head, if nobody else does.

@@ -96,19 +96,12 @@ func (c *Cache) load(k Key, state fileState) (o *Object, size int64, err error) 
 	return c.newObject(k, meta.head, meta.version, b), obj.Bytes, nil
 }
 
-// opened enters what load found into both tiers and ends the claim. A file that the scan has not come to yet is left to
-// it if there is no room, because a claim's holder must not evict.
+// opened enters what load found into both tiers and ends the claim.
 func (c *Cache) opened(s *shard, id ID, cl *claim, o *Object, size int64, err error) *Object {
 	s.mu.Lock()
 	keep := o != nil && c.currentLocked(s, o)
 	if keep {
-		state, cost := fileState{version: o.version, verified: true}, policy.Cost{Bytes: roundBlock(size)}
-		if _, known := c.index.Peek(id); known {
-			c.updateLocked(id, state, cost.Bytes)
-		} else if c.index.Take(cost) {
-			c.index.Put(id, state, cost)
-			c.noteAdd(id, o.version, size)
-		}
+		c.enterOpenedLocked(o, roundBlock(size))
 	}
 	s.unclaimLocked(id, cl)
 	var bad detached
@@ -132,6 +125,25 @@ func (c *Cache) opened(s *shard, id ID, cl *claim, o *Object, size int64, err er
 		c.log.Error("stored object cannot be opened", slog.String("id", id.String()), slog.Any("error", err))
 	}
 	return nil
+}
+
+// enterOpenedLocked tells the index what a file has and takes, which may be more or less than the journal knew. Without room
+// for more it is left to the scan, because a claim's holder must not evict.
+func (c *Cache) enterOpenedLocked(o *Object, bytes int64) {
+	id, state := o.key.ID, fileState{version: o.version, verified: true}
+	_, known := c.index.Peek(id)
+	by := bytes - c.bytesOf(id)
+	if by > 0 && !c.index.Take(policy.Cost{Bytes: by}) {
+		return
+	}
+	if !known {
+		c.index.Put(id, state, policy.Cost{Bytes: bytes})
+		c.noteAdd(id, o.version, bytes)
+		return
+	}
+	if _, still := c.index.Update(id, state, policy.Cost{Bytes: by}); still == (by < 0) {
+		c.index.Free(policy.Cost{Bytes: max(by, -by)})
+	}
 }
 
 // currentLocked tells whether o is what its key's file has, as far as is known.

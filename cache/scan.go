@@ -87,12 +87,7 @@ func (c *Cache) compare(expected []ID, list []disk.Entry) (unknown []disk.Entry)
 		if _, known := c.index.Peek(e.ID); !known {
 			unknown = append(unknown, e)
 		} else if missing[e.ID] {
-			s := c.shard(e.ID)
-			s.mu.Lock()
-			if state, known := c.index.Peek(e.ID); known && !state.verified {
-				c.updateLocked(e.ID, state, roundBlock(e.Bytes))
-			}
-			s.mu.Unlock()
+			c.recount(e.ID, roundBlock(e.Bytes))
 		}
 		delete(missing, e.ID)
 	}
@@ -102,15 +97,26 @@ func (c *Cache) compare(expected []ID, list []disk.Entry) (unknown []disk.Entry)
 	return unknown
 }
 
-// updateLocked changes what the index knows of a file and what it takes: more or less than the journal has heard of if a
-// head was appended, or it was replaced. If there is no room for more, that is left uncounted, because a claim's holder
-// must not evict.
-func (c *Cache) updateLocked(id ID, state fileState, bytes int64) {
+// recount changes what the index counts for a file that nobody has opened yet: a head was appended, or it was replaced, and
+// the journal has not heard of it.
+func (c *Cache) recount(id ID, bytes int64) {
 	by := bytes - c.bytesOf(id)
-	if by > 0 && !c.index.Take(policy.Cost{Bytes: by}) {
-		by = 0
+	if by == 0 {
+		return
 	}
-	if _, known := c.index.Update(id, state, policy.Cost{Bytes: by}); !known && by > 0 || known && by < 0 {
+	if by > 0 && !c.reserveCold(policy.Cost{Bytes: by}) {
+		c.discard(id)
+		return
+	}
+	s := c.shard(id)
+	s.mu.Lock()
+	state, known := c.index.Peek(id)
+	done := known && !state.verified && c.bytesOf(id)+by == bytes
+	if done {
+		_, done = c.index.Update(id, state, policy.Cost{Bytes: by})
+	}
+	s.mu.Unlock()
+	if done == (by < 0) {
 		c.index.Free(policy.Cost{Bytes: max(by, -by)})
 	}
 }
