@@ -93,6 +93,8 @@ func (c *Cache) load(k Key, state fileState) (o *Object, size int64, err error) 
 		b.mem.Store(&mem)
 	}
 	meta.head.Length = obj.Length
+	meta.head.mapTimes(c.read)
+	c.distrustFuture(&meta.head)
 	return c.newObject(k, meta.head, meta.version, b), obj.Bytes, nil
 }
 

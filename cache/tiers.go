@@ -98,6 +98,7 @@ func (c *Cache) hotCost(o *Object) policy.Cost {
 
 func (c *Cache) encode(o *Object) []byte {
 	m := stored{version: o.version, text: o.key.Text, head: *o.Head()}
+	m.head.mapTimes(c.written)
 	return m.encode()
 }
 
