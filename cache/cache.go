@@ -211,6 +211,16 @@ func (c *Cache) Get(k Key) *Object {
 	return nil
 }
 
+// Has tells whether a response of k seems to be stored, without opening it: Get may find that it is damaged, of another
+// text with the same ID, or evicted since. It counts as no use.
+func (c *Cache) Has(k Key) bool {
+	if _, ok := c.hot.Peek(k.ID); ok || c.memoryOnly() {
+		return ok
+	}
+	_, ok := c.index.Peek(k.ID)
+	return ok
+}
+
 // Turn is what Begin answers: exactly one of Object, Fill and Pass is set.
 type Turn struct {
 	// Object is a stored response that the caller has not seen, retained for it.

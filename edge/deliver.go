@@ -48,6 +48,10 @@ func (e *Edge) deliver(x *Exchange, o *cache.Object) {
 		if len(ranges) > 0 {
 			first = ranges[0]
 		}
+		if onlyIfCached(x.Request) && !e.hasSlices(versionOf(x, o), first.Start, first.Start+first.Length) {
+			e.onlyIfCached(x)
+			return
+		}
 		if err := e.openSliced(x, o, first.Start, first.Start+first.Length); err != nil {
 			e.notSliced(x, err)
 			return

@@ -57,8 +57,8 @@
 // A key has an owner on the ring. A node that is not the owner asks the owner,
 // then the next owner, then the origin itself; an owner asks the origin. A node
 // that is asked as owner serves, whatever its own ring says, and never asks a
-// peer in turn: a request takes at most one hop inside the cluster, so views of
-// the ring may differ for a while without a loop. A peer that has to wait for
+// peer in turn, but for what the former owner has stored, and who is asked that
+// never asks anybody: views of the ring may differ for a while without a loop. A peer that has to wait for
 // the origin says so at once with an interim response (102), which tells a slow
 // origin from a dead peer.
 //
@@ -67,6 +67,10 @@
 // the next upstream (2 % of the requests at most), one that fails five times in a
 // row or is outrun is left out for a while, retries have a budget, and an owner
 // that has more than 1.25 times its share of our requests gives way to the next.
+//
+// A node that is new, and one that takes over from a draining node, asks for ten
+// minutes the node that owned a key before, for what that has stored and no more,
+// before it asks the origin: so a change of the ring costs the origin nothing.
 //
 // # Stale
 //

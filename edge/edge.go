@@ -24,6 +24,7 @@ type Options struct {
 	Purges  *tag.Table                             // what was purged; nil: one of its own, in memory
 	Ring    func() *ring.Ring                      // the ring of now; nil: alone
 	Peers   *upstream.Peers                        // how other nodes are asked; nil: never
+	Joined  time.Time                              // when this node came to the cluster; zero: long ago
 	Observe func(x *Exchange)                      // called at the end of each exchange, from its goroutine; nil: nobody
 	Fetched func(from upstream.Source, status int) // called after each fetch; status 0: no response came; nil: nobody
 	Log     *slog.Logger                           // nil: discard

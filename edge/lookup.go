@@ -69,7 +69,7 @@ func (e *Edge) deliverStale(x *Exchange, object *cache.Object) {
 // onlyIfCached answers RFC 9111, 5.2.1.7 when nothing fresh is stored.
 func (e *Edge) onlyIfCached(x *Exchange) {
 	x.Outcome, x.Reason = Refused, "only-if-cached"
-	x.status.Forward = ""
+	x.status.Forward, x.status.Hit = "", false
 	x.status.Add(x.w.Header())
 	e.text(x, http.StatusGatewayTimeout, "not stored, and the request allows nothing else")
 }

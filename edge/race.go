@@ -19,16 +19,23 @@ type race struct {
 	edge    *Edge
 	flight  *flight
 	request *upstream.Request
-	left    []*ring.Node // to be asked, in order; nil stands for the origin, which is last
+	left    []candidate // to be asked, in order; the origin is last
 	running []*attempt
 	hedged  bool
 	replies chan reply
 	over    chan struct{} // closed at the end: responses that come later are closed
 }
 
+// candidate is an upstream to ask.
+type candidate struct {
+	node   *ring.Node // nil: the origin
+	stored bool       // only for what it has stored
+}
+
 // attempt is one upstream that is being asked.
 type attempt struct {
-	node   *ring.Node // nil: the origin
+	candidate
+
 	cancel context.CancelFunc
 	signed chan struct{} // closed at a sign of life
 }
@@ -47,31 +54,68 @@ var errMisdirected = &upstream.Error{Op: "fetch", Source: upstream.FromPeer, Kin
 // origin is asked.
 var errPurgedHere = &upstream.Error{Op: "fetch", Source: upstream.FromPeer, Kind: upstream.DestinationUnavail, Err: errors.New("the peer has what was purged here")}
 
-// candidates are the owners to ask in turn, then the origin (nil). An owner that
-// is this node itself, and a request from a peer, go straight to the origin. but
-// names a peer that is not to be asked.
-func (e *Edge) candidates(f *flight, but string) []*ring.Node {
-	var owners []*ring.Node
-	if !f.peer && e.options.Ring != nil && e.options.Peers != nil {
-		nodes := e.options.Ring()
-		for owner := range nodes.Owners(f.place.Hash64()) {
-			if owner.Name == e.options.Name {
-				break
-			}
-			if owner.Addr != "" && owner.Name != but && e.options.Peers.Usable(owner.Name) {
-				owners = append(owners, owner)
-			}
+// errNotStored is the answer of a peer that was asked for what it has stored only.
+var errNotStored = &upstream.Error{Op: "fetch", Source: upstream.FromPeer, Kind: upstream.DestinationUnavail, Retry: true, Err: errors.New("the peer has it not stored")}
+
+const (
+	// handoverTime is how long after a change of owners the former one is asked for
+	// what it has stored: most of what is watched now is asked for within it.
+	handoverTime = 10 * time.Minute
+	// formerPatience is how long it may take to say a word; the origin is next.
+	formerPatience = 50 * time.Millisecond
+)
+
+// candidates are the owners to ask in turn, then the origin. An owner that is this
+// node itself, and a request from a peer, go straight to the origin, but for what
+// the former owner has stored. but names a peer that is not to be asked.
+func (e *Edge) candidates(f *flight, but string) []candidate {
+	var owners []candidate
+	if e.options.Ring == nil || e.options.Peers == nil {
+		return []candidate{{}}
+	}
+	nodes, hash, mine := e.options.Ring(), f.place.Hash64(), f.peer
+	for owner := range nodes.Owners(hash) {
+		if mine = mine || owner.Name == e.options.Name; mine {
+			break
 		}
-		if len(owners) > 1 && e.options.Peers.Crowded(owners[0].Name, nodes.Len()) {
-			owners[0], owners[1] = owners[1], owners[0]
+		if e.askable(owner, but) {
+			owners = append(owners, candidate{node: owner})
 		}
 	}
-	return append(owners, nil)
+	if len(owners) > 1 && e.options.Peers.Crowded(owners[0].node.Name, nodes.Len()) {
+		owners[0], owners[1] = owners[1], owners[0]
+	}
+	if former := e.former(nodes, hash); mine && len(owners) == 0 && former != nil && e.askable(former, but) {
+		owners = append(owners, candidate{node: former, stored: true})
+	}
+	return append(owners, candidate{})
+}
+
+func (e *Edge) askable(n *ring.Node, but string) bool {
+	return n.Name != e.options.Name && n.Addr != "" && n.Name != but && e.options.Peers.Usable(n.Name)
+}
+
+// former is the node that owned the key until a short while ago: one that drains,
+// or, where this node is new, the one that would own it without this node, which
+// is the next on the list (rendezvous hashing). nil: nobody.
+func (e *Edge) former(nodes *ring.Ring, hash uint64) *ring.Node {
+	if n := nodes.Former(hash); n != nil {
+		return n
+	}
+	if e.options.Joined.IsZero() || time.Since(e.options.Joined) > handoverTime {
+		return nil
+	}
+	for n := range nodes.Owners(hash) {
+		if n.Name != e.options.Name {
+			return n
+		}
+	}
+	return nil
 }
 
 // fetchFrom asks the candidates. A viewer never sees a peer's failure: the last
 // candidate is the origin, and its failure is the one that is returned.
-func (e *Edge) fetchFrom(ctx context.Context, f *flight, request *upstream.Request, candidates []*ring.Node) (*upstream.Response, error) {
+func (e *Edge) fetchFrom(ctx context.Context, f *flight, request *upstream.Request, candidates []candidate) (*upstream.Response, error) {
 	if len(candidates) == 1 {
 		return e.fetchFromOrigin(ctx, f.site, request)
 	}
@@ -83,7 +127,7 @@ func (e *Edge) fetchFrom(ctx context.Context, f *flight, request *upstream.Reque
 func (r *race) run(ctx context.Context) (*upstream.Response, error) {
 	peers := r.edge.options.Peers
 	first := r.ask(ctx)
-	patience := time.NewTimer(peers.Patience(first.node.Name))
+	patience := time.NewTimer(r.patience(first))
 	defer patience.Stop()
 	silent := first.signed
 	for {
@@ -92,7 +136,7 @@ func (r *race) run(ctx context.Context) (*upstream.Response, error) {
 			patience.Stop()
 			silent = nil
 		case <-patience.C:
-			if !r.hedged && len(r.left) > 0 && peers.Hedge() {
+			if !r.hedged && len(r.left) > 0 && (first.stored || peers.Hedge()) {
 				r.hedged = true
 				r.ask(ctx)
 			}
@@ -112,10 +156,18 @@ func (r *race) run(ctx context.Context) (*upstream.Response, error) {
 			r.goOn(answer)
 			if next := r.ask(ctx); next.node != nil {
 				silent = next.signed
-				patience.Reset(peers.Patience(next.node.Name))
+				patience.Reset(r.patience(next))
 			}
 		}
 	}
+}
+
+// patience is how long to wait for a sign of life.
+func (r *race) patience(a *attempt) time.Duration {
+	if a.stored {
+		return formerPatience
+	}
+	return r.edge.options.Peers.Patience(a.node.Name)
 }
 
 // goOn chooses who is asked after a failure: the next owner, or the origin at once
@@ -123,6 +175,9 @@ func (r *race) run(ctx context.Context) (*upstream.Response, error) {
 func (r *race) goOn(failed reply) {
 	var failure *upstream.Error
 	again := !errors.As(failed.err, &failure) || failure.Retry
+	if failed.stored {
+		return // the origin is all that is left
+	}
 	if !again || !r.edge.options.Peers.Retry() {
 		r.left = r.left[len(r.left)-1:]
 	}
@@ -131,7 +186,7 @@ func (r *race) goOn(failed reply) {
 // ask sends the request to the next candidate.
 func (r *race) ask(ctx context.Context) *attempt {
 	ctx, cancel := context.WithCancel(ctx)
-	a := &attempt{node: r.left[0], cancel: cancel, signed: make(chan struct{})}
+	a := &attempt{candidate: r.left[0], cancel: cancel, signed: make(chan struct{})}
 	r.left = r.left[1:]
 	r.running = append(r.running, a)
 	r.edge.fills.Add(1) // that of the caller is still counted
@@ -156,6 +211,9 @@ func (r *race) fetch(ctx context.Context, a *attempt) (*upstream.Response, error
 	if a.node == nil {
 		return e.fetchFromOrigin(ctx, r.flight.site, &request)
 	}
+	if a.stored {
+		request.Header.Set("Cache-Control", "only-if-cached")
+	}
 	signed := false
 	request.Interim = func(int, http.Header) {
 		if !signed {
@@ -168,6 +226,10 @@ func (r *race) fetch(ctx context.Context, a *attempt) (*upstream.Response, error
 	if err == nil && resp.Status == http.StatusMisdirectedRequest {
 		_ = resp.Body.Close() // a line of text
 		return nil, errMisdirected
+	}
+	if err == nil && a.stored && resp.Status == http.StatusGatewayTimeout {
+		_ = resp.Body.Close() // a line of text
+		return nil, errNotStored
 	}
 	if err == nil && e.predates(r.flight, resp) {
 		_ = resp.Body.Close() // nothing of it is used
@@ -185,7 +247,7 @@ func (r *race) won(winner reply) {
 		select {
 		case <-a.signed:
 		default:
-			if a.node != nil && r.hedged {
+			if a.node != nil && r.hedged && !a.stored {
 				r.edge.options.Peers.Slow(a.node.Name)
 			}
 		}

@@ -60,6 +60,16 @@ func (e *Edge) oldest(v *version, n, end int64) time.Time {
 	return oldest
 }
 
+// hasSlices tells whether bytes [off, end) are stored.
+func (e *Edge) hasSlices(v *version, off, end int64) bool {
+	for n := off / sliceBytes; n*sliceBytes < end; n++ {
+		if !e.options.Cache.Has(v.slice(n)) {
+			return false
+		}
+	}
+	return true
+}
+
 func (s *sliced) close() {
 	if s.held != nil {
 		s.held.Release()

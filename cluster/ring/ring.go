@@ -44,6 +44,7 @@ type Node struct {
 type Ring struct {
 	nodes   []Node   // sorted by name, names unique
 	owners  []uint16 // Replicas indices into nodes for each slot, best first, none where there is no further node
+	former  []uint16 // the same as it was before nodes began to drain; nil where none does
 	version uint64
 }
 
@@ -54,6 +55,12 @@ func New(nodes []Node) *Ring {
 	r := &Ring{nodes: normalise(nodes)}
 	r.version = version(r.nodes)
 	r.owners = place(r.nodes)
+	if staying := slices.Clone(r.nodes); slices.ContainsFunc(staying, func(n Node) bool { return n.Draining }) {
+		for i := range staying {
+			staying[i].Draining = false
+		}
+		r.former = place(staying)
+	}
 	return r
 }
 
@@ -95,6 +102,21 @@ func (r *Ring) Owner(hash uint64) *Node {
 		return nil
 	}
 	return &r.nodes[s[0]]
+}
+
+// Former returns the node that owned the key with this hash before it began to drain, which may still have what it held;
+// nil where the owner is the same. It belongs to the ring and must not be changed.
+//
+// Hot path: no allocation.
+func (r *Ring) Former(hash uint64) *Node {
+	if r.former == nil {
+		return nil
+	}
+	i := Slot(hash) * Replicas
+	if r.former[i] == r.owners[i] {
+		return nil
+	}
+	return &r.nodes[r.former[i]]
 }
 
 // Slot returns the slot of hash, from 0 to Slots-1. All 64 bits of the hash take part.

@@ -417,3 +417,31 @@ func build(b *testing.B, nodes []Node) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/Slots/float64(len(nodes)), "ns/slot/node")
 }
+
+// TestFormerNamesWhoDrains: for every key that a draining node gave away, and no other.
+func TestFormerNamesWhoDrains(t *testing.T) {
+	t.Parallel()
+	before := New(members(10))
+	nodes := members(10)
+	nodes[3].Draining = true
+	after := New(nodes)
+	given := 0
+	for hash := range keys(testKeys) {
+		if before.Former(hash) != nil {
+			t.Fatal("nobody drains, and there is a former owner")
+		}
+		former := after.Former(hash)
+		was := before.Owner(hash).Name
+		switch {
+		case was != "edge-4" && former != nil:
+			t.Fatalf("%s owns a key as before, and %s is said to have", was, former.Name)
+		case was == "edge-4" && (former == nil || former.Name != was):
+			t.Fatalf("the former owner is %v, want %s", former, was)
+		case former != nil:
+			given++
+		}
+	}
+	if given < testKeys/11 || given > testKeys/9 {
+		t.Errorf("%d of %d keys were given away", given, testKeys)
+	}
+}
