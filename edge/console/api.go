@@ -13,6 +13,10 @@ type problemDetails struct {
 	Status   int    `json:"status"`
 	Detail   string `json:"detail"`
 	Instance string `json:"instance,omitempty"` // the node
+	// Of a mistake in a request: where, what, and what to do. Extension members (RFC 9457, 3.2).
+	Field  string `json:"field,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	Fix    string `json:"fix,omitempty"`
 }
 
 func (c *Console) health(w http.ResponseWriter, _ *http.Request) {

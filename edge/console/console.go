@@ -1,11 +1,13 @@
 package console
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -20,8 +22,13 @@ type Options struct {
 	Members   func() []Member                 // nil: the node stands alone
 	Ring      func(url string) (Route, error) // nil: the node stands alone; its error is about the URL
 	Metrics   http.Handler                    // nil: no metrics
-	Log       *slog.Logger                    // nil discards
+	// Purge obeys a purge; nil: there is nothing to purge. Its error is a *FieldError where the caller is wrong. It may
+	// take as long as the disk does.
+	Purge func(ctx context.Context, p Purge) (Receipt, error)
+	Log   *slog.Logger // nil discards
 }
+
+const purgePath = "/v1/purge"
 
 // minToken is the fewest characters of a token that nobody guesses: 96 bits in base64.
 const minToken = 16
@@ -67,9 +74,13 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.problem(w, http.StatusNotFound, "There is nothing at "+path+".")
 		return
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		c.problem(w, http.StatusMethodNotAllowed, path+" takes GET and HEAD.")
+	allow := "GET, HEAD"
+	if path == purgePath {
+		allow = http.MethodPost
+	}
+	if !slices.Contains(strings.Split(allow, ", "), r.Method) {
+		w.Header().Set("Allow", allow)
+		c.problem(w, http.StatusMethodNotAllowed, path+" takes "+strings.ReplaceAll(allow, ", ", " and ")+".")
 		return
 	}
 	handle(w, r)
@@ -89,6 +100,8 @@ func (c *Console) route(path string) (handle http.HandlerFunc, open bool) {
 		return c.members, false
 	case "/v1/ring":
 		return c.ring, false
+	case purgePath:
+		return c.purge, false
 	case "/metrics":
 		if c.options.Metrics == nil {
 			return nil, false

@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +57,18 @@ func options() Options {
 			}
 			return Route{Key: url, Owners: []string{"edge-2", "edge-1"}, Why: "edge-2 owns the key."}, nil
 		},
+		Purge: func(_ context.Context, p Purge) (Receipt, error) {
+			if slices.Contains(p.Items, "bad") {
+				return Receipt{}, &FieldError{"url", "It is bad.", "Send a good one."}
+			}
+			if slices.Contains(p.Items, "full") {
+				return Receipt{}, errors.New("no space left on device")
+			}
+			return Receipt{
+				ID: "edge-1-1", Time: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), Kind: p.Kind, Items: p.Items, Soft: p.Soft,
+				Nodes: []NodeReceipt{{Node: "edge-1", State: "applied", Removed: len(p.Items)}},
+			}, nil
+		},
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "weir_up 1\n") }),
 	}
 }
@@ -88,7 +102,7 @@ func TestAuthorization(t *testing.T) {
 	}
 	closed := map[string]int{
 		"/v1/status": 200, "/v1/members": 200, "/v1/ring?url=http%3A%2F%2Fa%2Fb": 200, "/metrics": 200,
-		"/v1": 404, "/v1/": 404, "/v1/nothing": 404, "/v1/status/": 404, "/metrics/": 404, "/metricsx": 404, "/v1x": 404,
+		"/v1/purge": 405, "/v1/purge/": 404, "/v1": 404, "/v1/": 404, "/v1/nothing": 404, "/v1/status/": 404, "/metrics/": 404, "/metricsx": 404, "/v1x": 404,
 	}
 	for path, want := range open {
 		if got := ask(c, http.MethodGet, path, ""); got.Code != want {
@@ -188,7 +202,7 @@ func TestAnswers(t *testing.T) {
 		{"ring-relative", "/v1/ring?url=%2Fa", 400},
 		{"ring-missing", "/v1/ring", 400},
 		{"ring-error", "/v1/ring?url=https%3A%2F%2Fnobody%2Fa", 422},
-		{"unknown", "/v1/purge", 404},
+		{"unknown", "/v1/nothing", 404},
 	}
 	for _, tt := range tests {
 		w := ask(c, http.MethodGet, tt.target, "Bearer "+token)

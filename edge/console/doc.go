@@ -5,12 +5,17 @@
 //	/v1/status               token  Status
 //	/v1/members              token  {"members": [Member, …]}
 //	/v1/ring?url=URL         token  Route
+//	/v1/purge (POST)         token  Receipt
 //	/metrics                 token  Options.Metrics
 //	/ and its files          open   the page, which holds nothing until it has the token
 //
 // The token travels as Authorization: Bearer and is compared in constant time. Errors of the API are problem details
 // (RFC 9457). Everything is answered with Cache-Control: no-store and with a content security policy that allows the
 // page's own files and nothing else: no inline script or style, no other host, no frame around it.
+//
+// A purge is an object: {"url": …}, {"prefix": …} or {"tag": …}, with a list of up to 1,000 {"urls": [ … ]},
+// {"prefixes": [ … ]} or {"tags": [ … ]}, or {"all": true}; and with "soft": true. A mistake in it is answered with a
+// problem whose members field, reason and fix say what to do.
 //
 // The page takes the token from the fragment of its URL (#token=…), which no server and no log ever sees, removes it
 // from the address bar and keeps it for the browser tab; without one it asks. It polls /v1/status each second and draws
