@@ -117,6 +117,8 @@ type Site struct {
 	Heuristic bool `yaml:"heuristic"`
 	// SurrogateControl says whether Surrogate-Control goes before Cache-Control, as CDN-Cache-Control always does.
 	SurrogateControl bool `yaml:"surrogate_control"`
+	// ShowTags says whether clients get the fields that list a response's tags.
+	ShowTags bool `yaml:"show_tags"`
 }
 
 // Origin configures the origin role: the node that makes streams.

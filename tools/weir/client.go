@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,17 +30,25 @@ const adminAnswerLimit = 16 << 20
 
 // ask gets a path of the admin API.
 func (f *adminFlags) ask(ctx context.Context, path string) ([]byte, error) {
+	return f.send(ctx, http.MethodGet, path, nil)
+}
+
+// send asks the admin API for a path; a body that is not nil is JSON.
+func (f *adminFlags) send(ctx context.Context, method, path string, content []byte) ([]byte, error) {
 	token, err := f.token()
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+f.Admin+path, http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+f.Admin+path, bytes.NewReader(content))
 	if err != nil {
 		return nil, usageError{err}
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
+	if content != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
 	client := &http.Client{}
 	defer client.CloseIdleConnections()
 	response, err := client.Do(request)
@@ -51,13 +60,26 @@ func (f *adminFlags) ask(ctx context.Context, path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the answer of %s: %w", f.Admin, err)
 	}
-	switch response.StatusCode {
-	case http.StatusOK:
-		return body, nil
-	case http.StatusUnauthorized:
-		return nil, usageError{fmt.Errorf("the node at %s does not take this token: name its state directory with --dir", f.Admin)}
+	return body, f.judge(response, body)
+}
+
+// judge is nil for the answer that was asked for.
+func (f *adminFlags) judge(response *http.Response, body []byte) error {
+	var problem struct {
+		Field, Detail string
 	}
-	return nil, fmt.Errorf("the node at %s answers %s: %s", f.Admin, response.Status, strings.TrimSpace(string(body)))
+	_ = json.Unmarshal(body, &problem) // whatever it is, it is shown
+	switch {
+	case response.StatusCode == http.StatusOK:
+		return nil
+	case response.StatusCode == http.StatusUnauthorized:
+		return usageError{fmt.Errorf("the node at %s does not take this token: name its state directory with --dir", f.Admin)}
+	case problem.Field != "":
+		return usageError{fmt.Errorf("%s: %s", problem.Field, problem.Detail)}
+	case problem.Detail != "":
+		return fmt.Errorf("the node at %s answers %s: %s", f.Admin, response.Status, problem.Detail)
+	}
+	return fmt.Errorf("the node at %s answers %s: %s", f.Admin, response.Status, strings.TrimSpace(string(body)))
 }
 
 func (f *adminFlags) token() (string, error) {

@@ -13,6 +13,7 @@ import (
 
 	"weir/cluster"
 	"weir/configs"
+	"weir/edge/console"
 	"weir/tools/proof"
 )
 
@@ -132,8 +133,8 @@ func (l *lab) Dial(ctx context.Context, client, node string, secure bool) (net.C
 	return l.network.Dial(ctx, client, net.JoinHostPort(l.network.Host(node).IP().String(), strconv.Itoa(port)))
 }
 
-// Do knows two actions: "leave" stops the node with a farewell, "await N" waits
-// until its ring has N nodes.
+// Do knows three actions: "leave" stops the node with a farewell, "await N" waits
+// until its ring has N nodes, and "purge [soft] url|prefix|tag|all ITEM…" purges.
 func (l *lab) Do(name string, words []string) error {
 	n := l.nodes[name]
 	switch {
@@ -153,6 +154,16 @@ func (l *lab) Do(name string, words []string) error {
 			}
 		}
 		return nil
+	case len(words) > 1 && words[0] == "purge":
+		p := console.Purge{Soft: words[1] == "soft"}
+		if p.Soft {
+			words = words[1:]
+		}
+		if len(words) > 1 {
+			p.Kind, p.Items = words[1], words[2:]
+		}
+		_, err := n.purge(l.t.Context(), p)
+		return err
 	}
 	return fmt.Errorf("unknown action %q", words)
 }

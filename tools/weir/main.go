@@ -29,6 +29,7 @@ type commands struct {
 	Origin  originCommand  `cmd:"" help:"Serve a folder of MP4 files as HLS and DASH."`
 	Status  statusCommand  `cmd:"" help:"Show how a node is."`
 	Ring    ringCommand    `cmd:"" help:"Show who owns a URL, and the members of the cluster."`
+	Purge   purgeCommand   `cmd:"" help:"Have a node serve URLs, prefixes, tags or everything anew."`
 	Config  configCommand  `cmd:"" help:"Check or print a configuration."`
 	Version versionCommand `cmd:"" help:"Show version and build."`
 }

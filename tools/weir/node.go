@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"weir/cache"
+	"weir/cache/tag"
 	"weir/cluster"
 	"weir/cluster/ring"
 	"weir/configs"
@@ -56,6 +57,7 @@ type node struct {
 	serving atomic.Bool // the listeners accept
 
 	cache    *cache.Cache
+	purges   *tag.Table
 	origins  []*upstream.Group
 	sites    []string // names, for metrics
 	peers    *upstream.Peers
@@ -138,8 +140,12 @@ func (n *node) buildEdge() error {
 	if err := n.buildPeers(); err != nil {
 		return err
 	}
+	if n.purges, err = tag.New(tag.Options{File: filepath.Join(n.config.Node.Dir, "purges"), Log: n.log}, time.Now()); err != nil {
+		return err
+	}
 	n.edge, err = edge.New(edge.Options{
-		Name: n.config.Node.Name, Loop: n.config.Cluster.Label, Cache: n.cache, Sites: sites, Ring: n.ring, Peers: n.peers, Joined: time.Now(),
+		Name: n.config.Node.Name, Loop: n.config.Cluster.Label, Cache: n.cache, Sites: sites, Purges: n.purges, Ring: n.ring, Peers: n.peers,
+		Joined: time.Now(),
 		Observe: n.observe, Fetched: func(from upstream.Source, status int) { n.metrics.ObserveUpstream(source(from), status) }, Log: n.log,
 	})
 	return err
@@ -159,7 +165,7 @@ func (n *node) buildSites() (*edge.Sites, error) {
 			return nil, err
 		}
 		n.origins = append(n.origins, group)
-		site := &edge.Site{Hosts: s.Hosts, Origin: group, Heuristic: s.Heuristic, Surrogate: s.SurrogateControl}
+		site := &edge.Site{Hosts: s.Hosts, Origin: group, Heuristic: s.Heuristic, Surrogate: s.SurrogateControl, ShowTags: s.ShowTags}
 		if s.Pages {
 			pages, err := newPages(n.publicNodes)
 			if err != nil {
@@ -318,7 +324,7 @@ func (n *node) listenAdmin() error {
 	}
 	n.token = token
 	handler, err := console.New(console.Options{
-		Name: n.config.Node.Name, Token: token, TokenFile: tokenFile, Ready: n.ready, Status: n.status, Members: n.members, Ring: n.route,
+		Name: n.config.Node.Name, Token: token, TokenFile: tokenFile, Ready: n.ready, Status: n.status, Members: n.members, Ring: n.route, Purge: n.purge,
 		Metrics: n.metrics.Handler(), Log: n.log,
 	})
 	if err != nil {
@@ -414,6 +420,11 @@ func (n *node) close() {
 	if n.cache != nil {
 		if err := n.cache.Close(); err != nil {
 			n.log.Error("the cache did not close cleanly", "error", err)
+		}
+	}
+	if n.purges != nil {
+		if err := n.purges.Close(); err != nil {
+			n.log.Error("the file of purges did not close cleanly", "error", err)
 		}
 	}
 }

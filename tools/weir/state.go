@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weir/cache"
+	"weir/cache/tag"
 	"weir/edge"
 	"weir/edge/console"
 	"weir/edge/upstream"
@@ -132,11 +133,16 @@ func (n *node) registerMetrics() error {
 		{gauge, "weir_cache_objects", "Objects stored.", func() float64 { return float64(n.cache.Stats().Objects) }, nil},
 		{gauge, "weir_cache_fills", "Fills running.", func() float64 { return float64(n.cache.Stats().Fills) }, nil},
 		{counter, "weir_cache_evictions_total", "Objects evicted to keep the budgets.", func() float64 { return float64(n.cache.Stats().DiskEvictions) }, nil},
+		{counter, "weir_purged_objects_total", "Stored responses removed because of purges, by name or when they were met.", func() float64 { return float64(n.edge.Dropped()) }, nil},
+		{gauge, "weir_purge_names", "URLs, prefixes and tags whose last purge is remembered.", func() float64 { return float64(n.purges.Stats().Names) }, nil},
 		{counter, "weir_sendfile_calls_total", "sendfile system calls on cleartext HTTP/1.1.", func() float64 { return float64(n.public.Stats().SendfileCalls) }, nil},
 		{counter, "weir_sendfile_bytes_total", "Bytes sent by sendfile.", func() float64 { return float64(n.public.Stats().SendfileBytes) }, nil},
 		{gauge, "weir_connections", "Client connections open.", func() float64 { return float64(n.connections()) }, nil},
 		{gauge, "weir_cluster_members", "Members alive, this node included.", func() float64 { return float64(n.cluster.Stats().Alive) }, nil},
 		{gauge, "weir_ring_nodes", "Nodes on the ring.", func() float64 { return float64(n.ring().Len()) }, nil},
+	}
+	for _, kind := range tag.Kinds() {
+		metrics = append(metrics, metric{counter, "weir_purges_total", "Purges obeyed, those by writes of clients among them, by kind.", func() float64 { return float64(n.purges.Stats().Purges[kind]) }, []string{"kind", string(kind)}})
 	}
 	upstreams := map[string]func() upstream.Stats{"origin": n.originStats}
 	if n.peers != nil {
