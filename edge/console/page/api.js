@@ -5,9 +5,15 @@ const timeoutMilliseconds = 4000;
 export class Refused extends Error {}
 export class Rejected extends Error {}
 
-export async function ask(path, token) {
+// ask gets a path, or with a body posts it as JSON.
+export async function ask(path, token, body) {
   const response = await fetch(path, {
-    headers: token ? { Authorization: "Bearer " + token } : {},
+    method: body ? "POST" : "GET",
+    headers: {
+      ...(token ? { Authorization: "Bearer " + token } : {}),
+      ...(body ? { "Content-Type": "application/json" } : {}),
+    },
+    body: body && JSON.stringify(body),
     cache: "no-store",
     credentials: "omit",
     signal: AbortSignal.timeout(timeoutMilliseconds),

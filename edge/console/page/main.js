@@ -5,6 +5,7 @@ import { Chart, repaint } from "./chart.js";
 import * as format from "./format.js";
 import { History } from "./history.js";
 import * as panels from "./panels.js";
+import * as purge from "./purge.js";
 import * as session from "./session.js";
 
 const byID = (id) => document.getElementById(id);
@@ -149,6 +150,8 @@ byID("ring-form").addEventListener("submit", async (event) => {
     panels.routeError(error instanceof Rejected ? error.message : "The node does not answer.");
   }
 });
+
+purge.listen(() => token, (message) => { running?.abort(); refused(message); });
 
 matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => { repaint(); draw(); });
 addEventListener("pagehide", () => history.save());

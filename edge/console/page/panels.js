@@ -6,7 +6,7 @@ import { hitRatio, offload, outcomes } from "./history.js";
 const byID = (id) => document.getElementById(id);
 
 // element makes a node without markup: what the server says is text, never HTML.
-function element(name, className, ...children) {
+export function element(name, className, ...children) {
   const made = document.createElement(name);
   if (className) made.className = className;
   made.append(...children);
