@@ -36,6 +36,8 @@ const (
 	// of 2 MiB costs twice a small create, and who fills should not wait for it.
 	slackPart = 16
 	slackMax  = 256 << 20
+	// minRelief is what is evicted at least when the disk is full: one large object.
+	minRelief = 2 << 20
 	// objectPart is the part of its tier's budget that one object may take: a larger one would empty the tier.
 	objectPart = 4
 	// touchEvery is how often the disk's index hears of a hot Object's use: its lock and its list took a tenth
@@ -89,6 +91,7 @@ type Cache struct {
 	buffers sync.Pool // of *[pieceBytes]byte
 	unlinks chan ID
 	trim    chan struct{} // wakes the worker when slack is used up
+	full    atomic.Bool   // the disk was full although the budget was not
 	slack   int64
 	version atomic.Uint64
 	began   time.Time // when New was called

@@ -108,6 +108,13 @@ func (o *Object) File() (*os.File, int64) {
 	return f.OS(), 0
 }
 
+// Discard is Evict for a reader that found the Object's file shorter than it is, or unreadable: nobody else is to meet it.
+func (o *Object) Discard() {
+	if o.Complete() && o.cache.Evict(o) {
+		o.cache.counts.corrupt.Add(1)
+	}
+}
+
 // tryRetain takes a reference unless the last one has gone.
 // Hot path: one compare-and-swap.
 func (o *Object) tryRetain() bool {

@@ -84,10 +84,8 @@ func (c *Cache) load(k Key, state fileState) (o *Object, size int64, err error) 
 	if obj.Length > c.opts.SmallBytes {
 		b.file.Store(&bodyFile{obj.File})
 	} else {
-		mem := make([]byte, obj.Length)
-		n, err := obj.File.ReadAt(mem, 0)
-		_ = obj.File.Close() // nothing was written
-		if n < len(mem) {
+		mem, err := c.readSmall(obj)
+		if err != nil {
 			return nil, 0, errors.Join(errUnusable, err)
 		}
 		b.mem.Store(&mem)
@@ -96,6 +94,20 @@ func (c *Cache) load(k Key, state fileState) (o *Object, size int64, err error) 
 	meta.head.mapTimes(c.read)
 	c.distrustFuture(&meta.head)
 	return c.newObject(k, meta.head, meta.version, b), obj.Bytes, nil
+}
+
+// readSmall reads a small body whole and closes the file. It is checked each time: it has to be read anyway.
+func (c *Cache) readSmall(obj *disk.Object) ([]byte, error) {
+	defer func() { _ = obj.File.Close() }() // nothing was written
+	mem := make([]byte, obj.Length)
+	n, err := obj.File.ReadAt(mem, 0)
+	if n == len(mem) {
+		err = obj.CheckBytes(mem)
+	}
+	if err != nil {
+		c.counts.corrupt.Add(1)
+	}
+	return mem, err
 }
 
 // opened enters what load found into both tiers and ends the claim.

@@ -43,7 +43,8 @@ func (c *Cache) publish(f *Fill, p publication) error {
 
 	s.mu.Lock()
 	c.index.Free(policy.Cost{Bytes: cl.replaced})
-	_, removed := s.doomed[id] // while it was being written
+	_, removed := s.doomed[id]         // while it was being written
+	doomed = doomed || cl.replaced > 0 // or the old one was evicted, and is still there if this one is not
 	if err == nil && (removed || f.detached.Load() || !c.enterLocked(p, bytes)) {
 		doomed, err = true, errReplaced
 	}

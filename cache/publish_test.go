@@ -1,18 +1,24 @@
 package cache
 
 import (
+	"os"
+	"path/filepath"
+	"syscall"
 	"testing"
 
 	"weir/cache/disk"
 )
 
-// hookFS calls hook, if there is one, in the middle of a publication.
+// hookFS calls hook, if there is one, in the middle of an object's publication.
 type hookFS struct {
 	disk.FS
 	hook func()
 }
 
 func (h *hookFS) Publish(f disk.File, path string) error {
+	if filepath.Base(filepath.Dir(path)) == "journal" {
+		return h.FS.Publish(f, path)
+	}
 	if hook := h.hook; hook != nil {
 		h.hook = nil
 		hook()
@@ -77,4 +83,37 @@ func TestEvictionDuringPublish(t *testing.T) {
 	if s := c.Stats(); s.Objects != 1 || s.DiskBytes > 110_000 {
 		t.Errorf("%d objects, %d bytes, want one of about 100000", s.Objects, s.DiskBytes)
 	}
+}
+
+// An old version that is evicted while the new one is being published, which fails, is not left behind on disk.
+func TestEvictionDuringFailedPublish(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	fault := &disk.Fault{FS: &disk.Real{}}
+	h := &hookFS{FS: fault}
+	c := open(t, Options{Dir: dir, FS: h})
+	c.listed()
+	key := NewKey("k")
+	put(t, c, key, pattern(1, 200_000), -1)
+	old := c.Get(key)
+	f := lead(t, c, key, old)
+	old.Release()
+	h.hook = func() {
+		item, ok := c.index.Evict(false)
+		if !ok {
+			t.Error("nothing to evict")
+			return
+		}
+		c.evicted(item)
+		fault.Arm(disk.Plan{At: 1, Err: syscall.EIO})
+	}
+	if err := fill(f, key, pattern(2, 100_000), -1); err != nil {
+		t.Fatal(err)
+	}
+	stop := run(t, c)
+	stop()
+	if _, err := os.Stat(file(dir, key)); err == nil {
+		t.Error("the file is there, and the index does not know it")
+	}
+	wantMiss(t, c, key)
 }

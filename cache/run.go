@@ -28,14 +28,20 @@ func (c *Cache) Run(ctx context.Context) error {
 	}
 }
 
-// makeRoom evicts until the worker's part of the disk is free.
+// makeRoom evicts until the worker's part of the disk is free. If the disk was full before the budget was, as something
+// else takes room there, it evicts that part once: the next fill that finds no room asks for more.
 func (c *Cache) makeRoom(ctx context.Context) {
-	for c.crowded() && ctx.Err() == nil {
+	excess := int64(0)
+	if c.full.Swap(false) {
+		excess = max(minRelief, c.index.Bytes()/slackPart)
+	}
+	for (c.crowded() || excess > 0) && ctx.Err() == nil {
 		item, ok := c.index.Evict(false)
 		if !ok {
 			return
 		}
 		c.evicted(item)
+		excess -= item.Cost.Bytes
 	}
 }
 

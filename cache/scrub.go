@@ -137,13 +137,13 @@ func (c *Cache) scrubTime(n int) time.Duration {
 	return time.Duration(float64(n) / float64(rate) * float64(time.Second))
 }
 
-// isStored tells whether the index has this version, or one that nobody has looked at yet.
+// isStored tells whether this version is stored, or one that nobody has looked at yet.
 func (c *Cache) isStored(id ID, version uint64) bool {
 	state, known := c.index.Peek(id)
 	return known && (state.version == 0 || state.version == version)
 }
 
-// dropVersion takes a damaged object out of the cache, unless there is another one by now.
+// dropVersion takes a damaged object out of the cache, unless there is another one by now, or is about to be.
 func (c *Cache) dropVersion(id ID, version uint64) {
 	s := c.shard(id)
 	s.mu.Lock()

@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"log/slog"
+	"syscall"
 
 	"weir/cache/disk"
 	"weir/cache/policy"
@@ -39,12 +40,17 @@ func (c *Cache) reserveCold(cost policy.Cost) bool {
 		c.evicted(item)
 	}
 	if c.crowded() {
-		select {
-		case c.trim <- struct{}{}:
-		default: // it has been told
-		}
+		c.wakeWorker()
 	}
 	return true
+}
+
+// wakeWorker lets the worker make room.
+func (c *Cache) wakeWorker() {
+	select {
+	case c.trim <- struct{}{}:
+	default: // it has been told
+	}
 }
 
 // crowded tells whether less of the disk is free than the worker is to keep free.
@@ -106,6 +112,10 @@ func (c *Cache) encode(o *Object) []byte {
 func (c *Cache) diskFailed(err error) {
 	if errors.Is(err, errReplaced) || errors.Is(err, ErrClosed) || errors.Is(err, disk.ErrFull) {
 		return // not the disk's fault
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		c.full.Store(true)
+		c.wakeWorker()
 	}
 	c.counts.diskErrors.Add(1)
 	c.log.Warn("response is served but not stored", slog.Any("error", err))

@@ -249,6 +249,9 @@ func (x *Exchange) send(control *http.ResponseController, o *cache.Object, off, 
 			section := &fileSection{file: file, off: base + off, left: min(n, sendfileBytes)}
 			sent, err := to.ReadFrom(section)
 			x.Sent += sent
+			if errors.Is(err, io.ErrUnexpectedEOF) || err == nil && sent == 0 {
+				o.Discard() // somebody cut the file
+			}
 			if err != nil {
 				return clientGone(err)
 			}
@@ -264,6 +267,7 @@ func (x *Exchange) send(control *http.ResponseController, o *cache.Object, off, 
 	for n > 0 {
 		piece := (*buffer)[:min(n, bufferBytes)]
 		if _, err := o.ReadAt(piece, off); err != nil {
+			o.Discard() // somebody cut the file, or the disk cannot read it
 			return fmt.Errorf("read %s at byte %d: %w", o.Key().Text, off, err)
 		}
 		x.progress(control)

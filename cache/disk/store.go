@@ -99,6 +99,15 @@ func (o *Object) Check(before func(n int) error) error {
 	return checkBody(o.File, o.footer, o.table, before)
 }
 
+// CheckBytes compares body, which is the whole body as it was read, with its checksums. The error is ErrCorrupt.
+func (o *Object) CheckBytes(body []byte) error {
+	if int64(len(body)) != o.Length {
+		return fmt.Errorf("body of %d bytes, %d wanted: %w", len(body), o.Length, ErrCorrupt)
+	}
+	_, err := checkBlocks(body, o.table, 0)
+	return err
+}
+
 // Open opens an object. With verify every byte of the body is read and compared with its checksum. The error is
 // ErrNotFound, ErrCorrupt (then the file has been removed), or that of a system call.
 func (s *Store) Open(id [16]byte, verify bool) (*Object, error) {
@@ -260,15 +269,24 @@ func checkBody(file File, ft footer, table []byte, before func(n int) error) err
 		if err := readFull(file, buf, off); err != nil {
 			return err
 		}
-		for b := buf; len(b) > 0; {
-			n := min(len(b), BlockBytes)
-			if crc32.Checksum(b[:n], castagnoli) != binary.LittleEndian.Uint32(table) {
-				return fmt.Errorf("body checksum at %d: %w", off+int64(len(buf)-len(b)), ErrCorrupt)
-			}
-			b, table = b[n:], table[4:]
+		var err error
+		if table, err = checkBlocks(buf, table, off); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// checkBlocks compares b, which begins at off of the body, and returns what is left of the table.
+func checkBlocks(b, table []byte, off int64) ([]byte, error) {
+	for len(b) > 0 {
+		n := min(len(b), BlockBytes)
+		if crc32.Checksum(b[:n], castagnoli) != binary.LittleEndian.Uint32(table) {
+			return nil, fmt.Errorf("body checksum at %d: %w", off, ErrCorrupt)
+		}
+		b, table, off = b[n:], table[4:], off+int64(n)
+	}
+	return table, nil
 }
 
 func tableOf(b []byte) []uint32 {
