@@ -1,14 +1,41 @@
-// Package policy decides what a tier of the cache keeps: a sharded, least-recently-used index with a budget in bytes.
+// Package policy decides what the tiers of the cache keep: a least-recently-used index with budgets for the hot one, and
+// for the disk a compact index that knows of streams.
+//
+// # LRU
 //
 // The order of use comes from golang-lru's simplelru, one pair of lists per shard; bytes and slots are counted here,
-// because simplelru counts entries only. Budgets are global, not per shard: whoever wants to put something in reserves
-// its cost first, evicting until it fits, so the sum of what is in the index and what is reserved never exceeds the
-// budget, and one object may be as large as the whole budget. Victims are the oldest over all shards.
+// because simplelru counts entries only. Victims are the oldest over all shards. A Cost has bytes and slots. Slots bound
+// something scarce beside bytes: the cache gives one to every entry that holds a file descriptor. When slots run short
+// only entries that hold one are evicted.
 //
-// A Cost has bytes and slots. Slots bound something scarce beside bytes: the cache gives one to every entry that holds
-// a file descriptor. When slots run short only entries that hold one are evicted.
+// # Index
 //
-// Nothing is called back: what was evicted or replaced is returned, and the caller disposes of it with no lock held.
+// An entry is 34 bytes in columns without pointers, found by a table of 32-bit references that fills to nine tenths and
+// grows by a sixteenth: 39 bytes an object, and nothing for the garbage collector to follow. Samples are drawn by number.
 //
-// Lock order: a shard's mutex is a leaf; no two are held at once.
+// Most objects of a video service are asked for once, so an object's own past says little; its title's says much.
+// [ParseStream] reads title, rendition and segment from the key, and every request, through Ask, raises
+//
+//   - a decaying counter of the title's block of 16 segments, and one of the rendition's there;
+//   - a viewer's place in the rendition, from which the segments ahead of it will be asked for one by one.
+//
+// Evict compares what these make of 16 entries and takes the least; Admit refuses a newcomer that is less than those. A
+// rendition whose requests gather right behind a head that moves is live: what lies at its head is let in at once, kept
+// for 20 seconds after its last use, and then goes first.
+//
+// An object of no stream is treated as in S3-FIFO: it enters a tenth of what such objects have, leaves it for the rest
+// when used twice, and if it comes back soon after it has gone enters the rest at once.
+//
+// Byte hit at a cache of 5 % of all bytes (weir replay), on a film trace / one with 40 % live viewers: LRU 6.9 / 10.7,
+// S3-FIFO 12.7 / 11.7, this 18.0 / 17.0, with the future known 26.9 / 24.7. Without the viewers' places it was
+// 17.0 / 16.7.
+//
+// # Both
+//
+// Budgets are global, not per shard: whoever wants to put something in reserves its cost first, evicting until it fits,
+// so the sum of what is in the index and what is reserved never exceeds the budget, and one object may be as large as the
+// whole budget. Nothing is called back: what was evicted or replaced is returned, and the caller disposes of it with no
+// lock held.
+//
+// Lock order: a shard's mutex, then, in the Index, that of the ghosts; no two shards' are held at once.
 package policy

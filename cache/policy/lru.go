@@ -69,11 +69,11 @@ const (
 
 type shard[K comparable, V any] struct {
 	mu    sync.Mutex // guards the fields below
-	lists [nLists]*simplelru.LRU[K, *entry[V]]
+	lists [nLists]*simplelru.LRU[K, *lruEntry[V]]
 	_     [40]byte // keeps two shards' mutexes off one cache line
 }
 
-type entry[V any] struct {
+type lruEntry[V any] struct {
 	value V
 	cost  Cost
 	used  uint64
@@ -108,7 +108,7 @@ func New[K comparable, V any](opts Options[K]) (*LRU[K, V], error) {
 	for i := range l.shards {
 		for j := range l.shards[i].lists {
 			// The entry count never binds: budgets do.
-			list, err := simplelru.NewLRU[K, *entry[V]](math.MaxInt, nil)
+			list, err := simplelru.NewLRU[K, *lruEntry[V]](math.MaxInt, nil)
 			if err != nil {
 				return nil, err
 			}
@@ -220,7 +220,7 @@ func (l *LRU[K, V]) Free(c Cost) {
 // Put puts an entry in whose cost the caller has reserved, as the most recently used. It never evicts. The value that k
 // had before is returned; its cost has been given back.
 func (l *LRU[K, V]) Put(k K, v V, c Cost) (old Item[K, V], had bool) {
-	e := &entry[V]{value: v, cost: c, used: l.clock.Add(1)}
+	e := &lruEntry[V]{value: v, cost: c, used: l.clock.Add(1)}
 	list := plain
 	if c.Slots > 0 {
 		list = slotted

@@ -1,0 +1,269 @@
+package policy
+
+import (
+	"encoding/binary"
+	"sync"
+)
+
+// Classes of entries, each with its own column so that a sample can be drawn from one.
+const (
+	streamed = 0 // pieces of streams
+	small    = 1 // stream-less, not yet proven
+	proven   = 2 // stream-less, asked again while small or soon after
+	nClasses = 3
+)
+
+// table is a shard of the Index: columns of entries without gaps and an open-addressing table of references to them.
+// Neither has a pointer per entry. Full, it grows by a sixteenth.
+type table struct {
+	mu      sync.Mutex // guards the fields below
+	columns [nClasses]column
+	refs    []ref
+	count   uint32
+}
+
+// column holds the entries of one class; a gap is filled with the last.
+type column struct {
+	pages []*page
+	n     uint32
+}
+
+// pageEntries is how many entries a page has: at 34 bytes each, 17 KiB.
+const pageEntries = 512
+
+// page holds entries field by field, so that none is padded.
+type page struct {
+	ids [pageEntries][16]byte
+	a   [pageEntries]uint64
+	b   [pageEntries]uint64
+	c   [pageEntries]uint16
+}
+
+// entry is what is known of an object.
+type entry struct {
+	version  uint64 // versionBits
+	blocks   uint32 // of blockBytes, blocksBits
+	verified bool
+	uses     uint8  // since it was last passed over, usesBits
+	stamp    uint32 // of the last use, stream-less: of the entrance into its queue; stampBits of ticks
+	stream   Stream
+}
+
+// Widths of an entry's packed fields.
+const (
+	versionBits = 34
+	blocksBits  = 26
+	usesBits    = 2
+	titleBits   = 28
+	segmentBits = 20
+	stampBits   = 24
+
+	versionMask = 1<<versionBits - 1
+	blocksMask  = 1<<blocksBits - 1
+	usesMask    = 1<<usesBits - 1
+	titleMask   = 1<<titleBits - 1
+	segmentMask = 1<<segmentBits - 1
+	stampMask   = 1<<stampBits - 1
+)
+
+func (e *entry) pack() (a, b uint64, c uint16) {
+	a = e.version<<30 | uint64(e.blocks)<<4 | uint64(e.uses)<<2
+	if e.verified {
+		a |= 2
+	}
+	if e.stream.Kind == Audio {
+		a |= 1
+	}
+	b = uint64(e.stream.Title)<<36 | uint64(e.stream.Rendition)<<28 | uint64(e.stream.Segment)<<8 | uint64(e.stamp>>16)
+	return a, b, uint16(e.stamp)
+}
+
+func unpack(a, b uint64, c uint16, class uint32) (e entry) {
+	e.version, e.blocks, e.uses, e.verified = a>>30, uint32(a>>4)&blocksMask, uint8(a>>2)&usesMask, a&2 != 0
+	e.stamp = uint32(b&0xff)<<16 | uint32(c)
+	if class == streamed {
+		e.stream = Stream{Title: uint32(b >> 36), Rendition: uint8(b >> 28), Segment: uint32(b>>8) & segmentMask, Number: true, Kind: Video}
+		if a&1 != 0 {
+			e.stream.Kind = Audio
+		}
+	}
+	return e
+}
+
+// ref names an entry: how far it lies from where it would best be, 8 bits; its class, 2; its place in the column, 22.
+type ref uint32
+
+const (
+	empty      ref = 0xffffffff
+	refStep    ref = 1 << 24
+	maxAway        = 254
+	placeBits      = 22
+	placeMask      = 1<<placeBits - 1
+	firstRefs      = 64
+	fullTenths     = 9 // of ten references are in use when a table grows
+)
+
+func (r ref) away() uint32  { return uint32(r >> 24) }
+func (r ref) class() uint32 { return uint32(r>>placeBits) & 3 }
+func (r ref) place() uint32 { return uint32(r) & placeMask }
+
+func makeRef(class, place uint32) ref { return ref(class<<placeBits | place) }
+
+func (t *table) home(id *[16]byte) uint32 {
+	return uint32(uint64(binary.BigEndian.Uint32(id[8:12])) * uint64(len(t.refs)) >> 32)
+}
+
+func (t *table) next(i uint32) uint32 {
+	if i++; i == uint32(len(t.refs)) {
+		return 0
+	}
+	return i
+}
+
+// findLocked returns where the reference to id stands.
+func (t *table) findLocked(id *[16]byte) (at uint32, r ref, ok bool) {
+	if t.count == 0 {
+		return 0, 0, false
+	}
+	at = t.home(id)
+	for away := uint32(0); ; away++ {
+		r = t.refs[at]
+		if r == empty || r.away() < away {
+			return 0, 0, false
+		}
+		if r.away() == away && t.columns[r.class()].id(r.place()) == *id {
+			return at, r, true
+		}
+		at = t.next(at)
+	}
+}
+
+// addLocked puts an entry in that is not there; false if the table can hold no more.
+func (t *table) addLocked(id *[16]byte, class uint32, e *entry) bool {
+	col := &t.columns[class]
+	if col.n > placeMask {
+		return false
+	}
+	if (t.count+1)*10 > uint32(len(t.refs))*fullTenths {
+		t.growLocked()
+	}
+	place := col.n
+	if place/pageEntries == uint32(len(col.pages)) {
+		col.pages = append(col.pages, new(page))
+	}
+	col.n++
+	t.count++
+	p, i := col.at(place)
+	p.ids[i] = *id
+	p.a[i], p.b[i], p.c[i] = e.pack()
+	for !t.linkLocked(t.home(id), makeRef(class, place)) {
+		t.growLocked() // which links what is in the columns, this one too
+		break
+	}
+	return true
+}
+
+// linkLocked enters a reference: who is farther from home takes the place of who is nearer.
+func (t *table) linkLocked(at uint32, r ref) bool {
+	for {
+		there := t.refs[at]
+		if there == empty {
+			t.refs[at] = r
+			return true
+		}
+		if there.away() < r.away() {
+			t.refs[at], r = r, there
+		}
+		if r.away() == maxAway {
+			return false
+		}
+		r += refStep
+		at = t.next(at)
+	}
+}
+
+// growLocked makes room for a sixteenth more and links all entries anew.
+func (t *table) growLocked() {
+	for n := len(t.refs); ; {
+		n = max(firstRefs, n+n/16+16)
+		t.refs = make([]ref, n)
+		for i := range t.refs {
+			t.refs[i] = empty
+		}
+		if t.relinkLocked() {
+			return
+		}
+	}
+}
+
+func (t *table) relinkLocked() bool {
+	for class := range t.columns {
+		col := &t.columns[class]
+		for place := range col.n {
+			p, i := col.at(place)
+			if !t.linkLocked(t.home(&p.ids[i]), makeRef(uint32(class), place)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// removeLocked takes the entry at a reference out.
+func (t *table) removeLocked(at uint32) {
+	r := t.refs[at]
+	t.unlinkLocked(at)
+	col := &t.columns[r.class()]
+	last := col.n - 1
+	if place := r.place(); place != last {
+		from, j := col.at(last)
+		// The last entry fills the gap; its reference follows.
+		moved, there, ok := t.findLocked(&from.ids[j])
+		if checked && !ok {
+			panic("policy: an entry without a reference")
+		}
+		to, i := col.at(place)
+		to.ids[i], to.a[i], to.b[i], to.c[i] = from.ids[j], from.a[j], from.b[j], from.c[j]
+		t.refs[moved] = there&^placeMask | ref(place)
+	}
+	col.n--
+	t.count--
+	// One page is kept for what comes next.
+	if used := int((col.n + pageEntries - 1) / pageEntries); used+1 < len(col.pages) {
+		col.pages[len(col.pages)-1] = nil
+		col.pages = col.pages[:len(col.pages)-1]
+	}
+}
+
+// unlinkLocked takes a reference out; those behind it move nearer to home.
+func (t *table) unlinkLocked(at uint32) {
+	for {
+		next := t.next(at)
+		r := t.refs[next]
+		if r == empty || r.away() == 0 {
+			t.refs[at] = empty
+			return
+		}
+		t.refs[at] = r - refStep
+		at = next
+	}
+}
+
+func (c *column) at(place uint32) (p *page, i uint32) {
+	return c.pages[place/pageEntries], place % pageEntries
+}
+
+func (c *column) id(place uint32) [16]byte {
+	p, i := c.at(place)
+	return p.ids[i]
+}
+
+func (t *table) entryLocked(r ref) entry {
+	p, i := t.columns[r.class()].at(r.place())
+	return unpack(p.a[i], p.b[i], p.c[i], r.class())
+}
+
+func (t *table) setLocked(r ref, e *entry) {
+	p, i := t.columns[r.class()].at(r.place())
+	p.a[i], p.b[i], p.c[i] = e.pack()
+}
