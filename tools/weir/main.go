@@ -30,6 +30,7 @@ type commands struct {
 	Status  statusCommand  `cmd:"" help:"Show how a node is."`
 	Ring    ringCommand    `cmd:"" help:"Show who owns a URL, and the members of the cluster."`
 	Purge   purgeCommand   `cmd:"" help:"Have a node serve URLs, prefixes, tags or everything anew."`
+	Replay  replayCommand  `cmd:"" help:"Play a trace of requests through cache policies, and tell what each would have saved."`
 	Config  configCommand  `cmd:"" help:"Check or print a configuration."`
 	Version versionCommand `cmd:"" help:"Show version and build."`
 }
