@@ -30,7 +30,7 @@ const (
 	objectBytes = 1 << 10
 	fieldBytes  = 96
 	// markBytes bounds pass markers and Vary names, each. Full, the least recently used go: a lost marker costs one
-	// more fill, a lost Vary entry one miss.
+	// more fill, a lost Vary entry one look at the disk.
 	markBytes = 4 << 20
 	// slackPart and slackMax are what the worker keeps free of the disk's budget, as a part of it and at most: an unlink
 	// of 2 MiB costs twice a small create, and who fills should not wait for it.
@@ -85,7 +85,7 @@ type Cache struct {
 	hot    *policy.LRU[ID, *Object]
 	index  *policy.LRU[ID, fileState] // nil without Dir
 	passes *policy.LRU[ID, time.Time]
-	varies *policy.LRU[ID, []string]
+	varies *policy.LRU[ID, *variants]
 
 	shards  [nShards]shard
 	buffers sync.Pool // of *[pieceBytes]byte
@@ -186,7 +186,7 @@ func (c *Cache) makeTiers() (err error) {
 	if c.passes, err = policy.New[ID, time.Time](policy.Options[ID]{Bytes: markBytes, Hash: ID.spread}); err != nil {
 		return err
 	}
-	if c.varies, err = policy.New[ID, []string](policy.Options[ID]{Bytes: markBytes, Hash: ID.spread}); err != nil {
+	if c.varies, err = policy.New[ID, *variants](policy.Options[ID]{Bytes: markBytes, Hash: ID.spread}); err != nil {
 		return err
 	}
 	if c.memoryOnly() {
@@ -250,7 +250,7 @@ func (c *Cache) Begin(k Key, seen *Object) Turn {
 		s.mu.Unlock()
 		return Turn{Object: hot}
 	}
-	turn := c.turnLocked(s, k)
+	turn := c.turnLocked(s, k, seen)
 	s.mu.Unlock()
 	if hot != nil {
 		hot.Release() // off the lock: it may close a file
@@ -271,13 +271,16 @@ func (c *Cache) Begin(k Key, seen *Object) Turn {
 	return Turn{Object: o}
 }
 
-// turnLocked joins the running fill, or starts one.
-func (c *Cache) turnLocked(s *shard, k Key) Turn {
+// turnLocked joins the running fill, or starts one. A fill that has stored what the caller has seen is over for it:
+// joined, it would give the same Object again as if it were new.
+func (c *Cache) turnLocked(s *shard, k Key, seen *Object) Turn {
 	if f := s.fills[k.ID]; f != nil {
 		if f.key.Text != k.Text {
 			return Turn{Pass: true} // two texts with one ID at the same time
 		}
-		return Turn{Fill: f}
+		if seen == nil || !f.gave(seen) {
+			return Turn{Fill: f}
+		}
 	}
 	// The marker has no text: a collision costs one response that is not shared.
 	if until, ok := c.passes.Peek(k.ID); ok && time.Now().Before(until) {
@@ -344,31 +347,6 @@ func (c *Cache) Fits(length int64) bool {
 		return length <= c.opts.MemoryBytes/objectPart
 	}
 	return length <= c.opts.DiskBytes/objectPart
-}
-
-// Vary returns the names of the request fields that responses of the key with this ID depend on, or nil if none are
-// known. The slice is shared and must not be changed.
-func (c *Cache) Vary(id ID) []string {
-	if c.varies.Len() == 0 { // most often: responses that vary are few
-		return nil
-	}
-	names, _ := c.varies.Get(id)
-	return names
-}
-
-// SetVary sets the names that Vary returns; the cache keeps the slice. No names take the entry out. The table is
-// bounded; the least recently used entries go first.
-func (c *Cache) SetVary(id ID, names []string) {
-	if len(names) == 0 {
-		c.varies.Remove(id)
-		return
-	}
-	const entryBytes = 256 // map, list and slice headers
-	cost := int64(entryBytes)
-	for _, name := range names {
-		cost += int64(len(name)) + 16
-	}
-	c.varies.Add(id, names, policy.Cost{Bytes: cost})
 }
 
 // Close ends running fills with ErrClosed, lets go of every Object and of the directory. Objects that callers still hold

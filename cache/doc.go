@@ -44,13 +44,14 @@
 //
 // # What it leaves out
 //
-// It does not decide what may be stored or reused (package freshness does, and the caller asks it), keeps no relation
-// between the variants of one resource but their field names, and does not purge by prefix or tag: the caller holds what it
-// gets against package tag, Evicts what is purged and Detaches fills. The names that Vary returns are lost at a restart.
+// It does not decide what may be stored or reused (package freshness does, and the caller asks it), and does not purge by
+// prefix or tag: the caller holds what it gets against package tag, Evicts what is purged and Detaches fills. Of the
+// variants of one resource it keeps the field names, on disk too, and the last 16 used since the start: after a restart
+// those of before go by age, as all else.
 //
 // # Lock order
 //
-// shard.mu, then a policy index's own; Fill.mu, then body.mu. A shard's claims (one file operation per ID) are waited
+// shard.mu, then a policy index's own; shard.mu, then Fill.mu, then body.mu. A shard's claims (one file operation per ID) are waited
 // for with no lock held, and a claim's holder waits for nobody.
 //
 // # Why

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"weir/cache/freshness"
 )
 
 var (
@@ -124,6 +126,17 @@ func (f *Fill) ReadFrom(r io.Reader) (n int64, err error) {
 			return n, readErr
 		}
 	}
+}
+
+// Reconsider gives the response another freshness, between Start and Finish, because its body tells how long it holds.
+// Heads that readers have taken do not change. It is for the writer.
+func (f *Fill) Reconsider(fresh freshness.Freshness) {
+	if f.sink == nil || f.obj == nil {
+		return
+	}
+	h := *f.obj.Head()
+	h.Freshness = fresh
+	f.obj.head.Store(&h)
 }
 
 // Finish ends the fill: the response is stored, in one step with the end, so that a later Begin finds either the Fill or
@@ -291,6 +304,13 @@ func (f *Fill) append(p []byte, more bool) (int, error) {
 	}
 	f.failed = err
 	return int(f.sink.off - before), err
+}
+
+// gave tells whether the fill's Object is this one.
+func (f *Fill) gave(o *Object) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return o.same(f.obj)
 }
 
 // show gives readers the Object; the caller's reference becomes the fill's.

@@ -481,3 +481,29 @@ func TestCloseEndsFills(t *testing.T) {
 		shut(t, c)
 	})
 }
+
+// TestAnEndingFillIsNotJoinedForWhatItStored: between the moment at which its Object is stored and its end a fill is
+// still there, and who has found that Object too old must not get it again.
+func TestAnEndingFillIsNotJoinedForWhatItStored(t *testing.T) {
+	t.Parallel()
+	forms(t, func(t *testing.T, opts Options) {
+		c := open(t, opts)
+		key := NewKey("k")
+		f := lead(t, c, key, nil)
+		o, err := f.Start(head(-1), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if turn := c.Begin(key, nil); turn.Fill != f || turn.Leader {
+			t.Errorf("who has seen nothing: %+v, want the running fill", turn)
+		}
+		turn := c.Begin(key, o) // as if it were stored already
+		if !turn.Leader || turn.Fill == f {
+			t.Errorf("who has seen its object: %+v, want a new fill", turn)
+		} else {
+			turn.Fill.Abort(errUpstream)
+		}
+		o.Release()
+		f.Abort(errUpstream)
+	})
+}

@@ -114,7 +114,7 @@ func TestVariants(t *testing.T) {
 	c := open(t, Options{})
 	primary, variant := NewKey("page"), NewKey("page gzip")
 	f := lead(t, c, primary, nil)
-	c.SetVary(primary.ID, []string{"Accept-Encoding"})
+	c.SetVary(primary, []string{"Accept-Encoding"})
 	g := join(t, c, primary)
 	if err := fill(f, variant, []byte("body"), -1); err != nil {
 		t.Fatal(err)
@@ -142,7 +142,7 @@ func TestVariants(t *testing.T) {
 	}
 	o.Release()
 	stored.Release()
-	c.SetVary(primary.ID, nil)
+	c.SetVary(primary, nil)
 	if got := c.Vary(primary.ID); got != nil {
 		t.Errorf("Vary = %q, want none", got)
 	}

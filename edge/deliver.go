@@ -91,10 +91,10 @@ func (e *Edge) header(x *Exchange, o *cache.Object) {
 		x.sayFetched(h, x.fetched(o), now)
 	}
 	age := fresh.Age(now)
-	if x.Outcome == Hit || x.Outcome == Stale || age > 0 {
+	if x.Outcome != Miss || x.aged { // RFC 9111, 5.1: Age says that the origin neither made nor validated it for this request
 		h["Age"] = x.value(valueAge, strconv.FormatInt(int64(age/time.Second), 10))
 	}
-	x.status.TTL, x.status.HasTTL = fresh.Lifetime-age, x.status.Hit
+	x.status.TTL, x.status.HasTTL = fresh.Lifetime-age, x.status.Hit || x.status.Stored || x.status.Collapsed
 	if x.member = x.status.String(); len(x.upstream) == 0 && len(h["Cache-Status"]) == 0 {
 		h["Cache-Status"] = x.value(valueCacheStatus, x.member)
 	} else {

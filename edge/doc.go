@@ -75,8 +75,29 @@
 // # Stale
 //
 // A stale object is revalidated with its validators. While that runs it may be
-// served under stale-while-revalidate, and when the upstream fails under
-// stale-if-error (RFC 5861).
+// served under stale-while-revalidate, and when the upstream fails, or answers 500,
+// 502, 503 or 504, under stale-if-error (RFC 5861). What must be validated and
+// cannot be is a 504. A 304 that makes of the stored response what may not be kept,
+// or that is about another one, renews nothing: the whole is asked for. A response
+// that is not kept takes the stale one with it.
+//
+// # Lifetimes
+//
+// They come from the first of the site's targeted fields, CDN-Cache-Control,
+// Surrogate-Control where the site asks for it, Cache-Control and Expires. Media
+// that names none gets one by its path, if its type does not contradict: segments
+// an hour, live playlists half the rhythm in which they change, other playlists
+// 10 s, a 404 a second. An error on media is never kept for more than 2 s: by then
+// the segment may be there. Plain HTTP content gets none.
+//
+// # What goes through and what does not
+//
+// A condition that only an origin can judge (If-Match, If-Unmodified-Since) is met
+// from the cache where it holds for a fresh response, and goes to the origin in all
+// other cases. A response that is passed keeps its interim responses, and its
+// trailers for a client that takes them; what is stored has neither: readers who
+// come later could not be told. A HEAD is answered by what is stored, which it
+// renews by a GET; on a miss it is passed. PURGE and the like are refused.
 //
 // # Purges and invalidation
 //
@@ -103,15 +124,27 @@
 // # What the key holds
 //
 // Host and canonical target, see [ParseTarget], and the values of the request
-// fields that the stored response names in Vary. Never who asks.
+// fields that the stored response names in Vary. Never who asks. The names are
+// stored under the target's own key and found there after a restart; of one target
+// the 16 variants used last are kept.
 //
-// Why a response with Set-Cookie is stored only where public or s-maxage says so:
-// RFC 9111, 7.3 leaves it to the cache, and a cookie handed to every viewer is a
-// session leaked to all of them.
+// Why a response with Set-Cookie is stored only where public, s-maxage or a targeted
+// field says so: RFC 9111, 7.3 leaves it to the cache, and a cookie handed to every
+// viewer is a session leaked to all of them.
+//
+// Why the same holds for an error such as 400 or 403: fields that no key holds may
+// have caused it, and one client would take the resource from all others.
+//
+// Why a response that has credentials in its request is not shared, and yet nobody
+// waits for it: the fill ends for its leader alone, and the others look again.
+//
+// Why a response to POST is never stored: it costs a second way into the cache, and
+// no player asks for what it posted.
 //
 // Why Surrogate-Control, when a site asks for it: content systems still send it.
 // CDN-Cache-Control (RFC 9213) is always obeyed, and goes first.
 //
-// Why request directives (RFC 9111, 5.2.1) are not obeyed but only-if-cached: a
-// reload in one browser must not cost the origin a fetch for everyone.
+// Why request directives (RFC 9111, 5.2.1) are not obeyed but only-if-cached, unless
+// the site asks for it: a reload in one browser must not cost the origin a fetch for
+// everyone, nor one client's no-store keep a response from all.
 package edge

@@ -68,12 +68,16 @@ type Exchange struct {
 	site     *Site
 	key      cache.Key
 	url      string            // canonical, of the target alone, whatever its responses vary by
+	primary  cache.ID          // the hash of url
 	status   field.CacheStatus // our member of Cache-Status
 	upstream []string          // Cache-Status members of the upstream that answered this request
 	slices   *sliced           // what a large representation is read from
 	again    bool              // a large representation turned out to have another version
-	member   string            // status as the response has it; "" while it may still change
-	values   [nValues]string   // of fields that the response head refers to: one allocation less for each
+	aged     bool              // the upstream that answered this request is a cache itself
+	// unvalidated tells that a stored response must not be used as nobody could validate it.
+	unvalidated bool
+	member      string          // status as the response has it; "" while it may still change
+	values      [nValues]string // of fields that the response head refers to: one allocation less for each
 }
 
 // The fields with a place in Exchange.values.

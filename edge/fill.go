@@ -16,7 +16,6 @@ import (
 
 const (
 	passFor      = time.Second // how long nobody waits on a key whose response could not be shared
-	negativeTTL  = time.Second // lifetime of a 404 or 410 on media that names none: long enough to collapse a crowd, short at the live edge
 	fillAttempts = 4           // fills that one request may join before it asks for itself
 )
 
@@ -34,6 +33,8 @@ type flight struct {
 	stale   *cache.Object
 	leader  context.Context // of the request that caused it
 
+	lifetimeOurs bool // the response names no lifetime, and got one as media; the fill's goroutine's
+
 	handover chan *upstream.Response // a response that may not be shared, for the leader
 	answer   answer                  // set before readers get the head
 }
@@ -44,6 +45,8 @@ type answer struct {
 	status      int
 	cacheStatus []string
 	stored      bool
+	reason      string // why it is not stored
+	aged        bool   // it came from a cache
 }
 
 // fill answers a request that no fresh object can: it starts a fill or joins
@@ -56,6 +59,10 @@ func (e *Edge) fill(x *Exchange, stale *cache.Object) {
 		switch {
 		case turn.Object != nil:
 			defer turn.Object.Release()
+			if names := turn.Object.Varies(); names != nil {
+				x.key, seen = variantKey(x.Target, names, x.Request.Header), nil
+				continue
+			}
 			fresh, ok := e.reusable(x, turn.Object, time.Now())
 			if !ok || !fresh.Fresh(time.Now()) {
 				if seen, stale = turn.Object, nil; ok {
@@ -112,14 +119,17 @@ func (e *Edge) settle(x *Exchange, fill *cache.Fill, f *flight, object *cache.Ob
 		x.Reason = "client-gone"
 	case errors.Is(err, cache.ErrGone): // the fill ended and its object was evicted before this request got hold of it
 		return true
-	case errors.Is(err, cache.ErrPass) && f != nil:
+	case f != nil && (errors.Is(err, cache.ErrPass) || errors.Is(err, errAlone)):
 		e.takeOver(x, f)
-	case errors.Is(err, cache.ErrPass):
+	case errors.Is(err, errAlone) && len(x.Request.Header["Authorization"]) == 0:
+		return true
+	case errors.Is(err, cache.ErrPass), errors.Is(err, errAlone):
 		e.pass(x, "uncacheable")
 	case stale != nil && e.servesOnError(x, stale):
 		x.status.Detail = "stale-if-error"
 		e.deliverStale(x, stale)
 	default:
+		x.unvalidated = stale != nil && (stale.Head().Freshness.MustRevalidate || stale.Head().Freshness.NoCache)
 		e.fail(x, err)
 	}
 	return false
@@ -140,7 +150,7 @@ func (e *Edge) deliverCollapsed(x *Exchange, object *cache.Object) {
 func (e *Edge) deliverMiss(x *Exchange, f *flight, object *cache.Object) {
 	x.Outcome, x.Source = Miss, f.answer.source
 	x.status.ForwardStatus, x.status.Stored = f.answer.status, f.answer.stored
-	x.upstream = f.answer.cacheStatus
+	x.upstream, x.aged = f.answer.cacheStatus, f.answer.aged
 	e.deliver(x, object)
 }
 
@@ -153,7 +163,7 @@ func (e *Edge) takeOver(x *Exchange, f *flight) {
 			e.pass(x, "uncacheable")
 			return
 		}
-		x.upstream = f.answer.cacheStatus
+		x.upstream, x.status.Detail = f.answer.cacheStatus, f.answer.reason
 		e.relay(x, resp, "uncacheable")
 	case <-x.Request.Context().Done():
 		x.Outcome, x.Err, x.Aborted = Failed, context.Cause(x.Request.Context()), true
@@ -177,6 +187,9 @@ func (e *Edge) launch(x *Exchange, fill *cache.Fill, stale *cache.Object, wants 
 	f := &flight{
 		fill: fill, key: x.key, place: x.key.ID, wants: wants, target: x.Target, site: x.site, request: x.Request.Header.Clone(), peer: x.Peer,
 		stale: stale, leader: x.Request.Context(), handover: make(chan *upstream.Response),
+	}
+	if !x.site.RequestControl {
+		delete(f.request, "Cache-Control") // it does not keep the response from being stored either
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -203,17 +216,14 @@ func (e *Edge) run(f *flight) {
 	}()
 	defer e.recovered(f.key, f.fill.Abort)
 	resp, off, err := e.fetchPart(e.context, f)
-	if err == nil && resp.Status == http.StatusNotModified && f.stale != nil && e.ended(f, f.stale.Head()) {
-		_ = resp.Body.Close() // it confirms what was purged since it was asked for
-		f.stale.Release()
-		f.stale = nil
-		resp, off, err = e.fetchPart(e.context, f)
+	if err == nil {
+		resp, err = e.validated(f, resp)
 	}
 	if err != nil {
 		f.fill.Abort(err)
 		return
 	}
-	f.answer = answer{source: resp.From, status: resp.Status, cacheStatus: resp.Header["Cache-Status"]}
+	f.answer = answer{source: resp.From, status: resp.Status, cacheStatus: resp.Header["Cache-Status"], aged: len(resp.Header["Age"]) > 0}
 	if f.stale != nil && resp.Status == http.StatusNotModified {
 		e.refresh(f, resp)
 		return
@@ -262,6 +272,9 @@ func (e *Edge) refresh(f *flight, resp *upstream.Response) {
 	head.Header, head.RequestTime, head.ResponseTime = merged, resp.RequestTime, resp.ResponseTime
 	head.Fetched, head.Tags = fetchedAt(resp), tagsOf(f.target.Host, merged)
 	head.Freshness = e.freshness(f, resp, merged)
+	if fresh, ok := f.ofBody(f.stale); ok {
+		head.Freshness.Lifetime = fresh.Lifetime
+	}
 	f.answer.stored = true
 	object, err := f.fill.Refresh(f.stale, head)
 	if err != nil {
@@ -277,11 +290,18 @@ func (e *Edge) take(f *flight, resp *upstream.Response, off int64) {
 	slices := off > 0 || e.sliceable(resp)
 	names, reason := e.storable(f, resp, slices)
 	if reason != "" {
-		d := passFor
-		if resp.Status >= 400 {
-			d = 0 // an error may be gone the next moment
+		f.answer.reason = reason
+		if f.stale != nil && superseded(resp.Status, reason) {
+			e.options.Cache.Remove(f.key)
 		}
-		f.fill.Pass(d)
+		switch {
+		case reason == reasonAuthorization:
+			f.fill.Abort(errAlone)
+		case resp.Status >= 400:
+			f.fill.Pass(0) // an error may be gone the next moment
+		default:
+			f.fill.Pass(passFor)
+		}
 		if off > 0 {
 			_ = resp.Body.Close() // not the part that the client asked for
 			resp = nil
@@ -289,10 +309,9 @@ func (e *Edge) take(f *flight, resp *upstream.Response, off int64) {
 		e.hand(f, resp)
 		return
 	}
-	as := f.key
+	as, primary := f.key, cache.NewKey(f.target.KeyText())
 	if len(names) > 0 {
 		as = variantKey(f.target, names, f.request)
-		e.options.Cache.SetVary(cache.NewKey(f.target.KeyText()).ID, names)
 	}
 	header := storedHeader(resp, e.options.Name)
 	head := cache.Head{
@@ -304,6 +323,10 @@ func (e *Edge) take(f *flight, resp *upstream.Response, off int64) {
 		f.fill.Detach()
 	}
 	if slices {
+		if len(names) > 0 {
+			e.options.Cache.SetVary(primary, names)
+			defer e.options.Cache.UseVariant(primary.ID, as.ID)
+		}
 		e.takeSliced(f, resp, head, as, off)
 		return
 	}
@@ -316,6 +339,12 @@ func (e *Edge) take(f *flight, resp *upstream.Response, off int64) {
 	}
 	defer object.Release()
 	if _, err = f.fill.ReadFrom(body); err == nil {
+		if fresh, ok := f.ofBody(object); ok {
+			f.fill.Reconsider(fresh)
+		}
+		if len(names) > 0 {
+			e.options.Cache.SetVary(primary, names) // until here who asks for the target joins this fill
+		}
 		if e.ended(f, &head) { // purged since it was asked for
 			f.fill.Detach()
 		}
@@ -324,6 +353,10 @@ func (e *Edge) take(f *flight, resp *upstream.Response, off int64) {
 	if err != nil {
 		e.options.Log.Warn("fill broken off", "key", f.key.Text, "from", string(resp.From), "peer", resp.Node, "error", err)
 		f.fill.Abort(err)
+		return
+	}
+	if as.ID != primary.ID {
+		e.options.Cache.UseVariant(primary.ID, as.ID)
 	}
 }
 
@@ -349,8 +382,8 @@ func (e *Edge) storable(f *flight, resp *upstream.Response, slices bool) (names 
 	if !ok {
 		return nil, "vary"
 	}
-	fresh := freshness.Of(response, fallbackLifetime(f, response))
-	if fresh.Lifetime <= 0 && freshness.Conditional(resp.Header) == nil {
+	fresh := e.lifetime(f, response)
+	if fresh.Lifetime+fresh.StaleWhileRevalidate+fresh.StaleIfError <= 0 && freshness.Conditional(resp.Header) == nil {
 		return nil, "no-freshness" // it could never be used again
 	}
 	if !slices && !e.options.Cache.Fits(resp.Length) {

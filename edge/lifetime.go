@@ -2,7 +2,6 @@ package edge
 
 import (
 	"net/http"
-	"time"
 
 	"weir/cache/freshness"
 	"weir/edge/upstream"
@@ -11,7 +10,10 @@ import (
 // response is what freshness is computed from: what the upstream said, with the
 // header as it will be stored.
 func (e *Edge) response(f *flight, resp *upstream.Response, header http.Header) freshness.Response {
-	r := freshness.Response{Status: resp.Status, Header: header, RequestTime: resp.RequestTime, ResponseTime: resp.ResponseTime}
+	r := freshness.Response{
+		Status: resp.Status, Header: header, RequestTime: resp.RequestTime, ResponseTime: resp.ResponseTime,
+		Targeted: f.site.Targeted,
+	}
 	if f.site.Surrogate {
 		r.Surrogate = e.options.Loop
 	}
@@ -28,16 +30,16 @@ func (e *Edge) freshness(f *flight, resp *upstream.Response, header http.Header)
 	if f.stale != nil && resp.Status == http.StatusNotModified {
 		r.Status = f.stale.Head().Status // RFC 9111, 4.3.4: a 304 renews the stored response
 	}
-	return freshness.Of(r, fallbackLifetime(f, r))
+	return e.lifetime(f, r)
 }
 
-// fallbackLifetime is how long a response is fresh that names no lifetime.
-func fallbackLifetime(f *flight, r freshness.Response) time.Duration {
-	if (r.Status == http.StatusNotFound || r.Status == http.StatusGone) && isMedia(f.target.Path) {
-		return negativeTTL
+// lifetime is what freshness.Of says, with the lifetimes that the site and media
+// have where the response names none.
+func (e *Edge) lifetime(f *flight, r freshness.Response) freshness.Freshness {
+	fallback, ours := mediaLifetime(f.target.Path, r)
+	if !ours && f.site.Heuristic {
+		fallback = freshness.Heuristic(r)
 	}
-	if f.site.Heuristic {
-		return freshness.Heuristic(r)
-	}
-	return 0
+	f.lifetimeOurs = ours && !r.Explicit()
+	return boundError(f.target.Path, r.Status, freshness.Of(r, fallback))
 }

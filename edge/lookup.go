@@ -2,6 +2,7 @@ package edge
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"weir/cache"
@@ -12,25 +13,54 @@ import (
 // answer serves a GET or HEAD from the cache, or through a fill.
 func (e *Edge) answer(x *Exchange) {
 	e.lookup(x)
-	object := e.options.Cache.Get(x.key)
+	var wants freshness.Directives // nothing, unless the site listens
+	if x.site.RequestControl {
+		if wants = freshness.ParseRequest(x.Request.Header); wants.NoStore && !wants.OnlyIfCached {
+			e.pass(x, "no-store") // RFC 9111, 5.2.1.5
+			return
+		}
+	}
+	object := e.find(x)
 	if object == nil {
-		e.miss(x)
+		why := field.ForwardURIMiss
+		if x.key.ID != x.primary {
+			why = field.ForwardVaryMiss
+		}
+		e.miss(x, why)
 		return
 	}
 	defer object.Release()
-	now := time.Now()
-	fresh, ok := e.reusable(x, object, now)
-	switch {
-	case !ok:
+	fresh, ok := e.reusable(x, object, time.Now())
+	if !ok { // purged
 		e.drop(object)
-		e.miss(x)
-	case fresh.Fresh(now):
+		e.miss(x, field.ForwardURIMiss)
+		return
+	}
+	e.reuse(x, object, fresh, wants)
+}
+
+// reuse decides what becomes of a request for which something is stored (RFC
+// 9111, 4).
+func (e *Edge) reuse(x *Exchange, object *cache.Object, lasts freshness.Freshness, wants freshness.Directives) {
+	now := time.Now()
+	fresh := lasts.Fresh(now)
+	accepted := !x.site.RequestControl || wants.Accepts(lasts, now)
+	switch {
+	case preconditioned(x.Request) && (!fresh || !accepted || !preconditionsHold(x.Request, object.Head().Header)):
+		e.pass(x, "precondition")
+	case fresh && accepted:
 		x.Outcome = Hit
 		x.status.Hit = true
 		e.deliver(x, object)
 	case onlyIfCached(x.Request):
 		e.onlyIfCached(x)
-	case fresh.WhileRevalidating(now):
+	case fresh:
+		x.status.Forward = field.ForwardRequest
+		e.fill(x, object)
+	case accepted && x.site.RequestControl:
+		x.status.Detail = "max-stale" // RFC 9111, 5.2.1.2
+		e.deliverStale(x, object)
+	case lasts.WhileRevalidating(now) && !wants.NoCache && !wants.MaxAge.Set && !wants.MinFresh.Set:
 		e.refreshBehind(x, object)
 		e.deliverStale(x, object)
 	default:
@@ -43,16 +73,36 @@ func (e *Edge) answer(x *Exchange) {
 func (e *Edge) lookup(x *Exchange) {
 	x.url = x.Target.KeyText()
 	x.key = cache.NewKey(x.url)
+	x.primary = x.key.ID
 	if names := e.options.Cache.Vary(x.key.ID); len(names) > 0 {
 		x.key = variantKey(x.Target, names, x.Request.Header)
 	}
 }
 
-func (e *Edge) miss(x *Exchange) {
-	x.status.Forward = field.ForwardURIMiss
+// find gets what is stored for this request. Where all that is stored is what the
+// responses vary by, which a node learns anew after a restart, it looks again.
+func (e *Edge) find(x *Exchange) *cache.Object {
+	object := e.options.Cache.Get(x.key)
+	if object != nil {
+		if names := object.Varies(); names != nil {
+			object.Release()
+			x.key = variantKey(x.Target, names, x.Request.Header)
+			object = e.options.Cache.Get(x.key)
+		}
+	}
+	if object != nil && x.key.ID != x.primary {
+		e.options.Cache.UseVariant(x.primary, x.key.ID)
+	}
+	return object
+}
+
+func (e *Edge) miss(x *Exchange, why field.Forward) {
+	x.status.Forward = why
 	switch {
 	case onlyIfCached(x.Request):
 		e.onlyIfCached(x)
+	case preconditioned(x.Request):
+		e.pass(x, "precondition")
 	case x.Request.Method == http.MethodHead:
 		e.pass(x, "method") // a body that nobody asked for is not fetched
 	default:
@@ -80,4 +130,27 @@ func onlyIfCached(r *http.Request) bool {
 		return false
 	}
 	return freshness.ParseCacheControl(values).OnlyIfCached
+}
+
+// preconditioned tells whether a request has one of the conditions that only its
+// origin can judge (RFC 9111, 4.3.2).
+func preconditioned(r *http.Request) bool {
+	return len(r.Header["If-Match"]) > 0 || len(r.Header["If-Unmodified-Since"]) > 0
+}
+
+// preconditionsHold tells whether a stored response meets them (RFC 9110, 13.1.1
+// and 13.1.4). One that does is served, for the origin would serve the same; what
+// fails here is for the origin to refuse.
+func preconditionsHold(r *http.Request, stored http.Header) bool {
+	if values := r.Header["If-Match"]; len(values) > 0 {
+		list, etag := strings.Join(values, ","), stored.Get("Etag")
+		// Weak tags never match here (RFC 9110, 8.8.3.2), and one in the list makes it the origin's to read.
+		return strings.TrimSpace(list) == "*" || strings.HasPrefix(etag, `"`) && !strings.Contains(list, "W/") && etagListed(list, etag)
+	}
+	since, err := http.ParseTime(r.Header.Get("If-Unmodified-Since"))
+	if err != nil {
+		return false
+	}
+	modified, err := http.ParseTime(stored.Get("Last-Modified"))
+	return err == nil && !modified.After(since)
 }

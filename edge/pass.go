@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"weir/edge/field"
@@ -18,7 +19,9 @@ func (e *Edge) pass(x *Exchange, reason string) {
 	r := x.Request
 	h := r.Header.Clone()
 	field.RemoveHopByHop(h)
-	delete(h, "Expect")
+	if !strings.EqualFold(h.Get("Expect"), "100-continue") {
+		delete(h, "Expect")
+	}
 	client, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err == nil && !x.Peer {
 		h.Set("X-Forwarded-For", client)
@@ -32,7 +35,13 @@ func (e *Edge) pass(x *Exchange, reason string) {
 	if x.status.Forward == "" {
 		x.status.Forward = passToken(reason)
 	}
+	if reason != "method" {
+		x.status.Detail = reason
+	}
+	hints := &interim{w: x.w, old: r.ProtoMajor == 1 && r.ProtoMinor == 0}
+	request.Interim = hints.pass
 	resp, err := e.fetchFromOrigin(r.Context(), x.site, request)
+	hints.end()
 	if err != nil {
 		e.fail(x, err)
 		return
@@ -44,8 +53,11 @@ func (e *Edge) pass(x *Exchange, reason string) {
 
 // passToken is the fwd parameter of Cache-Status for a reason to pass.
 func passToken(reason string) field.Forward {
-	if reason == "method" {
+	switch reason {
+	case "method":
 		return field.ForwardMethod
+	case "precondition", "no-store":
+		return field.ForwardRequest
 	}
 	return field.ForwardBypass
 }
@@ -67,6 +79,10 @@ func (e *Edge) relay(x *Exchange, resp *upstream.Response, reason string) {
 		x.sayFetched(h, resp.RequestTime, resp.ResponseTime)
 	}
 	field.AddVia(h, 1, 1, e.options.Name)
+	if resp.Status >= 500 { // RFC 9209, 2: behind what those before us say of it
+		why := field.ProxyStatus{Node: e.options.Name, NextHop: nextHop(resp), NextProtocol: resp.Protocol, ReceivedStatus: resp.Status}
+		why.Add(h)
+	}
 	x.status.ForwardStatus = resp.Status
 	e.setCacheStatus(x)
 	if resp.Length >= 0 && resp.Status != http.StatusNotModified {
@@ -78,7 +94,18 @@ func (e *Edge) relay(x *Exchange, resp *upstream.Response, reason string) {
 	}
 	if err := x.copy(resp.Body); err != nil {
 		x.Aborted, x.Err = true, err
+		return
 	}
+	x.trailer(resp)
+}
+
+// nextHop names who answered in Proxy-Status (RFC 9209, 2.1.2); an origin's
+// address is nobody's business.
+func nextHop(resp *upstream.Response) string {
+	if resp.Node != "" {
+		return resp.Node
+	}
+	return string(resp.From)
 }
 
 // copy sends body and flushes whenever the upstream pauses.
@@ -129,8 +156,14 @@ func (e *Edge) fail(x *Exchange, err error) {
 	x.Source, x.Reason = source, string(kind)
 	h := x.w.Header()
 	why := field.ProxyStatus{Node: e.options.Name, Error: field.ProxyError(kind)}
+	if failure != nil && source != upstream.FromSelf {
+		why.NextHop, why.ReceivedStatus = string(source), failure.Status
+	}
 	why.Add(h)
 	status := why.Error.Status()
+	if x.unvalidated {
+		status = http.StatusGatewayTimeout // RFC 9111, 5.2.2.2
+	}
 	if status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "1")
 	}

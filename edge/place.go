@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"net/http"
-	"path"
 
 	"weir/cache/freshness"
 	"weir/edge/field"
@@ -53,10 +52,14 @@ func (f *flight) upstreamHeader() http.Header {
 	field.RemoveForwarded(h)
 	for _, name := range [...]string{
 		"Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
-		"Cache-Control", "Pragma", "Expect", "Content-Length",
+		"Expect", "Content-Length",
 		"Cmcd-Request", "Cmcd-Object", "Cmcd-Status", "Cmcd-Session",
 	} {
 		delete(h, name)
+	}
+	if !f.site.RequestControl {
+		delete(h, "Cache-Control") // what one client wants of caches decides nothing for the others
+		delete(h, "Pragma")
 	}
 	if codings := acceptEncoding(h); codings != "" {
 		h.Set("Accept-Encoding", codings)
@@ -69,14 +72,4 @@ func (f *flight) upstreamHeader() http.Header {
 		}
 	}
 	return h
-}
-
-// isMedia tells media by the last part of a path: these get lifetimes of ours
-// where the origin names none; plain HTTP content does not.
-func isMedia(p string) bool {
-	switch path.Ext(p) {
-	case ".m3u8", ".mpd", ".m4s", ".mp4", ".m4v", ".m4a", ".cmfv", ".cmfa", ".cmft", ".ts", ".aac", ".vtt":
-		return true
-	}
-	return false
 }

@@ -157,7 +157,7 @@ func TestHardPurgesEndAResponseAndSoftOnesItsLifetime(t *testing.T) {
 		{"hard, stale-if-error", "max-age=600, stale-if-error=600", false, true, 502, "fwd=uri-miss", ""},
 		{"soft, stale-if-error", "max-age=600, stale-if-error=600", true, true, 200, "; hit; ttl=", " 1"},
 		{"soft, nothing allowed", "max-age=600", true, true, 502, "fwd=stale", ""},
-		{"soft, must-revalidate", "max-age=600, must-revalidate, stale-if-error=600", true, true, 502, "fwd=stale", ""},
+		{"soft, must-revalidate", "max-age=600, must-revalidate, stale-if-error=600", true, true, 504, "fwd=stale", ""},
 		{"hard, stale-while-revalidate", "max-age=600, stale-while-revalidate=600", false, false, 200, "fwd=uri-miss", " 2"},
 		{"soft, stale-while-revalidate", "max-age=600, stale-while-revalidate=600", true, false, 200, "; hit; ttl=", " 1"},
 	} {

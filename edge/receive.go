@@ -14,6 +14,7 @@ type refusal struct {
 	status int
 	reason string
 	text   string
+	kind   field.ProxyError
 }
 
 // receive is the gate: it brings the request to canonical form and finds its
@@ -46,13 +47,13 @@ func (e *Edge) refusal(x *Exchange) *refusal {
 		x.w.Header().Set("Connection", "close")
 	}
 	switch r.Method {
-	case http.MethodConnect, http.MethodTrace, "PURGE", "BAN": // the last two: strangers do not say what is stored
-		return &refusal{http.StatusMethodNotAllowed, "method", "the method is not allowed"}
+	case http.MethodConnect, http.MethodTrace, "PURGE", "BAN": // the last two are words of other caches: nobody purges here but operators
+		return &refusal{http.StatusMethodNotAllowed, "method", "the method is not allowed", field.ErrorHTTPRequestDenied}
 	case http.MethodGet, http.MethodHead:
 		// Over HTTP/3 the length is unknown (-1) until the stream ends; a body that
 		// follows is never read.
 		if r.ContentLength > 0 || r.ContentLength < 0 && r.ProtoMajor < 3 || len(r.TransferEncoding) > 0 {
-			return &refusal{http.StatusBadRequest, "body", "a GET or HEAD request must not have a body"}
+			return &refusal{http.StatusBadRequest, "body", "a GET or HEAD request must not have a body", field.ErrorHTTPRequest}
 		}
 	}
 	path := r.RequestURI
@@ -61,20 +62,20 @@ func (e *Edge) refusal(x *Exchange) *refusal {
 	}
 	target, err := ParseTarget(r.Host, path)
 	if err != nil {
-		return &refusal{http.StatusBadRequest, "target", err.Error()[len("edge: "):]}
+		return &refusal{http.StatusBadRequest, "target", err.Error()[len("edge: "):], field.ErrorHTTPRequest}
 	}
 	x.Target = target
 	if x.site = e.options.Sites.find(target.Host); x.site == nil {
-		return &refusal{http.StatusMisdirectedRequest, "site", "this host is not served here"}
+		return &refusal{http.StatusMisdirectedRequest, "site", "this host is not served here", field.ErrorDestinationNotFound}
 	}
 	if x.Peer {
 		return nil
 	}
 	switch times, err := field.CDNLoopCount(r.Header, e.options.Loop); {
 	case err != nil:
-		return &refusal{http.StatusBadRequest, "loop", "the CDN-Loop field is malformed"}
+		return &refusal{http.StatusBadRequest, "loop", "the CDN-Loop field is malformed", field.ErrorHTTPRequest}
 	case times > 0:
-		return &refusal{http.StatusLoopDetected, "loop", "the request came back to the cache that sent it"}
+		return &refusal{http.StatusLoopDetected, "loop", "the request came back to the cache that sent it", field.ErrorProxyLoopDetected}
 	}
 	return nil
 }
@@ -89,6 +90,8 @@ func (e *Edge) refuse(x *Exchange, no *refusal) {
 	if no.status == http.StatusMethodNotAllowed {
 		h.Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 	}
+	why := field.ProxyStatus{Node: e.options.Name, Error: no.kind}
+	why.Add(h)
 	e.text(x, no.status, no.text)
 }
 

@@ -23,6 +23,12 @@ type Site struct {
 	Surrogate bool
 	// ShowTags leaves Surrogate-Key, Cache-Tag and Edge-Cache-Tag on what clients get.
 	ShowTags bool
+	// Targeted names fields like CDN-Cache-Control (RFC 9213) that are obeyed before
+	// it, in canonical form, the closest first.
+	Targeted []string
+	// RequestControl obeys Cache-Control and Pragma of requests (RFC 9111, 5.2.1):
+	// who may send them may make the origin work. Off, only only-if-cached counts.
+	RequestControl bool
 }
 
 const surrogateControl = "Surrogate-Control"

@@ -36,6 +36,12 @@ type Freshness struct {
 	Immutable bool
 }
 
+// Explicit tells whether the response names its own lifetime: where it does not, Of takes the fallback.
+func (r Response) Explicit() bool {
+	d, targeted := r.control()
+	return d.MaxAge.Set || d.SMaxAge.Set || len(r.expires(targeted)) > 0
+}
+
 // Of computes a response's freshness. fallback is the lifetime where the response names none; 0 makes it stale at once.
 func Of(r Response, fallback time.Duration) Freshness {
 	d, targeted := r.control()
@@ -142,8 +148,8 @@ func age(h http.Header) (age time.Duration, ok bool) {
 // modified, up to a day, as RFC 9111, 4.2.2 suggests; 0 where it may not be assumed or nothing is known.
 func Heuristic(r Response) time.Duration {
 	const part, longest = 10, 24 * time.Hour
-	d, targeted := r.control()
-	if d.MaxAge.Set || d.SMaxAge.Set || len(r.expires(targeted)) > 0 || !d.Public && !heuristic(r.Status) {
+	d, _ := r.control()
+	if r.Explicit() || !d.Public && !heuristic(r.Status) {
 		return 0
 	}
 	modified, err := http.ParseTime(r.Header.Get("Last-Modified"))

@@ -328,6 +328,29 @@ func TestConditional(t *testing.T) {
 	}
 }
 
+func TestRenews(t *testing.T) {
+	t.Parallel()
+	const then, later = "Last-Modified: Mon, 23 Nov 2026 10:00:00 GMT", "Last-Modified: Mon, 23 Nov 2026 11:00:00 GMT"
+	tests := []struct {
+		name          string
+		stored, fresh http.Header
+		want          bool
+	}{
+		{"same tag", fields(`Etag: "a"`), fields(`Etag: "a"`), true},
+		{"the tag that was sent matched", fields(`Etag: "a-gzip"`), fields(`Etag: "a"`), true},
+		{"tag left out", fields(`Etag: "a"`, then), fields(later), true},
+		{"a tag where none was", fields(then), fields(`Etag: "a"`, then), false},
+		{"same date", fields(then), fields(then), true},
+		{"other date", fields(then), fields(later), false},
+		{"date left out", fields(then), fields(), true},
+	}
+	for _, tt := range tests {
+		if got := Renews(tt.stored, tt.fresh); got != tt.want {
+			t.Errorf("RFC 9111, 4.3.4: %s: Renews = %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestUpdate(t *testing.T) {
 	t.Parallel()
 	stored := fields("Content-Length: 100", "Content-Encoding: gzip", "Content-Type: text/plain", "Etag: \"a\"", "Content-MD5: a",

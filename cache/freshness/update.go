@@ -23,6 +23,25 @@ func Conditional(stored http.Header) http.Header {
 	return h
 }
 
+// Renews tells whether a 304 with the header fresh, the answer to Conditional(stored), is about the stored response (RFC
+// 9111, 4.3.4). Where the stored one has an entity tag the 304 says that it matched, and we depart from the letter by
+// taking that for enough: servers that compress answer with the tag of the plain bytes, or with none. Without one a date
+// has to match, and a tag names other bytes than those that are stored.
+func Renews(stored, fresh http.Header) bool {
+	if first(stored, "Etag") != "" {
+		return true
+	}
+	was, is := first(stored, "Last-Modified"), first(fresh, "Last-Modified")
+	return first(fresh, "Etag") == "" && (is == "" || was == is)
+}
+
+func first(h http.Header, name string) string {
+	if lines := h[name]; len(lines) > 0 {
+		return lines[0]
+	}
+	return ""
+}
+
 // Update returns the header of a stored response after a 304 with the header fresh. RFC 9111, 3.2: each field of the
 // 304 replaces the stored one, except those that may not be stored and those that describe the stored bytes. Neither
 // argument is changed; values are shared with them.
