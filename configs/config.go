@@ -119,6 +119,12 @@ type Site struct {
 	SurrogateControl bool `yaml:"surrogate_control"`
 	// ShowTags says whether clients get the fields that list a response's tags.
 	ShowTags bool `yaml:"show_tags"`
+	// TargetedFields are names of fields like CDN-Cache-Control (RFC 9213) that go before it, the first before the
+	// others.
+	TargetedFields []string `yaml:"targeted_fields"`
+	// RequestCacheControl says whether Cache-Control and Pragma of requests are obeyed. Without it only only-if-cached
+	// is.
+	RequestCacheControl bool `yaml:"request_cache_control"`
 }
 
 // Origin configures the origin role: the node that makes streams.

@@ -108,6 +108,8 @@ sites:
   - hosts: ["*"]
     origins: [http://o]
     pages: true
+    targeted_fields: [Weir-Cache-Control]
+    request_cache_control: true
 profiles: {tags: {fleet: eu}}
 log: {access: off}
 `)
@@ -117,7 +119,10 @@ log: {access: off}
 	want.Cache = Cache{Disk: 3 << 39, Memory: 0}
 	want.Cluster.Join, want.Cluster.Weight = []string{"a:1", "b:2"}, 2.5
 	want.Cluster.Timers.Probe *= 3
-	want.Sites = []Site{{Hosts: []string{"*"}, Origins: []string{"http://o"}, Pages: true}}
+	want.Sites = []Site{{
+		Hosts: []string{"*"}, Origins: []string{"http://o"}, Pages: true,
+		TargetedFields: []string{"Weir-Cache-Control"}, RequestCacheControl: true,
+	}}
 	want.Profiles.Tags = map[string]string{"fleet": "eu"}
 	if got := plain(c); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -228,6 +233,9 @@ func normal(c *Config) *Config {
 		}
 		if len(c.Sites[i].Origins) == 0 {
 			c.Sites[i].Origins = nil
+		}
+		if len(c.Sites[i].TargetedFields) == 0 {
+			c.Sites[i].TargetedFields = nil
 		}
 	}
 	return c

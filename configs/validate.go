@@ -189,6 +189,9 @@ func (v *validator) sites() {
 		for j, origin := range site.Origins {
 			v.url(itemPath(path+".origins", j), origin)
 		}
+		for j, field := range site.TargetedFields {
+			v.targeted(itemPath(path+".targeted_fields", j), field)
+		}
 	}
 	if len(v.c.Sites) == 0 && v.c.Origin.Root == "" {
 		v.bad("sites", v.c.Sites, "there is nothing to serve",
@@ -224,6 +227,14 @@ func (v *validator) host(path, host string, seen map[string]string) {
 	}
 	if !plainName(host, 253) && net.ParseIP(host) == nil {
 		v.bad(path, host, strconv.Quote(host)+" is no host name", `write a name such as video.example.com, or "*" for every host`)
+	}
+}
+
+// targeted checks the name of a targeted field (RFC 9213, 2).
+func (v *validator) targeted(path, name string) {
+	rest, ok := strings.CutSuffix(strings.ToLower(name), "-cache-control")
+	if !ok || !plainName(rest, 63) || strings.ContainsAny(rest, "._") {
+		v.bad(path, name, strconv.Quote(name)+" is no targeted field", "write a name that ends in -Cache-Control, such as Weir-Cache-Control")
 	}
 }
 

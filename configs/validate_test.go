@@ -34,6 +34,7 @@ func TestValidate(t *testing.T) {
 		{"origin without host", "sites:\n  - hosts: [a]\n    origins: [\"http://\"]\n", "http:// is no http:// or https:// URL"},
 		{"origin with query", "sites:\n  - hosts: [a]\n    origins: [\"http://o/?a=b\"]\n", "has a query or fragment"},
 		{"origin with port 0", "sites:\n  - hosts: [a]\n    origins: [\"http://o:0\"]\n", "http://o:0 has no port from 1 to 65535"},
+		{"targeted field", "sites:\n  - hosts: [a]\n    origins: [\"http://o\"]\n    targeted_fields: [Expires]\n", `w:4:23: sites[0].targeted_fields[0]: "Expires" is no targeted field: write a name`},
 		{"join without secret", "cluster:\n  gossip: \":7946\"\n  join: [\"b:7946\"]\n" + site, "w:3:3: cluster.join: needs a secret that all nodes share: make one with"},
 		{"join without gossip", "cluster:\n  secret_file: s\n  join: [\"b:7946\"]\n" + site, "w:3:3: cluster.join: needs an address of this node to gossip on"},
 		{"open gossip without secret", "cluster:\n  gossip: \":7946\"\n" + site, "w:2:3: cluster.gossip: :7946 can be reached by others"},

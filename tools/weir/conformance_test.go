@@ -23,8 +23,8 @@ import (
 // The fewest tests of each kind that must pass, two below what is measured: the
 // suite times its steps by the clock, and on a busy machine a test may miss it.
 const (
-	fewestRequired = 155
-	fewestOptimal  = 83
+	fewestRequired = 154
+	fewestOptimal  = 82
 )
 
 // suiteNoise is how many tests outside of the list below may fail in one run.
@@ -39,6 +39,7 @@ func knownFailures() map[string]string {
 	const (
 		closed = "the suite tells a response from the cache by a field of the origin's; our own 502 has none and is taken for a stored one"
 		cookie = "a cookie handed to every viewer is a session leaked: stored only where public or s-maxage names shared caches (RFC 9111, 7.3)"
+		blame  = "a request may have caused the error by fields that no key holds, and would take the resource from all others: stored only where public or s-maxage names shared caches"
 		part   = "the origin's 206 has 5 bytes and a Content-Range of 6: such a part is not kept"
 	)
 	return map[string]string{
@@ -50,6 +51,8 @@ func knownFailures() map[string]string {
 		"headers-store-Set-Cookie":                      cookie,
 		"304-etag-update-response-Set-Cookie":           cookie,
 		"other-set-cookie":                              cookie,
+		"status-400-fresh":                              blame,
+		"status-400-stale":                              blame,
 		"age-parse-prefix":                              "wants `0,7200` to be new and `0, 0` to be stale: an Age that is not one number is stale here",
 		"method-POST":                                   "a response to POST is not stored",
 		"vary-normalise-lang-order":                     "origins take the order of languages for a preference: the first viewer's must not decide for the next (RFC 9110, 12.5.4)",

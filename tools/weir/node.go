@@ -165,7 +165,13 @@ func (n *node) buildSites() (*edge.Sites, error) {
 			return nil, err
 		}
 		n.origins = append(n.origins, group)
-		site := &edge.Site{Hosts: s.Hosts, Origin: group, Heuristic: s.Heuristic, Surrogate: s.SurrogateControl, ShowTags: s.ShowTags}
+		site := &edge.Site{
+			Hosts: s.Hosts, Origin: group, Heuristic: s.Heuristic, Surrogate: s.SurrogateControl, ShowTags: s.ShowTags,
+			RequestControl: s.RequestCacheControl,
+		}
+		for _, name := range s.TargetedFields {
+			site.Targeted = append(site.Targeted, http.CanonicalHeaderKey(name))
+		}
 		if s.Pages {
 			pages, err := newPages(n.publicNodes)
 			if err != nil {
