@@ -31,7 +31,7 @@ func fetchedAt(resp *upstream.Response) time.Time {
 func (x *Exchange) sayFetched(h http.Header, fetched, now time.Time) {
 	ago := now.Sub(fetched)
 	switch {
-	case x.slices == nil && x.Outcome == Miss || x.Outcome == Pass: // fetched for this request
+	case x.Source == upstream.FromOrigin && (x.slices == nil && x.Outcome == Miss || x.Outcome == Pass): // fetched for this request
 		ago = 0
 	case fetched.IsZero() || ago < 0: // unknown, or the clock was set back
 		return

@@ -76,7 +76,7 @@ func (e *Edge) relay(x *Exchange, resp *upstream.Response, reason string) {
 	x.hideTags(h)
 	delete(h, fetchedAgo)
 	if x.Peer {
-		x.sayFetched(h, resp.RequestTime, resp.ResponseTime)
+		x.sayFetched(h, fetchedAt(resp), time.Now())
 	}
 	field.AddVia(h, 1, 1, e.options.Name)
 	if resp.Status >= 500 { // RFC 9209, 2: behind what those before us say of it

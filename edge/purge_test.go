@@ -413,6 +413,34 @@ func TestWhatAPeerFetchedBeforeAPurge(t *testing.T) {
 	}
 }
 
+// TestWhatAPeerIsTold: 0 only where its request made this node ask the origin.
+func TestWhatAPeerIsTold(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for _, tt := range []struct {
+		outcome Outcome
+		source  upstream.Source
+		fetched time.Time
+		want    string
+	}{
+		{Miss, upstream.FromOrigin, now.Add(-5 * time.Second), "0"},
+		{Pass, upstream.FromOrigin, now.Add(-5 * time.Second), "0"},
+		{Miss, upstream.FromPeer, now.Add(-5 * time.Second), "5000000000"}, // the former owner had it
+		{Pass, upstream.FromPeer, now.Add(-5 * time.Second), "5000000000"},
+		{Hit, upstream.FromSelf, now.Add(-5 * time.Second), "5000000000"},
+		{Collapsed, upstream.FromOrigin, now.Add(-5 * time.Second), "5000000000"},
+		{Hit, upstream.FromSelf, time.Time{}, ""},
+		{Miss, upstream.FromPeer, time.Time{}, ""},
+		{Hit, upstream.FromSelf, now.Add(5 * time.Second), ""}, // the clock was set back
+	} {
+		h := http.Header{}
+		(&Exchange{Outcome: tt.outcome, Source: tt.source}).sayFetched(h, tt.fetched, now)
+		if got := h.Get(fetchedAgo); got != tt.want {
+			t.Errorf("%v from %v, fetched %v ago: says %q, want %q", tt.outcome, tt.source, now.Sub(tt.fetched), got, tt.want)
+		}
+	}
+}
+
 // TestCacheGroups is RFC 9875: a response to an unsafe method ends the groups that it lists, of its own host.
 func TestCacheGroups(t *testing.T) {
 	t.Parallel()
