@@ -45,20 +45,21 @@ func (e *Edge) newRun(v *version, n, end int64, fill *cache.Fill) *run {
 // beginSlice returns the fill of a slice that nobody has fetched, else nil.
 func (e *Edge) beginSlice(v *version, n int64) *cache.Fill {
 	key := v.slice(n)
+	var seen *cache.Object // purged
 	for range 2 {
-		turn := e.options.Cache.Begin(key, nil)
+		turn := e.options.Cache.Begin(key, seen)
 		if turn.Leader {
 			return turn.Fill
 		}
 		if turn.Object == nil {
 			return nil
 		}
-		outdated := e.purged(v, turn.Object)
-		turn.Object.Release()
-		if !outdated {
+		defer turn.Object.Release()
+		if !e.purged(v, turn.Object) {
 			return nil
 		}
-		e.options.Cache.Remove(key)
+		seen = turn.Object
+		e.drop(seen)
 	}
 	return nil
 }
@@ -273,15 +274,17 @@ var errSlicePassed = &upstream.Error{Op: "read a slice", Source: upstream.FromSe
 // how it came: hit, miss, or collapsed.
 func (e *Edge) openSlice(ctx context.Context, v *version, n, end int64) (o *cache.Object, how Outcome, err error) {
 	key := v.slice(n)
+	var seen *cache.Object // purged
 	for range fillAttempts {
 		if o = e.options.Cache.Get(key); o != nil {
 			if !e.purged(v, o) {
 				return o, Hit, nil
 			}
-			o.Release()
-			e.options.Cache.Remove(key)
+			defer o.Release()
+			seen = o
+			e.drop(seen)
 		}
-		turn := e.options.Cache.Begin(key, nil)
+		turn := e.options.Cache.Begin(key, seen)
 		switch {
 		case turn.Object != nil:
 			turn.Object.Release() // stored since Get: look again
@@ -298,7 +301,7 @@ func (e *Edge) openSlice(ctx context.Context, v *version, n, end int64) (o *cach
 		switch {
 		case err == nil && how == Collapsed && e.purged(v, o):
 			o.Release()
-			e.options.Cache.Remove(key)
+			turn.Fill.Detach() // who comes later is not to join it either
 		case errors.Is(err, cache.ErrGone):
 		default:
 			return o, how, err
