@@ -141,6 +141,34 @@ func TestVariantsOfOneTargetAreBounded(t *testing.T) {
 	}
 }
 
+// TestVariantsAreFoundAgain where the names that a target varies by are known from
+// its file alone, as after a restart.
+func TestVariantsAreFoundAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", hour)
+		w.Header().Set("Vary", "X")
+		_, _ = io.WriteString(w, r.Header.Get("X"))
+	})
+	for _, x := range []string{"1", "2"} {
+		b.do("GET", "/v", "X", x)
+	}
+	host, _ := strings.CutPrefix(b.url, "http://")
+	target, err := ParseTarget(host, "/v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	forget := func() { b.cache.SetVary(cache.NewKey(target.KeyText()), nil) }
+	forget()
+	b.want("first", b.do("GET", "/v", "X", "1"), 200, "hit", "1")
+	b.want("second", b.do("GET", "/v", "X", "2"), 200, "hit", "2")
+	forget()
+	b.want("a new one", b.do("GET", "/v", "X", "3"), 200, "fwd=vary-miss", "3")
+	if n := b.origin.Load(); n != 3 {
+		t.Errorf("the origin was asked %d times, want 3", n)
+	}
+}
+
 // TestCredentialsOfOneDoNotHoldUpTheOthers: a crowd in which one has credentials
 // is served by one fetch more, not by one each.
 func TestCredentialsOfOneDoNotHoldUpTheOthers(t *testing.T) {

@@ -230,11 +230,6 @@ func TestRFC9111Reuse(t *testing.T) {
 			{answer: []string{"Cache-Control", hour, "Body", ""}}, {request: []string{"Range", "bytes=0-"}, status: 416, got: []string{"Content-Range", "bytes */0"}},
 		}},
 		{"4.3.3: a full response replaces", Site{}, []turn{stalled, {answer: []string{"Cache-Control", hour, "ETag", `"2"`}, want: "fwd=stale; fwd-status=200; stored"}, {want: "hit", got: []string{"ETag", `"2"`, "-X-Old"}}}},
-		{"4.3.3: one that may not be kept takes the old one with it", Site{}, []turn{
-			{answer: []string{"Cache-Control", "max-age=0, stale-while-revalidate=0, stale-if-error=60", "ETag", `"1"`}},
-			{answer: []string{"Cache-Control", "no-store"}, want: "detail=no-store"},
-			{answer: []string{"Status", "503"}, status: 503, want: "fwd="},
-		}},
 		{"4.3.3: an error is passed on", Site{}, []turn{stalled, {answer: []string{"Status", "503"}, status: 503, got: []string{"Proxy-Status", "edge-1; next-hop=origin; next-protocol=http/1.1; received-status=503"}}}},
 		{"RFC 5861, 4: or the stale one stands in", Site{}, []turn{
 			{answer: []string{"Cache-Control", "max-age=0, stale-if-error=60"}}, {answer: []string{"Status", "503"}, want: "detail=stale-if-error"},

@@ -191,6 +191,26 @@ func TestStaleIfErrorIsExact(t *testing.T) {
 	}
 }
 
+// TestWhatIsNotKeptTakesTheStaleOneWithIt is RFC 9111, 4.3.3: who has been told of
+// a newer response never gets the one before it, also when the origin fails.
+func TestWhatIsNotKeptTakesTheStaleOneWithIt(t *testing.T) {
+	t.Parallel()
+	var turns atomic.Int64
+	origin := func(w http.ResponseWriter, _ *http.Request) {
+		directives := "max-age=1, stale-if-error=60"
+		if turns.Add(1) > 1 {
+			directives = "no-store"
+		}
+		say(w, []string{"Cache-Control", directives}, "body")
+	}
+	inTime(t, Site{}, origin, func(b *timeBench) {
+		b.after(0, 200, "stored")
+		b.after(time.Second, 200, "fwd=stale; fwd-status=200; detail=no-store")
+		b.fall(b.edge.options.Sites.all.Origin)
+		b.after(2*time.Second, http.StatusBadGateway, "fwd=uri-miss")
+	})
+}
+
 // TestWhatMustBeValidatedIsNotServedUnvalidated is RFC 9111, 5.2.2.2.
 func TestWhatMustBeValidatedIsNotServedUnvalidated(t *testing.T) {
 	t.Parallel()
