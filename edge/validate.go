@@ -32,7 +32,7 @@ func (e *Edge) validated(f *flight, resp *upstream.Response) (*upstream.Response
 		return e.validated(f, whole)
 	case resp.Status == http.StatusNotModified: // nobody asked under a condition
 		return nil, e.received(f, resp, upstream.HTTPProtocolError)
-	case failed(resp.Status) && f.stale != nil && f.stale.Head().Freshness.OnError(time.Now()):
+	case failed(resp.Status) && f.stale != nil && f.stale.Head().Freshness.OnError(time.Now()) && !e.ended(f, f.stale.Head()):
 		return nil, e.received(f, resp, upstream.DestinationUnavail)
 	}
 	return resp, nil
