@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"weir/cache/disk"
 )
@@ -198,25 +200,28 @@ func TestTooLargeIsServedAndNotStored(t *testing.T) {
 // After a restart what was used last stays when room is needed.
 func TestScanKeepsTheNewest(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	c, err := New(Options{Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	const n, size = 20, 190_000
-	for i := range n {
-		put(t, c, NewKey(fmt.Sprint(i)), pattern(uint64(i), size), -1)
-	}
-	shut(t, c)
-	c = open(t, Options{Dir: dir, DiskBytes: 2 << 20})
-	stop := run(t, c)
-	for !c.Stats().Scanned {
-		runtime.Gosched()
-	}
-	stop()
-	if s := c.Stats(); s.Objects != 10 && s.Objects != 9 {
-		t.Errorf("%d objects, want 9 or 10", s.Objects)
-	}
-	wantMiss(t, c, NewKey("0"))
-	wantStored(t, c, NewKey(fmt.Sprint(n-1)), pattern(n-1, size))
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		c, err := New(Options{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const n, size = 20, 190_000
+		for i := range n {
+			put(t, c, NewKey(fmt.Sprint(i)), pattern(uint64(i), size), -1)
+			time.Sleep(time.Minute)
+		}
+		shut(t, c)
+		c = open(t, Options{Dir: dir, DiskBytes: 2 << 20})
+		stop := run(t, c)
+		for !c.Stats().Scanned {
+			runtime.Gosched()
+		}
+		stop()
+		if s := c.Stats(); s.Objects != 10 && s.Objects != 9 {
+			t.Errorf("%d objects, want 9 or 10", s.Objects)
+		}
+		wantMiss(t, c, NewKey("0"))
+		wantStored(t, c, NewKey(fmt.Sprint(n-1)), pattern(n-1, size))
+	})
 }

@@ -83,7 +83,7 @@ type Cache struct {
 	journal *disk.Journal
 
 	hot    *policy.LRU[ID, *Object]
-	index  *policy.LRU[ID, fileState] // nil without Dir
+	index  *policy.Index // nil without Dir
 	passes *policy.LRU[ID, time.Time]
 	varies *policy.LRU[ID, *variants]
 
@@ -193,14 +193,16 @@ func (c *Cache) makeTiers() (err error) {
 		return nil
 	}
 	c.slack = min(c.opts.DiskBytes/slackPart, slackMax)
-	c.index, err = policy.New[ID, fileState](policy.Options[ID]{Bytes: c.opts.DiskBytes, Hash: ID.spread})
+	c.index, err = policy.NewIndex(policy.IndexOptions{
+		Bytes: c.opts.DiskBytes, Clock: func() time.Time { return c.began.Add(time.Since(c.began)) }, Seed: uint64(c.began.UnixNano()),
+	})
 	return err
 }
 
 // Get returns the stored response of k, retained for the caller, or nil. It looks in the hot tier, then on disk, where
 // the first open after a start reads the whole body to check it.
 //
-// Hot path: for a hot key one mutex, once a second two, no allocation, no system call.
+// Hot path: for a hot key one mutex, once a second three more, no allocation, no system call.
 func (c *Cache) Get(k Key) *Object {
 	if o := c.getHot(k); o != nil {
 		c.counts.hits.Add(1)
@@ -394,14 +396,23 @@ func (c *Cache) getHot(k Key) *Object {
 }
 
 // touch tells the index now and then that what is hot is in use: it is not the oldest on disk.
-// Hot path: the clock and an atomic load.
+// Hot path: the clock, an atomic addition and a load.
 func (c *Cache) touch(o *Object) {
+	o.uses.Add(1)
 	now := int64(touchEvery + time.Since(c.began)) // never 0
 	last := o.touched.Load()
 	if last != 0 && now-last < int64(touchEvery) || !o.touched.CompareAndSwap(last, now) {
 		return
 	}
 	c.index.Get(o.key.ID)
+	c.asked(o)
+}
+
+// asked tells the index of the requests that have come for o.
+func (c *Cache) asked(o *Object) {
+	if c.index != nil && o.uses.Load() > 0 {
+		c.index.Ask(o.stream, uint32(max(0, o.uses.Swap(0))))
+	}
 }
 
 func (c *Cache) setPass(k Key, until time.Time) {

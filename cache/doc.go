@@ -19,6 +19,9 @@
 // hot tier is open Objects: a small body in memory, a large one behind a descriptor that serves all readers by pread and
 // sendfile. Without a directory there is the hot tier only, and large bodies are files in memory: the same code.
 //
+// A full disk does not take everything: what its index expects to be asked for less than what it has is served through its
+// fill, from memory, and not stored. The index learns of every request, of a hot Object's together with others.
+//
 // A body is written to memory until it is known to be large, then to a file without a name, which gets one at the end.
 // Readers follow a high-water mark and sleep on a channel that the writer closes. Every write is visible at once; wakes
 // for less than 64 KiB are put together only while the source has more at hand.
@@ -37,8 +40,8 @@
 //   - The writer never waits for readers. A full or failing disk is the store's loss, not the client's: the body goes on
 //     in memory.
 //   - Budgets hold at every instant, for what is stored, being filled and being unlinked. Three things lie outside of
-//     them and are bounded by running requests: bodies that found no room (Stats.UnstoredBytes), evicted Objects that
-//     somebody still reads, and, until the scan after a start is done, files that it has not come to.
+//     them and are bounded by running requests: bodies that found no room or are not worth it (Stats.UnstoredBytes), evicted
+//     Objects that somebody still reads, and, until the scan after a start is done, files that it has not come to.
 //   - After a restart objects are served at once, because a path follows from its key; the scan only counts.
 //   - A response that cannot be stored takes the older one with it: nobody gets an older response after a newer one.
 //

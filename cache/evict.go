@@ -53,7 +53,7 @@ func (c *Cache) dispose(id ID, d detached) {
 }
 
 // evicted unlinks what the index evicted, unless it was stored again in the meantime, and gives its cost back.
-func (c *Cache) evicted(item policy.Item[ID, fileState]) {
+func (c *Cache) evicted(item policy.Item[[16]byte, fileState]) {
 	c.counts.diskEvictions.Add(1)
 	s := c.shard(item.Key)
 	s.mu.Lock()

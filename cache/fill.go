@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weir/cache/freshness"
+	"weir/cache/policy"
 )
 
 var (
@@ -64,12 +65,19 @@ func (f *Fill) Start(h Head, as Key) (*Object, error) {
 	h.Length = max(-1, h.Length)
 	b := &body{}
 	s := &sink{cache: f.cache, body: b, id: as.ID, length: h.Length}
+	// Whether it may be stored depends on who asks for it. A fill ahead of its readers is no request: theirs follow.
+	waiting := f.waiting.Load()
+	if f.cache.index != nil {
+		s.stream = policy.ParseStream(as.Text)
+		f.cache.index.Ask(s.stream, uint32(waiting))
+	}
 	if err := s.start(); err != nil {
 		s.close()
 		return nil, fmt.Errorf("start to fill %s: %w", f.key.Text, err)
 	}
 	f.sink = s
 	o := f.cache.newObject(as, h, f.cache.nextVersion(), b)
+	o.uses.Store(-int32(waiting))
 	if err := f.show(o); err != nil {
 		o.Release()
 		f.failed = err
@@ -260,6 +268,7 @@ func (f *Fill) Object(ctx context.Context) (*Object, error) {
 	case err != nil:
 		return nil, err
 	case o.tryRetain():
+		o.uses.Add(1)
 		return o, nil
 	}
 	// The fill ended, and everybody let go of the Object. It may lie on disk.

@@ -25,11 +25,11 @@ const (
 	logPart = 64
 )
 
-// records returns what the index has, the least recently used first.
+// records returns what the index has.
 func (c *Cache) records() iter.Seq[disk.Record] {
 	return func(yield func(disk.Record) bool) {
-		for item := range c.index.All() {
-			if !yield(disk.Record{ID: item.Key, Bytes: item.Cost.Bytes, Version: item.Value.version}) {
+		for r := range c.index.All() {
+			if !yield(disk.Record(r)) {
 				return
 			}
 		}
@@ -38,8 +38,8 @@ func (c *Cache) records() iter.Seq[disk.Record] {
 
 // bytesOf returns what the index counts for a file, 0 if it does not know it.
 func (c *Cache) bytesOf(id ID) int64 {
-	cost, _ := c.index.Cost(id)
-	return cost.Bytes
+	r, _ := c.index.Record(id)
+	return r.Bytes
 }
 
 // loadRecord puts a file into the index, unless more is known of it already.
@@ -59,11 +59,12 @@ func (c *Cache) loadRecord(r disk.Record) {
 		}
 		s.mu.Unlock()
 	case fits:
-		state := fileState{version: r.Version}
+		r.Version = policy.Brief(r.Version)
+		verified := false
 		if o, ok := c.hot.Peek(id); ok {
-			state = fileState{version: o.version, verified: true} // opened since
+			r.Version, verified = policy.Brief(o.version), true // opened since
 		}
-		c.index.Put(id, state, cost)
+		c.index.PutRecord(policy.Record(r), verified)
 		s.mu.Unlock()
 	default:
 		s.mu.Unlock()
@@ -74,7 +75,8 @@ func (c *Cache) loadRecord(r disk.Record) {
 // noteAdd tells the journal what the index has got. It is called under the shard's lock, so that the journal has the
 // changes of one ID in their order.
 func (c *Cache) noteAdd(id ID, version uint64, bytes int64) {
-	c.journal.Add(disk.Record{ID: id, Bytes: roundBlock(bytes), Version: version})
+	r, _ := c.index.Record(id)
+	c.journal.Add(disk.Record{ID: id, Bytes: roundBlock(bytes), Version: policy.Brief(version), Hint: r.Hint})
 }
 
 // loadIndex reads the journal into the index. It tells whether that is all there is on disk.

@@ -72,6 +72,7 @@ func TestCleanRestart(t *testing.T) {
 		const n = 20
 		for i := range n {
 			put(t, c, NewKey(fmt.Sprint(i)), pattern(uint64(i), 190_000), -1)
+			time.Sleep(3 * time.Second)
 		}
 		c.Remove(NewKey("7"))
 		synctest.Wait()

@@ -31,14 +31,15 @@ func (c *Cache) kept(f *Fill, o *Object, ok bool) {
 	}
 }
 
-// older tells whether what is stored under o's key may be older than o.
+// older tells whether what is stored under o's key may be older than o. On disk it says so of a newer one, too: versions
+// are known there only in brief.
 func (c *Cache) older(o *Object) bool {
 	if c.memoryOnly() {
 		now, ok := c.hot.Peek(o.key.ID)
 		return ok && now.version < o.version
 	}
 	state, known := c.index.Peek(o.key.ID)
-	return known && state.version < o.version || !known && !c.scanned.Load()
+	return known && state.Version != policy.Brief(o.version) || !known && !c.scanned.Load()
 }
 
 func (c *Cache) keepInMemory(f *Fill, o *Object) bool {
@@ -74,6 +75,9 @@ func (c *Cache) keepOnDisk(f *Fill, o *Object) bool {
 	}
 	held := sk.cold
 	sk.cold = 0
+	if held == 0 && !c.admits(o.key.ID, o.stream, p.size) {
+		return false
+	}
 	if !c.adjustCold(held, p.size) {
 		return false
 	}

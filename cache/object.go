@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"sync/atomic"
+
+	"weir/cache/policy"
 )
 
 // Object is a stored response, complete or still growing.
@@ -22,11 +24,18 @@ type Object struct {
 	refs    atomic.Int64
 	// touched is when the disk's index last heard that the Object is in use, on a clock of the Cache in nanoseconds; 0 for never.
 	touched atomic.Int64
+	// stream is what the disk's index makes of the key; uses are the requests that it has not heard of; a fill's Object
+	// begins below 0, by those of which the fill has told it.
+	stream policy.Stream
+	uses   atomic.Int32
 }
 
 // newObject returns an Object with one reference, which belongs to the caller. It takes one of b's.
 func (c *Cache) newObject(key Key, h Head, version uint64, b *body) *Object {
 	o := &Object{cache: c, key: key, version: version, body: b}
+	if c.index != nil {
+		o.stream = policy.ParseStream(key.Text)
+	}
 	o.head.Store(&h)
 	o.refs.Store(1)
 	b.refs.Add(1)
@@ -55,6 +64,7 @@ func (o *Object) Release() {
 		panic("cache: Release without a reference")
 	}
 	if n == 0 {
+		o.cache.asked(o)
 		o.cache.counts.live.Add(-1)
 		o.body.release()
 	}

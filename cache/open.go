@@ -54,7 +54,7 @@ var errCollision = errors.New("cache: stored object has another key")
 
 // load opens and checks a file and makes an Object of it.
 func (c *Cache) load(k Key, state fileState) (o *Object, size int64, err error) {
-	obj, err := c.store.Open(k.ID, !state.verified)
+	obj, err := c.store.Open(k.ID, !state.Verified)
 	switch {
 	case errors.Is(err, disk.ErrCorrupt):
 		c.counts.corrupt.Add(1)
@@ -71,7 +71,7 @@ func (c *Cache) load(k Key, state fileState) (o *Object, size int64, err error) 
 	case meta.text != k.Text:
 		// Two texts with one ID: it is good, for somebody else.
 		err = errCollision
-	case state.version != 0 && state.version != meta.version:
+	case state.Version != 0 && state.Version != policy.Brief(meta.version):
 		err = errors.Join(errUnusable, errReplaced)
 	}
 	if err != nil {
@@ -126,6 +126,7 @@ func (c *Cache) opened(s *shard, id ID, cl *claim, o *Object, size int64, err er
 	s.mu.Unlock()
 	switch {
 	case keep:
+		c.touch(o)
 		c.warm(o, 0)
 		return o
 	case o != nil:
@@ -144,17 +145,18 @@ func (c *Cache) opened(s *shard, id ID, cl *claim, o *Object, size int64, err er
 // enterOpenedLocked tells the index what a file has and takes, which may be more or less than the journal knew. Without room
 // for more it is left to the scan, because a claim's holder must not evict.
 func (c *Cache) enterOpenedLocked(o *Object, bytes int64) {
-	id, state := o.key.ID, fileState{version: o.version, verified: true}
+	id, state := o.key.ID, fileState{Version: policy.Brief(o.version), Verified: true}
 	_, known := c.index.Peek(id)
 	by := bytes - c.bytesOf(id)
 	if by > 0 && !c.index.Take(policy.Cost{Bytes: by}) {
 		return
 	}
 	if !known {
-		c.index.Put(id, state, policy.Cost{Bytes: bytes})
+		c.index.Put(id, state, policy.Cost{Bytes: bytes}, o.stream)
 		c.noteAdd(id, o.version, bytes)
 		return
 	}
+	c.index.Classify(id, o.stream)
 	if _, still := c.index.Update(id, state, policy.Cost{Bytes: by}); still == (by < 0) {
 		c.index.Free(policy.Cost{Bytes: max(by, -by)})
 	}
@@ -170,7 +172,7 @@ func (c *Cache) currentLocked(s *shard, o *Object) bool {
 		_, gone := s.gone[o.key.ID]
 		return !gone && !c.scanned.Load()
 	}
-	return state.version == 0 || state.version == o.version
+	return state.Version == 0 || state.Version == policy.Brief(o.version)
 }
 
 // seenOnDisk tells, without looking at the disk, that it has nothing but what the caller has seen.
@@ -182,5 +184,5 @@ func (c *Cache) seenOnDisk(k Key, seen *Object) bool {
 	if !ok {
 		return c.scanned.Load()
 	}
-	return seen != nil && seen.key == k && state.version == seen.version
+	return seen != nil && seen.key == k && state.Version == policy.Brief(seen.version)
 }

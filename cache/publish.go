@@ -65,7 +65,7 @@ func (c *Cache) mayPublishLocked(s *shard, f *Fill, p publication) error {
 	switch {
 	case s.closed:
 		return ErrClosed
-	case f.detached.Load(), p.after != 0 && (!known || state.version != p.after):
+	case f.detached.Load(), p.after != 0 && (!known || state.Version != policy.Brief(p.after)):
 		return errReplaced
 	}
 	return nil
@@ -73,7 +73,7 @@ func (c *Cache) mayPublishLocked(s *shard, f *Fill, p publication) error {
 
 // enterLocked puts a written file into the index; false if the file that was added to has been evicted.
 func (c *Cache) enterLocked(p publication, bytes int64) bool {
-	state := fileState{version: p.obj.version, verified: true}
+	state := fileState{Version: policy.Brief(p.obj.version), Verified: true}
 	if p.after != 0 {
 		exact := roundBlock(bytes) - roundBlock(bytes-p.added)
 		_, ok := c.index.Update(p.obj.key.ID, state, policy.Cost{Bytes: exact})
@@ -88,7 +88,7 @@ func (c *Cache) enterLocked(p publication, bytes int64) bool {
 		c.index.Free(policy.Cost{Bytes: size - exact})
 		size = exact
 	}
-	c.index.Put(p.obj.key.ID, state, policy.Cost{Bytes: size})
+	c.index.Put(p.obj.key.ID, state, policy.Cost{Bytes: size}, p.obj.stream)
 	c.noteAdd(p.obj.key.ID, p.obj.version, size)
 	return true
 }

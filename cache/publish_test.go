@@ -3,25 +3,26 @@ package cache
 import (
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"weir/cache/disk"
 )
 
-// hookFS calls hook, if there is one, in the middle of an object's publication.
+// hookFS calls a hook, if there is one, in the middle of an object's publication, once. The journal publishes, too.
 type hookFS struct {
 	disk.FS
-	hook func()
+	hook atomic.Pointer[func()]
 }
 
+func (h *hookFS) set(hook func()) { h.hook.Store(&hook) }
+
 func (h *hookFS) Publish(f disk.File, path string) error {
-	if filepath.Base(filepath.Dir(path)) == "journal" {
-		return h.FS.Publish(f, path)
-	}
-	if hook := h.hook; hook != nil {
-		h.hook = nil
-		hook()
+	if len(filepath.Base(path)) == 2*len(ID{}) {
+		if hook := h.hook.Swap(nil); hook != nil {
+			(*hook)()
+		}
 	}
 	return h.FS.Publish(f, path)
 }
@@ -39,7 +40,7 @@ func TestRemoveDuringPublish(t *testing.T) {
 		}
 		stop := run(t, c)
 		f := lead(t, c, primary, nil)
-		h.hook = func() { c.Remove(removed) }
+		h.set(func() { c.Remove(removed) })
 		if err := fill(f, variant, pattern(1, 100_000), -1); err != nil {
 			t.Fatal(err)
 		}
@@ -64,14 +65,14 @@ func TestEvictionDuringPublish(t *testing.T) {
 	old := c.Get(key)
 	f := lead(t, c, key, old)
 	old.Release()
-	h.hook = func() {
-		item, ok := c.index.Evict(false)
+	h.set(func() {
+		item, ok := c.index.Evict()
 		if !ok {
 			t.Error("nothing to evict")
 			return
 		}
 		c.evicted(item)
-	}
+	})
 	if err := fill(f, key, body, -1); err != nil {
 		t.Fatal(err)
 	}
@@ -98,15 +99,15 @@ func TestEvictionDuringFailedPublish(t *testing.T) {
 	old := c.Get(key)
 	f := lead(t, c, key, old)
 	old.Release()
-	h.hook = func() {
-		item, ok := c.index.Evict(false)
+	h.set(func() {
+		item, ok := c.index.Evict()
 		if !ok {
 			t.Error("nothing to evict")
 			return
 		}
 		c.evicted(item)
 		fault.Arm(disk.Plan{At: 1, Err: syscall.EIO})
-	}
+	})
 	if err := fill(f, key, pattern(2, 100_000), -1); err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ func (c *Cache) makeRoom(ctx context.Context) {
 		excess = max(minRelief, c.index.Bytes()/slackPart)
 	}
 	for (c.crowded() || excess > 0) && ctx.Err() == nil {
-		item, ok := c.index.Evict(false)
+		item, ok := c.index.Evict()
 		if !ok {
 			return
 		}

@@ -70,7 +70,7 @@ func (c *Cache) watch(on bool) {
 func (c *Cache) expected() *[disk.Dirs][]ID {
 	var all [disk.Dirs][]ID
 	for r := range c.records() {
-		if state, ok := c.index.Peek(r.ID); ok && !state.verified {
+		if state, ok := c.index.Peek(r.ID); ok && !state.Verified {
 			all[r.ID[0]] = append(all[r.ID[0]], r.ID)
 		}
 	}
@@ -111,7 +111,7 @@ func (c *Cache) recount(id ID, bytes int64) {
 	s := c.shard(id)
 	s.mu.Lock()
 	state, known := c.index.Peek(id)
-	done := known && !state.verified && c.bytesOf(id)+by == bytes
+	done := known && !state.Verified && c.bytesOf(id)+by == bytes
 	if done {
 		_, done = c.index.Update(id, state, policy.Cost{Bytes: by})
 	}
@@ -126,7 +126,7 @@ func (c *Cache) lost(id ID) {
 	s := c.shard(id)
 	s.mu.Lock()
 	var d detached
-	if state, known := c.index.Peek(id); known && !state.verified && s.claims[id] == nil {
+	if state, known := c.index.Peek(id); known && !state.Verified && s.claims[id] == nil {
 		d = c.detachLocked(s, id, false)
 	}
 	s.mu.Unlock()
@@ -135,7 +135,7 @@ func (c *Cache) lost(id ID) {
 
 // found puts a listed file into the index.
 func (c *Cache) found(e disk.Entry) {
-	c.loadRecord(disk.Record{ID: e.ID, Bytes: roundBlock(e.Bytes)})
+	c.loadRecord(disk.Record{ID: e.ID, Bytes: roundBlock(e.Bytes), Hint: policy.HintAt(e.ModTime)})
 }
 
 // pause waits for d; false if ctx ends first.

@@ -122,8 +122,8 @@ func (c *Cache) scrubBody(ctx context.Context, id ID, version uint64, obj *disk.
 	s := c.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if state, known := c.index.Peek(id); known && (state.version == 0 || state.version == version) {
-		c.index.Update(id, fileState{version: version, verified: true}, policy.Cost{})
+	if state, known := c.index.Peek(id); known && (state.Version == 0 || state.Version == policy.Brief(version)) {
+		c.index.Update(id, fileState{Version: policy.Brief(version), Verified: true}, policy.Cost{})
 	}
 	return nil
 }
@@ -140,7 +140,7 @@ func (c *Cache) scrubTime(n int) time.Duration {
 // isStored tells whether this version is stored, or one that nobody has looked at yet.
 func (c *Cache) isStored(id ID, version uint64) bool {
 	state, known := c.index.Peek(id)
-	return known && (state.version == 0 || state.version == version)
+	return known && (state.Version == 0 || state.Version == policy.Brief(version))
 }
 
 // dropVersion takes a damaged object out of the cache, unless there is another one by now, or is about to be.

@@ -18,6 +18,9 @@ const (
 	firstMemory = 4 << 10
 	// reserveStep is how much a body of unknown length reserves at a time.
 	reserveStep = 1 << 20
+	// refusedBytes is up to which length a body that the disk's policy refused is held in memory until it is served: a
+	// segment of some seconds.
+	refusedBytes = 8 << 20
 )
 
 // sink is the writing end of a body: memory while it is small, then a file. It belongs to the Fill's writer.
@@ -28,6 +31,7 @@ type sink struct {
 	cache  *Cache
 	body   *body
 	id     ID
+	stream policy.Stream
 	length int64 // -1 if unknown
 	off    int64
 	woken  int64
@@ -166,7 +170,8 @@ func (s *sink) spill() error {
 func (s *sink) openFile() error {
 	// Reserved before the first byte is written; a known length all at once.
 	s.reserveFile(max(s.length, s.off))
-	if !s.cache.memoryOnly() {
+	// What is not to be stored, and not huge, spares the disk.
+	if !s.cache.memoryOnly() && !(s.unstored && s.length >= 0 && s.length <= refusedBytes) {
 		w, err := s.cache.store.Create(s.id)
 		if err == nil {
 			if err = s.copyMemory(w.Write); err == nil {
@@ -257,7 +262,7 @@ func (s *sink) reserveFile(n int64) {
 		n = step
 	}
 	n = roundBlock(n)
-	if !s.cache.Fits(n) || !reserve(policy.Cost{Bytes: n - *held}) {
+	if *held == 0 && !s.cache.memoryOnly() && !s.cache.admits(s.id, s.stream, n) || !s.cache.Fits(n) || !reserve(policy.Cost{Bytes: n - *held}) {
 		s.giveUp()
 		s.count(n)
 		return

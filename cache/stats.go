@@ -26,6 +26,8 @@ type Stats struct {
 	// Stored counts responses that were stored, Refreshed those of them that were a new head only. Unstored counts whole
 	// ones that were not stored, Aborted fills that ended with an error or ErrPass.
 	Stored, Refreshed, Unstored, Aborted int64
+	// Refused counts, of the unstored, those that were worth less than what the full disk has.
+	Refused int64
 	// HotEvictions and DiskEvictions count what had to make room, Removed what Remove took out.
 	HotEvictions, DiskEvictions, Removed int64
 	// Corrupt counts files that were found damaged, DiskErrors responses that the disk did not take.
@@ -39,6 +41,7 @@ type counts struct {
 
 	hits, diskHits, misses               atomic.Int64
 	stored, refreshed, unstored, aborted atomic.Int64
+	refused                              atomic.Int64
 	hotEvictions, diskEvictions, removed atomic.Int64
 	corrupt, diskErrors, scrubbedBytes   atomic.Int64
 }
@@ -63,6 +66,7 @@ func (c *Cache) Stats() Stats {
 		Stored:         n.stored.Load(),
 		Refreshed:      n.refreshed.Load(),
 		Unstored:       n.unstored.Load(),
+		Refused:        n.refused.Load(),
 		Aborted:        n.aborted.Load(),
 		HotEvictions:   n.hotEvictions.Load(),
 		DiskEvictions:  n.diskEvictions.Load(),

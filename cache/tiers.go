@@ -9,13 +9,10 @@ import (
 	"weir/cache/policy"
 )
 
-// fileState is what the index knows of a file. Its length is the entry's cost.
-type fileState struct {
-	// version is the stored object's, 0 if the file has not been opened since it was listed.
-	version uint64
-	// verified tells that the body was checked, or written, by this process.
-	verified bool
-}
+// fileState is what the index knows of a file. Its Version is the brief one of the stored object, 0 if the file has not
+// been opened since it was listed; Verified tells that the body was checked, or written, by this process. The file's length
+// is the entry's cost.
+type fileState = policy.State
 
 // reserveHot reserves in the hot tier and releases what had to go.
 func (c *Cache) reserveHot(cost policy.Cost) bool {
@@ -33,7 +30,7 @@ func (c *Cache) reserveCold(cost policy.Cost) bool {
 		return false
 	}
 	for !c.index.Take(cost) {
-		item, ok := c.index.Evict(false)
+		item, ok := c.index.Evict()
 		if !ok {
 			return false
 		}
@@ -51,6 +48,20 @@ func (c *Cache) wakeWorker() {
 	case c.trim <- struct{}{}:
 	default: // it has been told
 	}
+}
+
+// admits tells whether an object may enter the disk, whose worker keeps it full. One that takes the place of an older
+// version may.
+func (c *Cache) admits(id ID, s policy.Stream, bytes int64) bool {
+	// Once the tier has been full it stays so for this: what little an eviction frees is not free for all.
+	if !s.Number || c.index.Bytes()+bytes <= c.opts.DiskBytes-c.slack-c.slack/slackPart {
+		return true
+	}
+	if _, known := c.index.Peek(id); known || c.index.Admit(s) {
+		return true
+	}
+	c.counts.refused.Add(1)
+	return false
 }
 
 // crowded tells whether less of the disk is free than the worker is to keep free.

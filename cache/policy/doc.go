@@ -11,7 +11,8 @@
 // # Index
 //
 // An entry is 34 bytes in columns without pointers, found by a table of 32-bit references that fills to nine tenths and
-// grows by a sixteenth: 39 bytes an object, and nothing for the garbage collector to follow. Samples are drawn by number.
+// grows by an eighth: 40 bytes an object at ten million, all in, and nothing for the garbage collector to follow. Samples
+// are drawn by number.
 //
 // Most objects of a video service are asked for once, so an object's own past says little; its title's says much.
 // [ParseStream] reads title, rendition and segment from the key, and every request, through Ask, raises
@@ -27,7 +28,7 @@
 // when used twice, and if it comes back soon after it has gone enters the rest at once.
 //
 // Byte hit at a cache of 5 % of all bytes (weir replay), on a film trace / one with 40 % live viewers: LRU 6.9 / 10.7,
-// S3-FIFO 12.7 / 11.7, this 18.0 / 17.0, with the future known 26.9 / 24.7. Without the viewers' places it was
+// S3-FIFO 12.7 / 11.7, this 17.9 / 17.0, with the future known 26.9 / 24.7. Without the viewers' places it was
 // 17.0 / 16.7.
 //
 // # Both

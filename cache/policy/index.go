@@ -14,7 +14,7 @@ const (
 	// tick is the unit of an entry's stamp, in milliseconds: 24 bits are 397 days.
 	tick = 2048
 	// indexShards is the number of locks. Samples are drawn from a few of them.
-	indexShards = 32
+	indexShards = 64
 	// cellBytes is how much of the budget there is to a counter of demand, and so what eight bytes of memory.
 	cellBytes          = 256 << 10
 	minCells, maxCells = 1 << 14, 1 << 20
@@ -155,24 +155,30 @@ func (x *Index) Put(id [16]byte, st State, c Cost, s Stream) {
 	if s.Number {
 		class, e.stream = streamed, kept(s)
 	}
-	t := x.shard(&id)
+	x.bytes.give(roundUp(c.Bytes) - e.bytes()) // what is more than an entry can say
+	x.put(&id, class, &e)
+}
+
+// put enters an object in the place of what its ID had.
+func (x *Index) put(id *[16]byte, class uint32, e *entry) {
+	t := x.shard(id)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if at, r, ok := t.findLocked(&id); ok {
+	if at, r, ok := t.findLocked(id); ok {
 		old := t.entryLocked(r)
 		x.leftLocked(t, at)
 		x.bytes.give(old.bytes())
-		if !s.Number && r.class() != streamed {
-			class, e.uses, e.stamp = r.class(), old.uses, old.stamp
+		if class == small && r.class() == proven {
+			class, e.uses, e.stamp = proven, old.uses, old.stamp
 		}
-	} else if !s.Number && x.ghosts.take(hashOf(&id)) {
+	} else if class == small && x.ghosts.take(hashOf(id)) {
 		class = proven
 	}
-	x.enterLocked(t, &id, class, &e)
+	x.enterLocked(t, id, class, e)
 }
 
-// Update replaces what is kept for id and adds extra, which the caller has taken, to its cost. With ok false id is not
-// there, and extra is still the caller's.
+// Update replaces what is kept for id and adds extra to its cost, which the caller has taken, or gives back after if it
+// is negative. With ok false id is not there, and extra is still the caller's.
 func (x *Index) Update(id [16]byte, st State, extra Cost) (old State, ok bool) {
 	t := x.shard(&id)
 	t.mu.Lock()
@@ -184,11 +190,29 @@ func (x *Index) Update(id [16]byte, st State, extra Cost) (old State, ok bool) {
 	e := t.entryLocked(r)
 	old = State{e.version, e.verified}
 	e.version, e.verified = st.Version&versionMask, st.Verified
-	more := blocksOf(extra.Bytes)
-	e.blocks += more
+	before := e.bytes()
+	e.blocks = blocksOf(before + extra.Bytes)
 	t.setLocked(r, &e)
-	x.held[r.class()].Add(int64(more) * blockBytes)
+	x.held[r.class()].Add(e.bytes() - before)
 	return old, true
+}
+
+// Classify tells what stream id is a piece of, where that was not known when it was entered.
+func (x *Index) Classify(id [16]byte, s Stream) {
+	if !s.Number {
+		return
+	}
+	t := x.shard(&id)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at, r, ok := t.findLocked(&id)
+	if !ok || r.class() == streamed {
+		return
+	}
+	e := t.entryLocked(r)
+	e.stream, e.uses = kept(s), 0
+	x.leftLocked(t, at)
+	x.enterLocked(t, &id, streamed, &e)
 }
 
 // Detach takes id out. Its cost stays taken until the caller gives it back with Free.
@@ -205,7 +229,7 @@ func (x *Index) Detach(id [16]byte) (item Item[[16]byte, State], had bool) {
 	return Item[[16]byte, State]{Key: id, Value: State{e.version, e.verified}, Cost: Cost{Bytes: e.bytes()}}, true
 }
 
-// enterLocked adds an entry whose cost is taken. A full table, four million entries of one class, loses it.
+// enterLocked adds an entry whose cost is taken. A full table, a million entries of one class, loses it.
 func (x *Index) enterLocked(t *table, id *[16]byte, class uint32, e *entry) bool {
 	if !t.addLocked(id, class, e) {
 		x.bytes.give(e.bytes())

@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/binary"
 	"iter"
+	"time"
 )
 
 // Record is an entry as a snapshot keeps it.
@@ -11,8 +12,8 @@ type Record struct {
 	Bytes int64
 	// Version is what State has; 0 means unknown.
 	Version uint64
-	// Hint is the policy's own: the stream, the last use, and how the entry stands. All zero is one that came just now
-	// and is of no stream. Its form may change between releases; what is not understood counts as all zero.
+	// Hint is the policy's own: the stream, the last use, and how the entry stands. All zero is one of no stream that was
+	// used long ago. Its form may change between releases; what is not understood counts as all zero.
 	Hint [16]byte
 }
 
@@ -41,7 +42,7 @@ func (t *table) records(list []Record) []Record {
 	for class := range t.columns {
 		col := &t.columns[class]
 		for place := range col.n {
-			e := t.entryLocked(makeRef(uint32(class), place))
+			e := t.entryLocked(makeRef(uint32(class), place, 0))
 			list = append(list, Record{ID: col.id(place), Bytes: e.bytes(), Version: e.version, Hint: e.hint(uint32(class))})
 		}
 	}
@@ -63,6 +64,32 @@ func (x *Index) Load(r Record) bool {
 		return false
 	}
 	return x.enterLocked(t, &r.ID, class, &e)
+}
+
+// PutRecord is a Put of an entry of a snapshot.
+func (x *Index) PutRecord(r Record, verified bool) {
+	e, class := entryOf(&r)
+	e.verified = verified
+	x.put(&r.ID, class, &e)
+}
+
+// Record returns what a snapshot would keep of id.
+func (x *Index) Record(id [16]byte) (Record, bool) {
+	t := x.shard(&id)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, r, ok := t.findLocked(&id)
+	if !ok {
+		return Record{}, false
+	}
+	e := t.entryLocked(r)
+	return Record{ID: id, Bytes: e.bytes(), Version: e.version, Hint: e.hint(r.class())}, true
+}
+
+// HintAt is the hint of an object of which only the time is known when it was stored.
+func HintAt(stored time.Time) [16]byte {
+	e := entry{stamp: stampAt(stored.UnixMilli())}
+	return e.hint(small)
 }
 
 func (e *entry) hint(class uint32) (h [16]byte) {
