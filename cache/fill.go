@@ -42,6 +42,8 @@ type Fill struct {
 	// detached tells that the key was removed while the fill ran: it is not stored.
 	detached atomic.Bool
 
+	transient bool // the writer's, see Transient
+
 	sink   *sink // the writer's; nil before Start
 	failed error // the writer's; the body is not whole
 
@@ -55,6 +57,10 @@ func newFill(c *Cache, k Key) *Fill {
 	return &Fill{cache: c, key: k, ready: make(chan struct{})}
 }
 
+// Transient keeps the response from being stored: it is served from memory to who asks for it while the fill runs. The
+// writer calls it before Start.
+func (f *Fill) Transient() { f.transient = true }
+
 // Start gives the fill its head; from here on readers have the Object, and it grows. as is the key it will be stored
 // under, which differs from Begin's for a variant (Vary). h.Length is -1 if the length is unknown. The Object is
 // retained for the writer, who releases it after the end. On an error the fill still has to be ended, with Abort.
@@ -64,7 +70,7 @@ func (f *Fill) Start(h Head, as Key) (*Object, error) {
 	}
 	h.Length = max(-1, h.Length)
 	b := &body{}
-	s := &sink{cache: f.cache, body: b, id: as.ID, length: h.Length}
+	s := &sink{cache: f.cache, body: b, id: as.ID, length: h.Length, unstored: f.transient}
 	// Whether it may be stored depends on who asks for it. A fill ahead of its readers is no request: theirs follow.
 	waiting := f.waiting.Load()
 	if f.cache.index != nil {

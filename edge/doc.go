@@ -68,6 +68,10 @@
 // row or is outrun is left out for a while, retries have a budget, and an owner
 // that has more than 1.25 times its share of our requests gives way to the next.
 //
+// What a node gets from an owner it passes on and keeps only when it was asked for
+// it before, or several clients wait for it: copies of everything everywhere would
+// make the cluster as small as one node.
+//
 // A node that is new, and one that takes over from a draining node, asks for ten
 // minutes the node that owned a key before, for what that has stored and no more,
 // before it asks the origin: so a change of the ring costs the origin nothing.

@@ -33,6 +33,7 @@ type Options struct {
 // Edge answers clients and peers. Safe for concurrent use.
 type Edge struct {
 	options Options
+	seen    sightings      // what was fetched from its owner lately
 	runs    [2]runSlots    // of clients, and of peers: two nodes that ask each other must not wait for each other's
 	dropped atomic.Int64   // stored responses that purges ended
 	fills   sync.WaitGroup // goroutines that write fills

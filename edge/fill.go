@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"weir/cache"
@@ -36,7 +37,48 @@ type flight struct {
 	lifetimeOurs bool // the response names no lifetime, and got one as media; the fill's goroutine's
 
 	handover chan *upstream.Response // a response that may not be shared, for the leader
-	answer   answer                  // set before readers get the head
+	keep     keeper
+	answer   answer // set before readers get the head
+}
+
+// keeper holds a fill's object for the request that caused it: a fill may end, and
+// its object go, before that request comes to look.
+type keeper struct {
+	mu     sync.Mutex    // guards the fields below
+	left   bool          // the request has it, or does not want it any more
+	object *cache.Object // retained until then
+}
+
+func (k *keeper) hold(o *cache.Object) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.left {
+		o.Retain()
+		k.object = o
+	}
+}
+
+// take returns what is held, which is the caller's, else the error.
+func (k *keeper) take(err error) (*cache.Object, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	o := k.object
+	if o == nil {
+		return nil, err
+	}
+	k.object = nil
+	return o, nil
+}
+
+// drop lets go, also of what would be held from now on.
+func (k *keeper) drop() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.left = true
+	if k.object != nil {
+		k.object.Release()
+		k.object = nil
+	}
 }
 
 // answer is what the leader tells its client about the upstream.
@@ -84,6 +126,12 @@ func (e *Edge) fill(x *Exchange, stale *cache.Object) {
 			x.w.WriteHeader(http.StatusProcessing) // a sign of life: see upstream.Peers
 		}
 		object, err := turn.Fill.Object(ctx)
+		if f != nil {
+			if errors.Is(err, cache.ErrGone) {
+				object, err = f.keep.take(err)
+			}
+			f.keep.drop()
+		}
 		if again := e.settle(x, turn.Fill, f, object, err, stale); !again {
 			return
 		}
@@ -178,7 +226,7 @@ func (e *Edge) refreshBehind(x *Exchange, stale *cache.Object) {
 	case turn.Object != nil:
 		turn.Object.Release()
 	case turn.Leader:
-		e.launch(x, turn.Fill, stale, part{})
+		e.launch(x, turn.Fill, stale, part{}).keep.drop()
 	}
 }
 
@@ -332,12 +380,17 @@ func (e *Edge) take(f *flight, resp *upstream.Response, off int64) {
 	}
 	body := e.resuming(e.context, f, resp)
 	defer func() { _ = body.Close() }() // read to its end, or broken
+	if e.passing(f, resp, f.fill, as) {
+		f.fill.Transient()
+		f.answer.stored = false
+	}
 	object, err := f.fill.Start(head, as)
 	if err != nil {
 		f.fill.Abort(&upstream.Error{Op: "store " + f.key.Text, Source: upstream.FromSelf, Kind: upstream.InternalError, Err: err})
 		return
 	}
 	defer object.Release()
+	f.keep.hold(object)
 	if _, err = f.fill.ReadFrom(body); err == nil {
 		if fresh, ok := f.ofBody(object); ok {
 			f.fill.Reconsider(fresh)
@@ -358,6 +411,12 @@ func (e *Edge) take(f *flight, resp *upstream.Response, off int64) {
 	if as.ID != primary.ID {
 		e.options.Cache.UseVariant(primary.ID, as.ID)
 	}
+}
+
+// passing tells whether a response is not worth a copy here: its owner has it, and
+// nobody else asks for it, nor has asked before.
+func (e *Edge) passing(f *flight, resp *upstream.Response, fill *cache.Fill, as cache.Key) bool {
+	return resp.From == upstream.FromPeer && !f.peer && f.stale == nil && !e.seen.again(as.ID) && fill.Readers() < 2
 }
 
 // hand gives the response to the leader, or closes it when the leader left. nil

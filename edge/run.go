@@ -116,6 +116,9 @@ func (e *Edge) runBody(r *run, off int64) *resumingBody {
 func (e *Edge) storeRun(r *run, body io.Reader, buffer []byte, resp *upstream.Response) {
 	for len(r.fills) > 0 {
 		key, length := r.version.slice(r.first), r.version.sliceEnd(r.first)-r.first*sliceBytes
+		if e.passing(r.flight, resp, r.fills[0], key) {
+			r.fills[0].Transient()
+		}
 		err := storeSlice(r.fills[0], key, body, buffer, cache.Head{
 			Status: http.StatusPartialContent, RequestTime: resp.RequestTime, ResponseTime: resp.ResponseTime, Fetched: fetchedAt(resp), Length: length,
 		})
