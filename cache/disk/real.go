@@ -38,13 +38,22 @@ func (r *Real) Lock(path string) (io.Closer, error) {
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if err == nil {
-		return f, nil
+		return lock{f}, nil
 	}
 	_ = f.Close() // nothing was written
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return nil, ErrLocked
 	}
 	return nil, fmt.Errorf("lock %s: %w", path, err)
+}
+
+// lock is a locked file.
+type lock struct{ *os.File }
+
+// Close unlocks it first: a child that is just being started has the descriptor
+// as well until it runs its own program, and the lock would last as long.
+func (l lock) Close() error {
+	return errors.Join(unix.Flock(int(l.Fd()), unix.LOCK_UN), l.File.Close())
 }
 
 // MkdirAll is FS's.
