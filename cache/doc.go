@@ -33,17 +33,34 @@
 //
 // # What it promises
 //
-//   - A hit compares the whole key, a body is checked against its checksums on the first open after a start, a damaged
-//     file is a miss: never a wrong byte.
+//   - A hit compares the whole key, a body is checked against its checksums on the first open after a start, a small one
+//     on every open, a damaged file is a miss: never a wrong byte, whatever a kill or a power cut has left. What the disk
+//     damages in a large file after its first open is found by the scrubber (Options.ScrubBytesPerSecond), not before.
+//   - A file that a reader finds cut or unreadable ends its response with an error; Object.Discard keeps others from it.
 //   - A body that is shorter or longer than announced, or whose fill is aborted, never ends cleanly for a reader and is
 //     never kept.
 //   - The writer never waits for readers. A full or failing disk is the store's loss, not the client's: the body goes on
-//     in memory.
+//     in memory. If the disk is full before the budget is, a part of what is stored makes room, once for each fill that
+//     found none.
 //   - Budgets hold at every instant, for what is stored, being filled and being unlinked. Three things lie outside of
 //     them and are bounded by running requests: bodies that found no room or are not worth it (Stats.UnstoredBytes), evicted
-//     Objects that somebody still reads, and, until the scan after a start is done, files that it has not come to.
-//   - After a restart objects are served at once, because a path follows from its key; the scan only counts.
+//     Objects that somebody still reads, and, until the scan after a start is done, files that it has not come to. So does
+//     the journal: 48 bytes an object, twice while a snapshot is written, and a log of 64 MiB, more only while the disk takes
+//     no snapshot.
+//   - After a restart objects are served at once, because a path follows from its key; the journal only counts, and lets
+//     misses answer without a look at the disk. See below.
 //   - A response that cannot be stored takes the older one with it: nobody gets an older response after a newer one.
+//
+// # What survives
+//
+// The journal (disk.Journal) has a record of each file. Changes are noted under the shard's lock, so that those of one ID
+// come in their order, and written within a second. After an orderly end (Run has returned, then Close) Run loads it and
+// the index is what it was. After any other end versions are not believed, sizes are until the file is opened or listed,
+// what the journal has last heard of as removed is unlinked (a miss, if it was stored again within the last second), and a
+// scan compares the directories with the index: what it does not know it gets, what is not there leaves it. Until that is
+// done, misses ask the file system. Should a power cut bring back a journal that claims an orderly end, files that it does
+// not know are misses until the scrubber lists them. A journal that is damaged or lost costs the order of use, and the time
+// of a scan.
 //
 // # What it leaves out
 //
@@ -54,8 +71,8 @@
 //
 // # Lock order
 //
-// shard.mu, then a policy index's own; shard.mu, then Fill.mu, then body.mu. A shard's claims (one file operation per ID) are waited
-// for with no lock held, and a claim's holder waits for nobody.
+// shard.mu, then a policy index's own or the journal's; shard.mu, then Fill.mu, then body.mu. A shard's claims (one file
+// operation per ID) are waited for with no lock held, and a claim's holder waits for nobody.
 //
 // # Why
 //

@@ -193,3 +193,14 @@ func wantAgreement(t *testing.T, c *Cache, dir string) {
 		t.Errorf("the index has %d bytes in\n%q, on disk are %d in\n%q", c.index.Bytes(), got, bytes, want)
 	}
 }
+
+// A miss before the scan, which looks for a file, notes nothing and has nothing unlinked.
+func TestMissLeavesNothing(t *testing.T) {
+	t.Parallel()
+	c := open(t, Options{Dir: t.TempDir()})
+	wantMiss(t, c, NewKey("k"))
+	s := c.shard(NewKey("k").ID)
+	if len(c.unlinks) > 0 || len(s.gone) > 0 {
+		t.Errorf("%d files to unlink, %d are noted as gone", len(c.unlinks), len(s.gone))
+	}
+}

@@ -119,7 +119,8 @@ func (c *Cache) opened(s *shard, id ID, cl *claim, o *Object, size int64, err er
 	}
 	s.unclaimLocked(id, cl)
 	var bad detached
-	if o == nil && errors.Is(err, errUnusable) {
+	// What nobody knows of and is not there needs nothing: before the scan each miss looks for its file.
+	if _, known := c.index.Peek(id); o == nil && errors.Is(err, errUnusable) && (known || !errors.Is(err, disk.ErrNotFound)) {
 		// In the same step as the claim's end: whoever publishes next must not lose what is new.
 		bad = c.detachLocked(s, id, false)
 	}
@@ -132,7 +133,7 @@ func (c *Cache) opened(s *shard, id ID, cl *claim, o *Object, size int64, err er
 	case o != nil:
 		o.Release()
 	case errors.Is(err, errUnusable):
-		c.dispose(id, bad)
+		c.dispose(id, bad) // may be nothing
 		if !errors.Is(err, disk.ErrNotFound) {
 			c.log.Warn("stored object is dropped", slog.String("id", id.String()), slog.Any("error", err))
 		}

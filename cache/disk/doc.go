@@ -10,6 +10,8 @@
 // objects can be served before anything has been listed. A file is written without a name (O_TMPFILE) in its directory
 // and linked when it is whole; where the file system cannot do that, it is created under a temporary name and renamed.
 //
+// A Journal beside them remembers what an index knows of the objects, so that a start need not list the directories.
+//
 // # What it promises
 //
 // Nothing is synced: a crash may lose files or tear them. A file whose footer, trailer or length is wrong is removed and
@@ -19,8 +21,9 @@
 //
 // # What it leaves out
 //
-// It keeps no index, counts no bytes, starts no goroutine. Create, Open, Append and Remove of different IDs may run at
-// the same time; for one ID the caller makes them follow one another.
+// It keeps no index, counts no bytes, starts no goroutine, and does not know what a Record's Version and Hint mean. Create,
+// Open, Append and Remove of different IDs may run at the same time; for one ID the caller makes them follow one another.
 //
-// All system calls go through FS: Real is the machine's, Fault fails a chosen call.
+// All system calls go through FS: Real is the machine's, Fault fails a chosen call, Memory forgets in a crash what was not
+// synced.
 package disk
