@@ -133,6 +133,8 @@ func (n *node) registerMetrics() error {
 		{gauge, "weir_cache_objects", "Objects stored.", func() float64 { return float64(n.cache.Stats().Objects) }, nil},
 		{gauge, "weir_cache_fills", "Fills running.", func() float64 { return float64(n.cache.Stats().Fills) }, nil},
 		{counter, "weir_cache_evictions_total", "Objects evicted to keep the budgets.", func() float64 { return float64(n.cache.Stats().DiskEvictions) }, nil},
+		{counter, "weir_cache_corrupt_total", "Stored objects that were found damaged and dropped.", func() float64 { return float64(n.cache.Stats().Corrupt) }, nil},
+		{counter, "weir_cache_scrubbed_bytes_total", "Bytes read from disk to find damage.", func() float64 { return float64(n.cache.Stats().ScrubbedBytes) }, nil},
 		{counter, "weir_purged_objects_total", "Stored responses removed because of purges, by name or when they were met.", func() float64 { return float64(n.edge.Dropped()) }, nil},
 		{gauge, "weir_purge_names", "URLs, prefixes and tags whose last purge is remembered.", func() float64 { return float64(n.purges.Stats().Names) }, nil},
 		{counter, "weir_sendfile_calls_total", "sendfile system calls on cleartext HTTP/1.1.", func() float64 { return float64(n.public.Stats().SendfileCalls) }, nil},
