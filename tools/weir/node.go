@@ -145,7 +145,7 @@ func (n *node) buildEdge() error {
 	}
 	n.edge, err = edge.New(edge.Options{
 		Name: n.config.Node.Name, Loop: n.config.Cluster.Label, Cache: n.cache, Sites: sites, Purges: n.purges, Ring: n.ring, Peers: n.peers,
-		Joined: time.Now(),
+		Joined:  time.Now(),
 		Observe: n.observe, Fetched: func(from upstream.Source, status int) { n.metrics.ObserveUpstream(source(from), status) }, Log: n.log,
 	})
 	return err
