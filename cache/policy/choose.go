@@ -53,6 +53,7 @@ func (x *Index) Evict() (item Item[[16]byte, State], ok bool) {
 			continue // somebody else took it in the meantime
 		}
 		if victim.class == small {
+			x.trial.end(false)
 			x.ghosts.add(hashOf(&victim.id), x.entries[small].Load()+x.entries[proven].Load())
 		}
 		return item, true
@@ -60,7 +61,12 @@ func (x *Index) Evict() (item Item[[16]byte, State], ok bool) {
 }
 
 // worst chooses the least of a sample of streams' pieces and of stream-less objects.
+// Untried ones never have more than their part of all there is.
 func (x *Index) worst(now int64) (candidate, bool) {
+	smalls := x.held[small].Load()
+	if all := smalls + x.held[proven].Load() + x.held[streamed].Load(); float64(smalls) > smallPart*float64(all) {
+		return x.worstAlone(now)
+	}
 	a, haveA := x.worstStreamed(now)
 	b, haveB := x.worstAlone(now)
 	if haveA && (!haveB || a.rate <= b.rate) {
@@ -129,10 +135,9 @@ func (x *Index) oldest(class uint32, now int64) (oldest candidate, ok bool) {
 			oldest, most, ok = c, age, true
 		}
 	}
-	// One that nobody asked for again in its time is worth a third of one that was.
 	oldest.rate = 1000 / float64(1000+max(0, most))
 	if class == small {
-		oldest.rate /= 3
+		oldest.rate *= x.trial.share() // it has not been asked for again; will it be?
 	}
 	return oldest, ok
 }
@@ -154,6 +159,7 @@ func (x *Index) passOver(c *candidate, now int64) {
 		return
 	}
 	e.uses = 0
+	x.trial.end(true)
 	x.leftLocked(t, at)
 	x.enterLocked(t, &c.id, proven, &e)
 }

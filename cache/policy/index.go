@@ -64,6 +64,7 @@ type Index struct {
 	demand  *demand
 	viewers *viewers
 	ghosts  ghosts
+	trial   trial
 	seed    uint64
 	draws   atomic.Uint64
 }
@@ -173,6 +174,7 @@ func (x *Index) put(id *[16]byte, class uint32, e *entry) {
 		}
 	} else if class == small && x.ghosts.take(hashOf(id)) {
 		class = proven
+		x.trial.end(true)
 	}
 	x.enterLocked(t, id, class, e)
 }
