@@ -33,6 +33,7 @@ type Options struct {
 // Edge answers clients and peers. Safe for concurrent use.
 type Edge struct {
 	options Options
+	history history        // of what was no hit
 	seen    sightings      // what was fetched from its owner lately
 	runs    [2]runSlots    // of clients, and of peers: two nodes that ask each other must not wait for each other's
 	dropped atomic.Int64   // stored responses that purges ended
@@ -117,6 +118,9 @@ func (e *Edge) account(x *Exchange) {
 	x.Duration = time.Since(x.Start)
 	if x.Outcome == Failed && x.Reason != "client-gone" {
 		e.options.Log.Warn("no response could be had", "host", x.Target.Host, "path", x.Target.Path, "status", x.Status, "error", x.Err)
+	}
+	if x.Outcome != Hit && x.Outcome != Collapsed && x.Outcome != Local && x.site != nil {
+		e.history.add(x)
 	}
 	e.options.Observe(x)
 }

@@ -54,10 +54,8 @@ func (c *Console) ring(w http.ResponseWriter, r *http.Request) {
 		c.problem(w, http.StatusNotFound, "This node has no ring: it stands alone and owns every key.")
 		return
 	}
-	target := r.URL.Query().Get("url")
-	if parsed, err := url.Parse(target); target == "" || err != nil || parsed.Host == "" {
-		c.problem(w, http.StatusBadRequest,
-			"The parameter url is no absolute URL. Ask /v1/ring?url=https%3A%2F%2Fvideo.example.com%2Fa.m4s, percent-encoded.")
+	target, ok := c.targetURL(w, r, "/v1/ring")
+	if !ok {
 		return
 	}
 	route, err := c.options.Ring(target)

@@ -21,6 +21,7 @@ type Options struct {
 	Status    func() Status                   // what /v1/status shows
 	Members   func() []Member                 // nil: the node stands alone
 	Ring      func(url string) (Route, error) // nil: the node stands alone; its error is about the URL
+	Why       func(url string) (Why, error)   // nil: nothing to explain; its error is about the URL
 	Metrics   http.Handler                    // nil: no metrics
 	// Purge obeys a purge; nil: there is nothing to purge. Its error is a *FieldError where the caller is wrong. It may
 	// take as long as the disk does.
@@ -100,6 +101,8 @@ func (c *Console) route(path string) (handle http.HandlerFunc, open bool) {
 		return c.members, false
 	case "/v1/ring":
 		return c.ring, false
+	case "/v1/why":
+		return c.why, false
 	case purgePath:
 		return c.purge, false
 	case "/metrics":

@@ -5,6 +5,7 @@
 //	/v1/status               token  Status
 //	/v1/members              token  {"members": [Member, …]}
 //	/v1/ring?url=URL         token  Route
+//	/v1/why?url=URL          token  Why
 //	/v1/purge (POST)         token  Receipt
 //	/metrics                 token  Options.Metrics
 //	/ and its files          open   the page, which holds nothing until it has the token

@@ -29,6 +29,7 @@ type commands struct {
 	Origin  originCommand  `cmd:"" help:"Serve a folder of MP4 files as HLS and DASH."`
 	Status  statusCommand  `cmd:"" help:"Show how a node is."`
 	Ring    ringCommand    `cmd:"" help:"Show who owns a URL, and the members of the cluster."`
+	Why     whyCommand     `cmd:"" help:"Explain what a node makes of a URL: what is stored, whom it asks, what it did lately."`
 	Purge   purgeCommand   `cmd:"" help:"Have a node serve URLs, prefixes, tags or everything anew."`
 	Replay  replayCommand  `cmd:"" help:"Play a trace of requests through cache policies, and tell what each would have saved."`
 	Config  configCommand  `cmd:"" help:"Check or print a configuration."`

@@ -330,7 +330,7 @@ func (n *node) listenAdmin() error {
 	}
 	n.token = token
 	handler, err := console.New(console.Options{
-		Name: n.config.Node.Name, Token: token, TokenFile: tokenFile, Ready: n.ready, Status: n.status, Members: n.members, Ring: n.route, Purge: n.purge,
+		Name: n.config.Node.Name, Token: token, TokenFile: tokenFile, Ready: n.ready, Status: n.status, Members: n.members, Ring: n.route, Why: n.why, Purge: n.purge,
 		Metrics: n.metrics.Handler(), Log: n.log,
 	})
 	if err != nil {
