@@ -49,7 +49,8 @@ type Store struct {
 	start time.Time
 }
 
-// New creates the directories under Options.Dir and takes the lock, which Close gives back. now is the time of the
+// New creates Options.Dir and takes the lock, which Close gives back; the directories in it come with the first object
+// in each. now is the time of the
 // start: temporary files older than it are leftovers, which List removes.
 func New(opts Options, now time.Time) (*Store, error) {
 	if opts.Dir == "" {
@@ -67,12 +68,6 @@ func New(opts Options, now time.Time) (*Store, error) {
 		return nil, fmt.Errorf("open cache directory %s: %w", s.dir, err)
 	}
 	s.lock = lock
-	for i := range Dirs {
-		if err := s.fs.MkdirAll(s.sub(byte(i))); err != nil {
-			_ = lock.Close() // the first error is the one to report
-			return nil, fmt.Errorf("create cache directory %s: %w", s.sub(byte(i)), err)
-		}
-	}
 	return s, nil
 }
 
@@ -175,7 +170,10 @@ type Entry struct {
 func (s *Store) List(first byte) ([]Entry, error) {
 	dir := s.sub(first)
 	list, err := s.fs.List(dir)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil // nothing was stored there yet
+	case err != nil:
 		return nil, fmt.Errorf("list %s: %w", dir, err)
 	}
 	entries := make([]Entry, 0, len(list))

@@ -350,7 +350,7 @@ func verify(t *testing.T, n int, got, meta, body, other []byte) {
 
 func TestNewReportsErrors(t *testing.T) {
 	t.Parallel()
-	for _, n := range []int{1, 2, 3, 100, 258} {
+	for _, n := range []int{1, 2} {
 		fault := &Fault{FS: &Real{}}
 		fault.Arm(Plan{At: n, Err: errBroken})
 		dir := t.TempDir()

@@ -1,8 +1,10 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 )
 
 // Writer writes one new object. It is for one goroutine.
@@ -17,7 +19,13 @@ type Writer struct {
 
 // Create starts a new object; nobody sees it before Commit.
 func (s *Store) Create(id [16]byte) (*Writer, error) {
-	file, err := s.fs.Create(s.sub(id[0]))
+	dir := s.sub(id[0])
+	file, err := s.fs.Create(dir)
+	if errors.Is(err, fs.ErrNotExist) { // the first object there
+		if err = s.fs.MkdirAll(dir); err == nil {
+			file, err = s.fs.Create(dir)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("create object %x: %w", id, err)
 	}
