@@ -82,7 +82,10 @@ func (c *Cache) noteAdd(id ID, version uint64, bytes int64) {
 // loadIndex reads the journal into the index. It tells whether that is all there is on disk.
 func (c *Cache) loadIndex(ctx context.Context) (clean bool) {
 	began := time.Now()
-	loaded, err := c.journal.Load(ctx, c.loadRecord)
+	c.index.Grow(c.journal.Expect())
+	b := newBulk(c)
+	loaded, err := c.journal.Load(ctx, b.add)
+	b.end()
 	if ctx.Err() != nil {
 		return false
 	}

@@ -74,6 +74,22 @@ func (j *Journal) Load(ctx context.Context, found func(Record)) (Loaded, error) 
 	return l, errors.Join(err, beginErr)
 }
 
+// Expect tells about how many objects Load will report, by the length of the last snapshot: 0 if there is none. It is to be
+// called before Load.
+func (j *Journal) Expect() int {
+	list, err := j.fs.List(j.dir)
+	if err != nil {
+		return 0 // which Load reports
+	}
+	last, bytes := uint64(0), int64(0)
+	for _, f := range list {
+		if generation, ok := parseGeneration(f.Name, snapshotPrefix); ok && generation >= last {
+			last, bytes = generation, f.Bytes
+		}
+	}
+	return int(bytes / recordSize)
+}
+
 // replay reports a snapshot, if there is one, with the logs over it.
 func (j *Journal) replay(ctx context.Context, l *Loaded, snapshot *journalReader, logs []uint64, found func(*Record)) error {
 	var changes []change

@@ -174,8 +174,8 @@ func (x *Index) sample(class uint32, list []candidate) []candidate {
 		for range min(samplesEach, int(n), cap(list)-len(list)) {
 			draw += 0x9e3779b97f4a7c15
 			place := uint32(mix(draw) >> 32 * uint64(n) >> 32)
-			r := makeRef(class, place, 0)
-			list = append(list, candidate{id: t.columns[class].id(place), class: class, entry: t.entryLocked(r)})
+			s := t.columns[class].at(place)
+			list = append(list, candidate{id: *s.id(), class: class, entry: s.entry(class)})
 		}
 		t.mu.Unlock()
 		if len(list) == cap(list) {

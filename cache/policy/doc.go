@@ -10,7 +10,7 @@
 //
 // # Index
 //
-// An entry is 34 bytes in columns without pointers, found by a table of 32-bit references that fills to nine tenths and
+// An entry is 34 bytes, side by side in columns without pointers, found by a table of 32-bit references that fills to nine tenths and
 // grows by an eighth: 40 bytes an object at ten million, all in, and nothing for the garbage collector to follow. Samples
 // are drawn by number.
 //

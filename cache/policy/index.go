@@ -232,14 +232,13 @@ func (x *Index) Detach(id [16]byte) (item Item[[16]byte, State], had bool) {
 }
 
 // enterLocked adds an entry whose cost is taken. A full table, a million entries of one class, loses it.
-func (x *Index) enterLocked(t *table, id *[16]byte, class uint32, e *entry) bool {
+func (x *Index) enterLocked(t *table, id *[16]byte, class uint32, e *entry) {
 	if !t.addLocked(id, class, e) {
 		x.bytes.give(e.bytes())
-		return false
+		return
 	}
 	x.entries[class].Add(1)
 	x.held[class].Add(e.bytes())
-	return true
 }
 
 // leftLocked removes an entry; its cost stays taken.

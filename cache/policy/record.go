@@ -3,6 +3,8 @@ package policy
 import (
 	"encoding/binary"
 	"iter"
+	"math"
+	"runtime"
 	"time"
 )
 
@@ -42,28 +44,93 @@ func (t *table) records(list []Record) []Record {
 	for class := range t.columns {
 		col := &t.columns[class]
 		for place := range col.n {
-			e := t.entryLocked(makeRef(uint32(class), place, 0))
-			list = append(list, Record{ID: col.id(place), Bytes: e.bytes(), Version: e.version, Hint: e.hint(uint32(class))})
+			s := col.at(place)
+			e := s.entry(uint32(class))
+			list = append(list, Record{ID: *s.id(), Bytes: e.bytes(), Version: e.version, Hint: e.hint(uint32(class))})
 		}
 	}
 	return list
 }
 
-// Load enters an entry of a snapshot, not verified, without evicting. It is false, and nothing is changed, if there is no
-// room or the ID is there already.
-func (x *Index) Load(r Record) bool {
-	e, class := entryOf(&r)
-	if !x.bytes.take(e.bytes()) {
-		return false
+// touchedAhead is how many records' references are fetched into the processor's cache side by side, before they are
+// looked at one after the other.
+const touchedAhead = 32
+
+// touchLocked looks at where the references to records would be.
+func (t *table) touchLocked(records []Record) {
+	if len(t.refs) == 0 {
+		return
 	}
-	t := x.shard(&r.ID)
+	all := ref(0)
+	for i := range records {
+		all |= t.refs[t.home(&records[i].ID)]
+	}
+	runtime.KeepAlive(all) // or the compiler leaves the looks out
+}
+
+// Grow makes room for so many entries in all, which spares growing step by step.
+func (x *Index) Grow(entries int) {
+	each := float64(min(int64(entries), x.bytes.limit/blockBytes)) / indexShards
+	each += 4 * math.Sqrt(each) // shards differ
+	for i := range x.shards {
+		t := &x.shards[i]
+		t.mu.Lock()
+		if refs := int(each)*10/fullTenths + firstRefs; entries > 0 && refs > len(t.refs) {
+			t.resizeLocked(refs)
+		}
+		t.mu.Unlock()
+	}
+}
+
+// Load enters entries of a snapshot, not verified, without evicting; an ID that is there already it leaves as it is. It
+// returns those from the first on for which there was no room.
+//
+// One mutex for each run of records whose IDs end in the same six bits: order many so.
+func (x *Index) Load(records []Record) (left []Record) {
+	for len(records) > 0 {
+		t, n, bytes := x.shard(&records[0].ID), 0, int64(0)
+		for n < len(records) && x.shard(&records[n].ID) == t {
+			bytes += loadedBytes(&records[n])
+			n++
+		}
+		if !x.bytes.take(bytes) {
+			n, bytes = 1, loadedBytes(&records[0])
+			if !x.bytes.take(bytes) {
+				return records
+			}
+		}
+		x.bytes.give(bytes - x.loadRun(t, records[:n]))
+		records = records[n:]
+	}
+	return nil
+}
+
+func loadedBytes(r *Record) int64 { return int64(blocksOf(r.Bytes)) * blockBytes }
+
+// loadRun enters records of one shard, whose bytes are taken, and returns how many of them the index keeps.
+func (x *Index) loadRun(t *table, records []Record) (kept int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, _, known := t.findLocked(&r.ID); known {
-		x.bytes.give(e.bytes())
-		return false
+	var held, entries [nClasses]int64
+	for i := range records {
+		r := &records[i]
+		if i%touchedAhead == 0 {
+			t.touchLocked(records[i:min(i+touchedAhead, len(records))])
+		}
+		if _, _, known := t.findLocked(&r.ID); known {
+			continue
+		}
+		if e, class := entryOf(r); t.addLocked(&r.ID, class, &e) {
+			held[class] += e.bytes()
+			entries[class]++
+		}
 	}
-	return x.enterLocked(t, &r.ID, class, &e)
+	for class := range held {
+		x.held[class].Add(held[class])
+		x.entries[class].Add(entries[class])
+		kept += held[class]
+	}
+	return kept
 }
 
 // PutRecord is a Put of an entry of a snapshot.

@@ -28,16 +28,14 @@ type column struct {
 	n     uint32
 }
 
-// pageEntries is how many entries a page has: at 34 bytes each they fill the 16 KiB that the allocator gives.
+// pageEntries is how many entries a page has: they fill the 16 KiB that the allocator gives.
 const pageEntries = 481
 
-// page holds entries field by field, so that none is padded.
-type page struct {
-	ids [pageEntries][16]byte
-	a   [pageEntries]uint64
-	b   [pageEntries]uint64
-	c   [pageEntries]uint16
-}
+// page holds entries side by side, so that a look at one touches one line of the processor's cache, or two.
+type page [pageEntries]slot
+
+// slot is an entry packed: its ID, and three fields without padding between them.
+type slot [34]byte
 
 // entry is what is known of an object.
 type entry struct {
@@ -66,19 +64,24 @@ const (
 	stampMask   = 1<<stampBits - 1
 )
 
-func (e *entry) pack() (a, b uint64, c uint16) {
-	a = e.version<<30 | uint64(e.blocks)<<4 | uint64(e.uses)<<2
+func (s *slot) id() *[16]byte { return (*[16]byte)(s[:16]) }
+
+func (s *slot) set(e *entry) {
+	a := e.version<<30 | uint64(e.blocks)<<4 | uint64(e.uses)<<2
 	if e.verified {
 		a |= 2
 	}
 	if e.stream.Kind == Audio {
 		a |= 1
 	}
-	b = uint64(e.stream.Title)<<36 | uint64(e.stream.Rendition)<<28 | uint64(e.stream.Segment)<<8 | uint64(e.stamp>>16)
-	return a, b, uint16(e.stamp)
+	b := uint64(e.stream.Title)<<36 | uint64(e.stream.Rendition)<<28 | uint64(e.stream.Segment)<<8 | uint64(e.stamp>>16)
+	binary.LittleEndian.PutUint64(s[16:], a)
+	binary.LittleEndian.PutUint64(s[24:], b)
+	binary.LittleEndian.PutUint16(s[32:], uint16(e.stamp))
 }
 
-func unpack(a, b uint64, c uint16, class uint32) (e entry) {
+func (s *slot) entry(class uint32) (e entry) {
+	a, b, c := binary.LittleEndian.Uint64(s[16:]), binary.LittleEndian.Uint64(s[24:]), binary.LittleEndian.Uint16(s[32:])
 	e.version, e.blocks, e.uses, e.verified = a>>30, uint32(a>>4)&blocksMask, uint8(a>>2)&usesMask, a&2 != 0
 	e.stamp = uint32(b&0xff)<<16 | uint32(c)
 	if class == streamed {
@@ -137,7 +140,7 @@ func (t *table) findLocked(id *[16]byte) (at uint32, r ref, ok bool) {
 		if r == empty || r.away() < away {
 			return 0, 0, false
 		}
-		if r.away() == away && r&tagBits == tag && t.columns[r.class()].id(r.place()) == *id {
+		if r.away() == away && r&tagBits == tag && *t.columns[r.class()].at(r.place()).id() == *id {
 			return at, r, true
 		}
 		at = t.next(at)
@@ -159,9 +162,9 @@ func (t *table) addLocked(id *[16]byte, class uint32, e *entry) bool {
 	}
 	col.n++
 	t.count++
-	p, i := col.at(place)
-	p.ids[i] = *id
-	p.a[i], p.b[i], p.c[i] = e.pack()
+	s := col.at(place)
+	*s.id() = *id
+	s.set(e)
 	for !t.linkLocked(t.home(id), makeRef(class, place, refTag(id))) {
 		t.growLocked() // which links what is in the columns, this one too
 		break
@@ -188,10 +191,12 @@ func (t *table) linkLocked(at uint32, r ref) bool {
 	}
 }
 
-// growLocked makes room for an eighth more and links all entries anew.
-func (t *table) growLocked() {
-	for n := len(t.refs); ; {
-		n = max(firstRefs, n+n/8)
+// growLocked makes room for an eighth more.
+func (t *table) growLocked() { t.resizeLocked(max(firstRefs, len(t.refs)+len(t.refs)/8)) }
+
+// resizeLocked makes n references, or more if need be, and links all entries anew.
+func (t *table) resizeLocked(n int) {
+	for ; ; n += n / 8 {
 		t.refs = make([]ref, n)
 		for i := range t.refs {
 			t.refs[i] = empty
@@ -206,8 +211,8 @@ func (t *table) relinkLocked() bool {
 	for class := range t.columns {
 		col := &t.columns[class]
 		for place := range col.n {
-			p, i := col.at(place)
-			if !t.linkLocked(t.home(&p.ids[i]), makeRef(uint32(class), place, refTag(&p.ids[i]))) {
+			id := col.at(place).id()
+			if !t.linkLocked(t.home(id), makeRef(uint32(class), place, refTag(id))) {
 				return false
 			}
 		}
@@ -222,14 +227,13 @@ func (t *table) removeLocked(at uint32) {
 	col := &t.columns[r.class()]
 	last := col.n - 1
 	if place := r.place(); place != last {
-		from, j := col.at(last)
+		from := col.at(last)
 		// The last entry fills the gap; its reference follows.
-		moved, there, ok := t.findLocked(&from.ids[j])
+		moved, there, ok := t.findLocked(from.id())
 		if checked && !ok {
 			panic("policy: an entry without a reference")
 		}
-		to, i := col.at(place)
-		to.ids[i], to.a[i], to.b[i], to.c[i] = from.ids[j], from.a[j], from.b[j], from.c[j]
+		*col.at(place) = *from
 		t.refs[moved] = there&^placeMask | ref(place)
 	}
 	col.n--
@@ -255,21 +259,8 @@ func (t *table) unlinkLocked(at uint32) {
 	}
 }
 
-func (c *column) at(place uint32) (p *page, i uint32) {
-	return c.pages[place/pageEntries], place % pageEntries
-}
+func (c *column) at(place uint32) *slot { return &c.pages[place/pageEntries][place%pageEntries] }
 
-func (c *column) id(place uint32) [16]byte {
-	p, i := c.at(place)
-	return p.ids[i]
-}
+func (t *table) entryLocked(r ref) entry { return t.columns[r.class()].at(r.place()).entry(r.class()) }
 
-func (t *table) entryLocked(r ref) entry {
-	p, i := t.columns[r.class()].at(r.place())
-	return unpack(p.a[i], p.b[i], p.c[i], r.class())
-}
-
-func (t *table) setLocked(r ref, e *entry) {
-	p, i := t.columns[r.class()].at(r.place())
-	p.a[i], p.b[i], p.c[i] = e.pack()
-}
+func (t *table) setLocked(r ref, e *entry) { t.columns[r.class()].at(r.place()).set(e) }
