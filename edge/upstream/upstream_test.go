@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -284,5 +285,43 @@ func TestPeersNeedTLS(t *testing.T) {
 	t.Parallel()
 	if _, err := NewPeers(PeerOptions{}); err == nil {
 		t.Error("peers without the cluster's TLS configuration were accepted")
+	}
+}
+
+func TestCall(t *testing.T) {
+	t.Parallel()
+	node := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, err := io.ReadAll(r.Body)
+		if err != nil || r.Method != http.MethodPost || r.ProtoMajor != 2 || r.URL.Path != "/.weir/x" || len(text) > 5 {
+			http.Error(w, "no such thing", http.StatusNotFound)
+			return
+		}
+		_, _ = w.Write(text)
+	}))
+	node.EnableHTTP2, node.Config.ErrorLog = true, log.New(io.Discard, "", 0)
+	node.StartTLS()
+	t.Cleanup(node.Close)
+	p, err := NewPeers(PeerOptions{TLS: node.Client().Transport.(*http.Transport).TLSClientConfig})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	address := node.Listener.Addr().String()
+	for _, tt := range []struct{ message, answer, fault string }{
+		{"hello", "hello", ""}, {"", "", ""}, {"hellos", "", "status 404: no s"},
+	} {
+		got, err := p.Call(t.Context(), "example.com", address, "/.weir/x", []byte(tt.message), 5)
+		if string(got) != tt.answer || (err == nil) != (tt.fault == "") || err != nil && !strings.Contains(err.Error(), tt.fault) {
+			t.Errorf("%q: got %q, %v", tt.message, got, err)
+		}
+	}
+	if _, err := p.Call(t.Context(), "example.com", address, "/.weir/x", []byte("hello"), 4); err == nil {
+		t.Error("an answer past the limit is taken")
+	}
+	if _, err := p.Call(t.Context(), "example.net", address, "/.weir/x", []byte("hello"), 5); err == nil {
+		t.Error("a node with the name of another is taken")
+	}
+	if !p.Usable("example.com") {
+		t.Error("calls tell about fetches")
 	}
 }

@@ -1,0 +1,40 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Call posts a short message to a path of that node at that address, over the same connection as fetches, and returns
+// the answer, up to limit bytes. What happens to it says nothing about the node as an upstream: no breaker, no budget.
+// Its wait is ctx's. Any status but 200 is an error.
+func (p *Peers) Call(ctx context.Context, name, address, path string, message []byte, limit int64) ([]byte, error) {
+	p.learn(name, address)
+	to := url.URL{Scheme: "https", Host: name, Path: path}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to.String(), bytes.NewReader(message))
+	if err != nil {
+		return nil, fmt.Errorf("call %s: %w", name, err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header["User-Agent"] = nil
+	resp, err := p.transport.RoundTrip(r)
+	if err != nil {
+		return nil, fmt.Errorf("call %s: %w", name, err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("call %s: %w", name, err)
+	case resp.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("call %s: status %d: %.200s", name, resp.StatusCode, strings.TrimSpace(string(text)))
+	case int64(len(text)) > limit:
+		return nil, fmt.Errorf("call %s: an answer of more than %d bytes", name, limit)
+	}
+	return text, nil
+}
