@@ -21,6 +21,7 @@ cache/policy:    github.com/hashicorp/golang-lru/v2
 cache/disk:      golang.org/x/sys
 cache/tag:
 cache:           cache/freshness cache/policy cache/disk
+cluster/notice:
 cluster/ring:
 cluster:         cluster/ring github.com/hashicorp/memberlist
 edge/field:

@@ -1,0 +1,257 @@
+package notice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"time"
+)
+
+// keepMargin before the end of Options.Keep nothing is taken from others any more: they may forget it a little later.
+const keepMargin = time.Hour
+
+// maxRounds bounds one exchange: a full log in batches.
+const maxRounds = 64
+
+// Run catches up with the other nodes, then exchanges notices with one of them at random each Options.Interval, until
+// ctx ends. It returns nil.
+func (b *Board) Run(ctx context.Context) error {
+	b.catchUp(ctx)
+	close(b.current)
+	for {
+		pause := time.Duration(float64(b.options.Interval) * (0.75 + rand.Float64()/2)) // nodes that start together drift apart
+		select {
+		case <-ctx.Done():
+			b.save(time.Now())
+			return nil
+		case <-time.After(pause):
+		}
+		if peers := b.reachable(); len(peers) > 0 {
+			if err := b.exchange(ctx, peers[0]); err != nil && ctx.Err() == nil {
+				b.options.Log.Debug("no exchange of notices", "member", peers[0].Name, "error", err)
+			}
+		}
+		b.saveSometimes(time.Now())
+	}
+}
+
+// catchUp exchanges with a few members before this node counts as current.
+func (b *Board) catchUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	select {
+	case <-b.options.Joined():
+	case <-ctx.Done():
+	}
+	done, peers := 0, b.reachable()
+	var last error
+	for _, peer := range peers {
+		if done == startMembers || ctx.Err() != nil {
+			break
+		}
+		if err := b.exchange(ctx, peer); err != nil {
+			last = err
+			continue
+		}
+		done++
+	}
+	if done < min(startMembers, len(peers)) || ctx.Err() != nil {
+		b.options.Log.Warn("this node serves before it has heard of all that was purged while it was away", "members", len(peers), "asked", done, "error", last)
+	}
+	b.resume(time.Now())
+}
+
+// reachable returns the members that can be asked, in random order.
+func (b *Board) reachable() []Peer {
+	var peers []Peer
+	for _, peer := range b.options.Peers() {
+		if !peer.Lost {
+			peers = append(peers, peer)
+		}
+	}
+	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
+	return peers
+}
+
+// exchange takes from another node what is missing here, and gives what is missing there.
+func (b *Board) exchange(ctx context.Context, with Peer) error {
+	for range maxRounds {
+		now := time.Now()
+		b.mu.Lock()
+		mine := b.log.digest(now)
+		b.mu.Unlock()
+		theirs, err := b.ask(ctx, with, message{Ask: true, Digest: mine})
+		if err != nil {
+			return err
+		}
+		b.lag.Store(lagOf(mine, theirs.Digest))
+		if err := b.settle(theirs.Digest); err != nil {
+			return err
+		}
+		if _, err := b.receive(theirs.Records); err != nil {
+			return err
+		}
+		b.mu.Lock()
+		records, more := b.log.missing(theirs.Digest, time.Now())
+		b.mu.Unlock()
+		if len(records) > 0 {
+			if _, err := b.ask(ctx, with, message{Records: records}); err != nil {
+				return err
+			}
+		}
+		if !theirs.More && !more {
+			b.lag.Store(0)
+			return b.meet(now)
+		}
+	}
+	return nil // the next exchange goes on
+}
+
+func (b *Board) ask(ctx context.Context, with Peer, m message) (answer, error) {
+	text, err := encode(m)
+	if err != nil {
+		return answer{}, fmt.Errorf("notice: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return b.send(ctx, with, text)
+}
+
+// lagOf counts what one digest has and the other has not.
+func lagOf(mine, theirs []position) (lag int64) {
+	have := make(map[Origin]uint64, len(mine))
+	for _, p := range mine {
+		have[p.Origin] = p.High
+	}
+	for _, p := range theirs {
+		lag += int64(p.High - min(p.High, have[p.Origin]))
+	}
+	return lag
+}
+
+// meet notes that this node has heard all that another one knows. Of what had come and gone in between, if it was away
+// for longer than notices are kept, nobody tells any more.
+func (b *Board) meet(now time.Time) error {
+	b.mu.Lock()
+	away := now.Sub(b.heard) > b.options.Keep-keepMargin
+	b.mu.Unlock()
+	if away {
+		if err := b.lapse(b.options.Keep - keepMargin); err != nil {
+			return err
+		}
+	}
+	b.mu.Lock()
+	b.heard = now
+	b.mu.Unlock()
+	return nil
+}
+
+func (b *Board) lapse(age time.Duration) error {
+	b.counts[lapses].Add(1)
+	b.options.Log.Warn("purges cannot be had any more: what was stored before them counts as purged", "age", age)
+	return b.options.Lapse(age)
+}
+
+// settle takes note of what others have lost: it will never come.
+func (b *Board) settle(theirs []position) error {
+	for _, p := range theirs {
+		now := time.Now()
+		b.mu.Lock()
+		missed := p.Floor > b.log.high(p.Origin) && p.Age < b.options.Keep-keepMargin
+		known := p.Floor <= b.before[p.Origin].High || p.FloorAge >= b.options.Keep-keepMargin
+		b.mu.Unlock()
+		if !missed {
+			continue
+		}
+		if !known {
+			if err := b.lapse(p.FloorAge); err != nil {
+				return err
+			}
+		}
+		b.mu.Lock()
+		b.log.raise(p.Origin, p.Floor, now.Add(-p.FloorAge))
+		b.unsaved = true
+		b.mu.Unlock()
+	}
+	return nil
+}
+
+// receive obeys the notices that are new, and notes them.
+func (b *Board) receive(records []Record) (removed int, err error) {
+	now := time.Now()
+	var fresh, known []Record
+	b.mu.Lock()
+	for _, r := range records {
+		r.born = now.Add(-r.Age)
+		switch {
+		case b.log.has(r.Origin, r.Sequence), r.Age > b.options.Keep-keepMargin:
+		case r.Sequence <= b.before[r.Origin].High: // obeyed in an earlier life
+			known = append(known, r)
+		default:
+			fresh = append(fresh, r)
+		}
+	}
+	b.mu.Unlock()
+	if len(fresh) > 0 {
+		if removed, err = b.options.Apply(fresh); err != nil {
+			return removed, err
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range append(known, fresh...) {
+		b.log.add(r)
+		b.unsaved = true
+	}
+	b.counts[received].Add(int64(len(fresh)))
+	return removed, nil
+}
+
+// ServeHTTP answers other nodes. It belongs behind a listener that authenticates them.
+func (b *Board) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "this takes POST", http.StatusMethodNotAllowed)
+		return
+	}
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxMessage))
+	if err != nil {
+		http.Error(w, "the message cannot be read", http.StatusRequestEntityTooLarge)
+		return
+	}
+	var m message
+	if err := parse(text, &m); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	a, err := b.answer(&m)
+	if err == nil {
+		text, err = encode(a)
+	}
+	if err != nil {
+		b.options.Log.Error("notices of another node are not obeyed", "client", r.RemoteAddr, "error", err)
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(text) // the node has gone: it asks again
+}
+
+func (b *Board) answer(m *message) (a answer, err error) {
+	var settled error
+	if m.Ask {
+		settled = b.settle(m.Digest)
+	}
+	a.Removed, err = b.receive(m.Records)
+	if m.Ask {
+		now := time.Now()
+		b.mu.Lock()
+		a.Digest = b.log.digest(now)
+		a.Records, a.More = b.log.missing(m.Digest, now)
+		b.mu.Unlock()
+	}
+	return a, errors.Join(settled, err)
+}

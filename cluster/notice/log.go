@@ -1,0 +1,195 @@
+package notice
+
+import (
+	"slices"
+	"time"
+)
+
+// maxEarly bounds the notices of one origin that wait for one before them. Further ones are obeyed and not noted: they
+// come again.
+const maxEarly = 1024
+
+// history is what is known of one origin.
+type history struct {
+	floor   uint64            // up to here the records are gone
+	since   time.Time         // when the last of those was posted
+	records []Record          // those after floor, in order
+	early   map[uint64]Record // obeyed, and one before them is missing
+}
+
+func (h *history) high() uint64 { return h.floor + uint64(len(h.records)) }
+
+func (h *history) last() time.Time {
+	if len(h.records) == 0 {
+		return h.since
+	}
+	return h.records[len(h.records)-1].born
+}
+
+// log holds the notices of all origins. Not safe for concurrent use.
+type log struct {
+	self      Origin // whose numbers go on: it is never forgotten
+	most      int    // records
+	mostBytes int64  // of them
+	keep      time.Duration
+	histories map[Origin]*history
+	arrivals  []Origin // of the records, in the order in which they came
+	bytes     int64
+}
+
+func newLog(self Origin, most int, mostBytes int64, keep time.Duration) *log {
+	return &log{self: self, most: most, mostBytes: mostBytes, keep: keep, histories: map[Origin]*history{}}
+}
+
+func (l *log) history(o Origin) *history {
+	h := l.histories[o]
+	if h == nil {
+		h = &history{early: map[uint64]Record{}}
+		l.histories[o] = h
+	}
+	return h
+}
+
+// high is up to where all notices of an origin are known.
+func (l *log) high(o Origin) uint64 {
+	if h := l.histories[o]; h != nil {
+		return h.high()
+	}
+	return 0
+}
+
+func (l *log) has(o Origin, sequence uint64) bool {
+	h := l.histories[o]
+	if h == nil {
+		return false
+	}
+	_, early := h.early[sequence]
+	return early || sequence <= h.high()
+}
+
+// add notes a record. It does nothing for one that is there.
+func (l *log) add(r Record) {
+	if l.has(r.Origin, r.Sequence) {
+		return
+	}
+	h := l.history(r.Origin)
+	if r.Sequence != h.high()+1 {
+		if len(h.early) < maxEarly {
+			h.early[r.Sequence] = r
+		}
+		return
+	}
+	l.append(h, r)
+	l.absorb(h)
+	l.shrink()
+}
+
+func (l *log) append(h *history, r Record) {
+	h.records = append(h.records, r)
+	l.arrivals = append(l.arrivals, r.Origin)
+	l.bytes += r.cost()
+}
+
+// absorb moves what waited for its turn.
+func (l *log) absorb(h *history) {
+	for {
+		r, ok := h.early[h.high()+1]
+		if !ok {
+			return
+		}
+		delete(h.early, r.Sequence)
+		l.append(h, r)
+	}
+}
+
+// shrink drops what came first until the bounds hold.
+func (l *log) shrink() {
+	for len(l.arrivals) > l.most || l.bytes > l.mostBytes {
+		l.drop()
+	}
+}
+
+func (l *log) drop() {
+	h := l.histories[l.arrivals[0]]
+	l.arrivals = l.arrivals[1:]
+	l.bytes -= h.records[0].cost()
+	h.floor, h.since = h.records[0].Sequence, h.records[0].born
+	h.records[0] = Record{} // lets the text go before the array does
+	h.records = h.records[1:]
+}
+
+// raise notes that the records of an origin up to floor, the last of them posted at since, will never come.
+func (l *log) raise(o Origin, floor uint64, since time.Time) {
+	h := l.history(o)
+	if floor <= h.high() {
+		return
+	}
+	for _, r := range h.records {
+		l.bytes -= r.cost()
+	}
+	l.arrivals = slices.DeleteFunc(l.arrivals, func(of Origin) bool { return of == o })
+	h.floor, h.since, h.records = floor, since, nil
+	for sequence := range h.early {
+		if sequence <= floor {
+			delete(h.early, sequence)
+		}
+	}
+	l.absorb(h)
+	l.shrink()
+}
+
+// expire forgets what is older than keep, and origins of which nothing else is known.
+func (l *log) expire(now time.Time) {
+	for len(l.arrivals) > 0 && now.Sub(l.histories[l.arrivals[0]].records[0].born) > l.keep {
+		l.drop()
+	}
+	for o, h := range l.histories {
+		if o != l.self && len(h.records) == 0 && len(h.early) == 0 && now.Sub(h.since) > l.keep {
+			delete(l.histories, o)
+		}
+	}
+}
+
+// digest says what is there.
+func (l *log) digest(now time.Time) []position {
+	l.expire(now)
+	all := make([]position, 0, len(l.histories))
+	for o, h := range l.histories {
+		if h.high() == 0 {
+			continue // nothing but early ones
+		}
+		p := position{Origin: o, Floor: h.floor, High: h.high(), Age: age(now, h.last())}
+		if h.floor > 0 {
+			p.FloorAge = age(now, h.since)
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// missing returns the records that a digest lacks, in order of their numbers, or the first of them.
+func (l *log) missing(theirs []position, now time.Time) (records []Record, more bool) {
+	have := make(map[Origin]uint64, len(theirs))
+	for _, p := range theirs {
+		have[p.Origin] = p.High
+	}
+	bytes := int64(0)
+	for o, h := range l.histories {
+		from := max(have[o], h.floor)
+		if from >= h.high() {
+			continue
+		}
+		for _, r := range h.records[from-h.floor:] {
+			if len(records) == batchRecords || bytes > batchBytes {
+				return records, true
+			}
+			r.Age = age(now, r.born)
+			records = append(records, r)
+			bytes += r.cost()
+		}
+	}
+	return records, false
+}
+
+// age is never negative, whatever the clock did.
+func age(now, then time.Time) time.Duration { return max(0, now.Sub(then)) }
