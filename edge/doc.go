@@ -107,7 +107,8 @@
 //
 // A purge (package tag) names a URL with its variants, the beginning of URLs, a tag, or everything; it covers what was
 // asked of the origin before its time. [Edge.Plan] makes one, [Edge.Apply] obeys it, on this node and on any other that
-// it is handed to. Nothing is searched for: what a purge covers is found out when it is met, and dropped.
+// it is handed to: cluster/notice carries it there, with its age, and the other node dates it by its own clock. Nothing is
+// searched for: what a purge covers is found out when it is met, and dropped.
 //
 //   - After a hard purge a response is never used again, for no revalidation and no error.
 //   - After a soft purge it is stale, from the time of the purge on: it is revalidated, and served meanwhile where
@@ -120,7 +121,8 @@
 //
 // A non-error response to an unsafe method invalidates its target, and Location and Content-Location of the same origin
 // (RFC 9111, 4.4), and the cache groups that it lists (RFC 9875): hard purges too, but nobody waits until they are on
-// the disk. What all this does not do: other nodes keep their copies until they are handed the purge.
+// the disk, and other nodes are not told. Their copies live on until they are stale: RFC 9111 asks it of one cache, and
+// telling all of every POST would let clients set the pace.
 //
 // Tags are what Surrogate-Key, Cache-Tag and Edge-Cache-Tag list; clients do not get these fields. Of more than 64 tags
 // of one response none is told from another: every purge of any tag covers it.

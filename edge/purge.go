@@ -100,14 +100,21 @@ func parseURL(text string) (Target, error) {
 	return ParseTarget(host, target)
 }
 
-// Apply obeys a purge, made here or on another node, and returns how many stored responses it removed at once: those
-// whose key it names. The rest is dropped when it is met. Once it returns, nothing that p covers is served to whoever
+// Apply obeys purges, made here or on another node, and returns how many stored responses it removed at once: those
+// whose key they name. The rest is dropped when it is met. Once it returns, nothing that they cover is served to whoever
 // asks from now on, also after a restart; an error means that the last could not be made sure of.
-func (e *Edge) Apply(p tag.Purge) (removed int, err error) {
-	if err = e.options.Purges.Purge(p); err != nil {
-		err = fmt.Errorf("purge %s: %w", p.ID, err)
+func (e *Edge) Apply(purges ...tag.Purge) (removed int, err error) {
+	for i, p := range purges {
+		apply := e.options.Purges.Invalidate
+		if i == len(purges)-1 {
+			apply = e.options.Purges.Purge // waits until the others are on the disk, too
+		}
+		if failed := apply(p); failed != nil {
+			err = errors.Join(err, fmt.Errorf("purge %s: %w", p.ID, failed))
+		}
+		removed += e.remove(p)
 	}
-	return e.remove(p), err
+	return removed, err
 }
 
 // remove frees what a hard purge names by key. A fill that runs for it is not stored.

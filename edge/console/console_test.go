@@ -64,9 +64,14 @@ func options() Options {
 			if slices.Contains(p.Items, "full") {
 				return Receipt{}, errors.New("no space left on device")
 			}
+			nodes := []NodeReceipt{{Node: "edge-1", State: "applied", Removed: len(p.Items)}}
+			if slices.Contains(p.Items, "far") {
+				at := time.Date(2026, 1, 2, 3, 4, 5, 7, time.UTC)
+				nodes = append(nodes, NodeReceipt{Node: "edge-2", State: "applied", Time: &at}, NodeReceipt{Node: "edge-3", State: "missing", Error: "no answer"})
+			}
 			return Receipt{
 				ID: "edge-1-1", Time: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), Kind: p.Kind, Items: p.Items, Soft: p.Soft,
-				Nodes: []NodeReceipt{{Node: "edge-1", State: "applied", Removed: len(p.Items)}},
+				Nodes: nodes,
 			}, nil
 		},
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "weir_up 1\n") }),

@@ -15,7 +15,9 @@
 // page's own files and nothing else: no inline script or style, no other host, no frame around it.
 //
 // A purge is an object: {"url": …}, {"prefix": …} or {"tag": …}, with a list of up to 1,000 {"urls": [ … ]},
-// {"prefixes": [ … ]} or {"tags": [ … ]}, or {"all": true}; and with "soft": true. A mistake in it is answered with a
+// {"prefixes": [ … ]} or {"tags": [ … ]}, or {"all": true}; and with "soft": true. The
+// answer is 200 when every node of the cluster serves nothing of it any more, 202 when some did not say so within a
+// second: the receipt names them, and they obey once they can be reached. A mistake in it is answered with a
 // problem whose members field, reason and fix say what to do.
 //
 // The page takes the token from the fragment of its URL (#token=…), which no server and no log ever sees, removes it

@@ -37,9 +37,30 @@ type Receipt struct {
 
 // NodeReceipt is one node's part of a Receipt.
 type NodeReceipt struct {
-	Node    string `json:"node"`
-	State   string `json:"state"`   // applied: the node serves nothing of it any more, also after a restart
-	Removed int    `json:"removed"` // stored responses removed at once; others are dropped when they are met
+	Node string `json:"node"`
+	// State is Applied when the node serves nothing of it any more, also after a restart. Else it is Missing: the node
+	// did not say so in time, and obeys when it can be reached; Error tells why.
+	State   string     `json:"state"`
+	Time    *time.Time `json:"time,omitempty"` // when it was known to be applied, by the clock of the node that was asked
+	Removed int        `json:"removed"`        // stored responses removed at once; others are dropped when they are met
+	Error   string     `json:"error,omitempty"`
+}
+
+// The states of a NodeReceipt.
+const (
+	Applied = "applied"
+	Missing = "missing"
+)
+
+// Missing returns the names of the nodes that have not acknowledged.
+func (r *Receipt) Missing() []string {
+	var names []string
+	for _, n := range r.Nodes {
+		if n.State != Applied {
+			names = append(names, n.Node)
+		}
+	}
+	return names
 }
 
 // FieldError is a mistake of the caller's.
@@ -87,7 +108,11 @@ func (c *Console) purge(w http.ResponseWriter, r *http.Request) {
 		if receipt.Items == nil {
 			receipt.Items = []string{}
 		}
-		c.write(w, http.StatusOK, "application/json", receipt)
+		status := http.StatusOK
+		if len(receipt.Missing()) > 0 {
+			status = http.StatusAccepted // RFC 9110, 15.3.3: it will be acted upon, and has not been everywhere
+		}
+		c.write(w, status, "application/json", receipt)
 	}
 }
 

@@ -30,6 +30,7 @@ func TestPurge(t *testing.T) {
 		{"purge-url", `{"url": "https://v.example/a"}`, 200},
 		{"purge-tags", ` {"tags": ["a", "b"], "soft": true} `, 200},
 		{"purge-all", `{"all": true, "soft": false}`, 200},
+		{"purge-far", `{"tag": "far"}`, 202},
 		{"purge-nothing", `{}`, 400},
 		{"purge-two", `{"url": "https://v.example/a", "tags": ["a"]}`, 400},
 		{"purge-unknown", `{"uri": "https://v.example/a"}`, 400},

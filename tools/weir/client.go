@@ -70,7 +70,7 @@ func (f *adminFlags) judge(response *http.Response, body []byte) error {
 	}
 	_ = json.Unmarshal(body, &problem) // whatever it is, it is shown
 	switch {
-	case response.StatusCode == http.StatusOK:
+	case response.StatusCode == http.StatusOK, response.StatusCode == http.StatusAccepted:
 		return nil
 	case response.StatusCode == http.StatusUnauthorized:
 		return usageError{fmt.Errorf("the node at %s does not take this token: name its state directory with --dir", f.Admin)}

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -134,7 +136,8 @@ func (l *lab) Dial(ctx context.Context, client, node string, secure bool) (net.C
 }
 
 // Do knows three actions: "leave" stops the node with a farewell, "await N" waits
-// until its ring has N nodes, and "purge [soft] url|prefix|tag|all ITEM…" purges.
+// until its ring has N nodes, and "purge [soft] url|prefix|tag|all ITEM… [missing NODE…]"
+// purges, and wants these nodes, and no others, not to acknowledge it.
 func (l *lab) Do(name string, words []string) error {
 	n := l.nodes[name]
 	switch {
@@ -162,7 +165,14 @@ func (l *lab) Do(name string, words []string) error {
 		if len(words) > 1 {
 			p.Kind, p.Items = words[1], words[2:]
 		}
-		_, err := n.purge(l.t.Context(), p)
+		missing := ""
+		if i := slices.Index(p.Items, "missing"); i >= 0 {
+			p.Items, missing = p.Items[:i], strings.Join(p.Items[i+1:], " ")
+		}
+		receipt, err := n.purge(l.t.Context(), p)
+		if got := strings.Join(receipt.Missing(), " "); err == nil && got != missing {
+			err = fmt.Errorf("the purge is not acknowledged by %q, want %q: %+v", got, missing, receipt.Nodes)
+		}
 		return err
 	}
 	return fmt.Errorf("unknown action %q", words)

@@ -17,6 +17,7 @@ import (
 	"weir/cache"
 	"weir/cache/tag"
 	"weir/cluster"
+	"weir/cluster/notice"
 	"weir/cluster/ring"
 	"weir/configs"
 	"weir/edge"
@@ -65,6 +66,7 @@ type node struct {
 	public   *front.Server
 	inner    *front.Server // peers ask here; nil alone
 	cluster  *cluster.Cluster
+	notices  *notice.Board // of purges; nil alone
 	metrics  *telemetry.Metrics
 	access   *telemetry.AccessLog
 	profiles *telemetry.Profiles
@@ -196,7 +198,7 @@ func (n *node) buildPeers() error {
 	peers := upstream.PeerOptions{TLS: client}
 	inner := front.Options{
 		HTTPS: n.config.Cluster.Peer, HTTPSFlag: "cluster.peer in the file", TLS: server, DisableHTTP3: true, Log: n.log, DrainTimeout: n.config.Listen.DrainTimeout.D(),
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { n.counted(n.edge.PeerHandler()).ServeHTTP(w, r) }),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { n.peerHandler().ServeHTTP(w, r) }), // the edge comes later
 	}
 	if over := n.options.network; over != nil {
 		peers.Dial = dialOver(over)
@@ -211,7 +213,7 @@ func (n *node) buildPeers() error {
 
 func (n *node) buildPublic() error {
 	options := front.Options{
-		HTTP: n.config.Listen.HTTP, HTTPS: n.config.Listen.HTTPS, HTTPFlag: n.flag("--http"), HTTPSFlag: n.flag("--https"), Handler: n.counted(n.edge), DisableHTTP3: !n.config.Listen.HTTP3, Log: n.log,
+		HTTP: n.config.Listen.HTTP, HTTPS: n.config.Listen.HTTPS, HTTPFlag: n.flag("--http"), HTTPSFlag: n.flag("--https"), Handler: n.onceCurrent(n.counted(n.edge)), DisableHTTP3: !n.config.Listen.HTTP3, Log: n.log,
 		HeaderTimeout: n.config.Listen.HeaderTimeout.D(), IdleTimeout: n.config.Listen.IdleTimeout.D(), DrainTimeout: n.config.Listen.DrainTimeout.D(),
 	}
 	if n.options.network != nil {
@@ -267,6 +269,9 @@ func (n *node) listen() error {
 	}
 	if err := n.buildCluster(); err != nil {
 		return usageError{err}
+	}
+	if err := n.buildNotices(); err != nil {
+		return err
 	}
 	return n.listenAdmin()
 }
@@ -390,6 +395,9 @@ func (n *node) listeners() []func(context.Context) error {
 // background is what must outlive them.
 func (n *node) background() []func(context.Context) error {
 	background := []func(context.Context) error{n.cache.Run, n.reportGossip}
+	if n.notices != nil {
+		background = append(background, n.notices.Run)
+	}
 	if n.admin != nil {
 		background = append(background, func(ctx context.Context) error { return n.admin.run(ctx, time.Second) })
 	}
@@ -450,10 +458,17 @@ func (n *node) ready() error {
 	}
 	select {
 	case <-n.cluster.Ready():
-		return nil
 	default:
 		return errors.New("the node is looking for its cluster: it tries " + fmt.Sprint(n.config.Cluster.Join))
 	}
+	if current := n.current(); current != nil {
+		select {
+		case <-current:
+		default:
+			return errors.New("the node asks others what was purged while it was away")
+		}
+	}
+	return nil
 }
 
 // observe passes a finished exchange on to metrics and log.

@@ -15,8 +15,8 @@ import (
 	"weir/edge/console"
 )
 
-// purge obeys an operator's purge on this node.
-func (n *node) purge(_ context.Context, p console.Purge) (console.Receipt, error) {
+// purge obeys an operator's purge on this node, then has all others obey it.
+func (n *node) purge(ctx context.Context, p console.Purge) (console.Receipt, error) {
 	plan, err := n.edge.Plan(tag.Kind(p.Kind), p.Items, p.Soft)
 	if err != nil {
 		return console.Receipt{}, purgeMistake(p, err)
@@ -24,12 +24,16 @@ func (n *node) purge(_ context.Context, p console.Purge) (console.Receipt, error
 	removed, err := n.edge.Apply(plan)
 	n.log.Info("purge", "id", plan.ID, "kind", string(plan.Kind), "items", plan.Items, "soft", plan.Soft, "removed", removed)
 	if err != nil {
-		return console.Receipt{}, fmt.Errorf("the purge holds until this node restarts, and could not be kept for later: %w; make room under %s and send it again", err, n.config.Node.Dir)
+		return console.Receipt{}, fmt.Errorf("the purge holds on this node alone and until it restarts, and could not be kept for later: %w; make room under %s and send it again", err, n.config.Node.Dir)
 	}
-	return console.Receipt{
+	now := time.Now()
+	receipt := console.Receipt{
 		ID: plan.ID, Time: plan.Time, Kind: p.Kind, Items: plan.Items, Soft: plan.Soft,
-		Nodes: []console.NodeReceipt{{Node: n.config.Node.Name, State: "applied", Removed: removed}},
-	}, nil
+		Nodes: []console.NodeReceipt{{Node: n.config.Node.Name, State: console.Applied, Time: &now, Removed: removed}},
+	}
+	others, err := n.spread(ctx, plan)
+	receipt.Nodes = append(receipt.Nodes, others...)
+	return receipt, err
 }
 
 // purgeMistake says which field of the request an error is about.
@@ -70,7 +74,7 @@ type purgeCommand struct {
 	Soft     bool     `help:"Make responses stale: revalidate them, and serve them meanwhile where their origin allows it."`
 }
 
-// Run purges and prints the receipt.
+// Run purges and prints the receipt; a node that has not acknowledged makes the exit code 1.
 func (c *purgeCommand) Run(ctx context.Context, std streams) error {
 	request, err := c.request()
 	if err != nil {
@@ -80,15 +84,18 @@ func (c *purgeCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		_, err = std.out.Write(body)
-		return err
-	}
 	var receipt console.Receipt
 	if err := json.Unmarshal(body, &receipt); err != nil {
 		return fmt.Errorf("read the receipt: %w", err)
 	}
-	printReceipt(std.out, &receipt)
+	if !c.JSON {
+		printReceipt(std.out, &receipt)
+	} else if _, err := std.out.Write(body); err != nil {
+		return err
+	}
+	if missing := receipt.Missing(); len(missing) > 0 {
+		return fmt.Errorf("not acknowledged by %s: what is stored there may be served until it can be reached", strings.Join(missing, ", "))
+	}
 	return nil
 }
 
@@ -139,9 +146,9 @@ func printReceipt(w io.Writer, r *console.Receipt) {
 	}
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NODE\tSTATE\tREMOVED AT ONCE")
+	fmt.Fprintln(t, "NODE\tSTATE\tREMOVED AT ONCE\t")
 	for _, n := range r.Nodes {
-		fmt.Fprintf(t, "%s\t%s\t%d\n", n.Node, n.State, n.Removed)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\n", n.Node, n.State, n.Removed, n.Error)
 	}
 	_ = t.Flush()
 }

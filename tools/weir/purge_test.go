@@ -176,3 +176,20 @@ func TestPurgeCommand(t *testing.T) {
 		}
 	}
 }
+
+// TestPurgeCommandNamesWhoIsMissing: nobody who looks at the exit code takes a purge for done that is not.
+func TestPurgeCommandNamesWhoIsMissing(t *testing.T) {
+	t.Parallel()
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = io.WriteString(w, `{"id":"edge-1-1","nodes":[{"node":"edge-1","state":"applied","removed":3},{"node":"edge-2","state":"missing","error":"no answer"}]}`)
+	}))
+	t.Cleanup(api.Close)
+	token := write(t, "token", "sixteen or more characters")
+	for _, form := range []string{"--soft", "--json"} {
+		code, out, err := try(t, "purge", "--admin", api.Listener.Addr().String(), "--token-file", token, "--all", form)
+		if code != exitFailed || !strings.Contains(err, "edge-2") || strings.Contains(err, "edge-1") || !strings.Contains(out, "no answer") {
+			t.Errorf("%s: got %d %q %q, want 1 and edge-2 named", form, code, out, err)
+		}
+	}
+}

@@ -146,6 +146,17 @@ func (n *node) registerMetrics() error {
 	for _, kind := range tag.Kinds() {
 		metrics = append(metrics, metric{counter, "weir_purges_total", "Purges obeyed, those by writes of clients among them, by kind.", func() float64 { return float64(n.purges.Stats().Purges[kind]) }, []string{"kind", string(kind)}})
 	}
+	if n.notices != nil {
+		metrics = append(metrics,
+			metric{counter, "weir_purges_posted_total", "Purges that this node has told the others.", func() float64 { return float64(n.notices.Stats().Posted) }, nil},
+			metric{counter, "weir_purges_unacknowledged_total", "Nodes that did not acknowledge such a purge within a second, summed over purges.", func() float64 { return float64(n.notices.Stats().Unacknowledged) }, nil},
+			metric{counter, "weir_purges_received_total", "Purges of other nodes that this node has obeyed.", func() float64 { return float64(n.notices.Stats().Received) }, nil},
+			metric{counter, "weir_purge_lapses_total", "Times that purges could not be had any more, and everything before them counted as purged.", func() float64 { return float64(n.notices.Stats().Lapses) }, nil},
+			metric{gauge, "weir_purge_log_lag", "Purges that the last exchange with another node found missing here.", func() float64 { return float64(n.notices.Stats().Lag) }, nil},
+			metric{gauge, "weir_purge_log_records", "Purges kept for other nodes.", func() float64 { return float64(n.notices.Stats().Records) }, nil},
+			metric{gauge, "weir_purge_log_bytes", "Bytes of those.", func() float64 { return float64(n.notices.Stats().Bytes) }, nil},
+		)
+	}
 	upstreams := map[string]func() upstream.Stats{"origin": n.originStats}
 	if n.peers != nil {
 		upstreams["peer"] = n.peers.Stats

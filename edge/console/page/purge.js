@@ -58,7 +58,8 @@ function receipt(answer) {
     state.dataset.tone = node.state === "applied" ? "good" : "warn";
     const name = element("th", "", node.node);
     name.scope = "row";
-    return element("tr", "", name, element("td", "", state), element("td", "num right", `${node.removed} removed at once`));
+    const what = node.error ? "obeys when it can be reached" : `${node.removed} removed at once`;
+    return element("tr", "", name, element("td", "", state), element("td", "num right", what));
   });
   const named = answer.items.length === 1 ? answer.items[0] : answer.items.length > 1 ? `${answer.items.length} names` : "everything";
   return [
