@@ -308,6 +308,30 @@ func walk(t *testing.T, seed uint64) {
 	}
 }
 
+// TestAnExchangeServesBoth: it gives as much as it takes, and once is enough.
+func TestAnExchangeServesBoth(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRoom(t, 1)
+		rarely := func(o *Options) { o.Interval = time.Hour }
+		a, b := r.enter("a", rarely), r.enter("b", rarely)
+		synctest.Wait()
+		r.lose(1)
+		a.post(`1`)
+		b.post(`2`)
+		b.post(`3`)
+		r.lose(0)
+		if err := a.exchange(t.Context(), Peer{Name: "b"}); err != nil {
+			t.Fatal(err)
+		}
+		if a.count(`2`) != 1 || a.count(`3`) != 1 || b.count(`1`) != 1 || a.Stats().Lag != 0 {
+			t.Errorf("a heard 2 and 3 %d and %d times, b heard 1 %d times, want once each", a.count(`2`), a.count(`3`), b.count(`1`))
+		}
+		a.leave()
+		b.leave()
+	})
+}
+
 // TestAgesNeedNoClock: a notice that arrives late, by way of a third node, is as old as it is, give or take the ways.
 func TestAgesNeedNoClock(t *testing.T) {
 	t.Parallel()
