@@ -20,10 +20,10 @@ import (
 	"weir/configs"
 )
 
-// The fewest tests of each kind that must pass, two below what is measured: the
-// suite times its steps by the clock, and on a busy machine a test may miss it.
+// The fewest tests of each kind that must pass, a little below what is measured:
+// the suite times its steps by the clock, and on a busy machine a test may miss it.
 const (
-	fewestRequired = 154
+	fewestRequired = 155
 	fewestOptimal  = 82
 )
 
@@ -84,7 +84,37 @@ func TestConformance(t *testing.T) {
 	origin := s.origin(t)
 	base := conformanceNode(t, origin)
 	results := s.run(t, base)
+	if s.passed(t, results) < fewestRequired+fewestOptimal+suiteNoise {
+		// The suite times its steps by the clock: what a busy machine made it miss has a second try.
+		for id, again := range s.run(t, base) {
+			if verdict(results[id]) != "" {
+				results[id] = again
+			}
+		}
+	}
 	s.judge(t, results)
+}
+
+// passed counts the required and optimal tests that pass.
+func (s *cacheSuite) passed(t *testing.T, results map[string]any) (n int) {
+	t.Helper()
+	tests := s.tests(t)
+	verdicts := verdicts(tests, results)
+	for i := range tests {
+		if test := &tests[i]; !test.Browser && test.Kind != "check" && verdicts[test.ID] == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// tests lists what the suite has.
+func (s *cacheSuite) tests(t *testing.T) (tests []suiteTest) {
+	t.Helper()
+	if err := json.Unmarshal(s.script(t, nil, "suite.mjs"), &tests); err != nil {
+		t.Fatal(err)
+	}
+	return tests
 }
 
 // cacheSuite is the suite where npm has put it.
@@ -210,10 +240,7 @@ func (s *cacheSuite) script(t *testing.T, environment []string, args ...string) 
 // judge counts, and compares with the list of known failures.
 func (s *cacheSuite) judge(t *testing.T, results map[string]any) {
 	t.Helper()
-	var tests []suiteTest
-	if err := json.Unmarshal(s.script(t, nil, "suite.mjs"), &tests); err != nil {
-		t.Fatal(err)
-	}
+	tests := s.tests(t)
 	verdicts := verdicts(tests, results)
 	known := knownFailures()
 	passed, total := map[string]int{}, map[string]int{}
