@@ -35,8 +35,9 @@ func (x *Index) Admit(s Stream) bool {
 		return true
 	}
 	now := x.now()
-	worst, ok := x.worst(now)
-	return !ok || x.rate(kept(s), 0, now, scaleAt(now)) >= worst.rate
+	own := x.rate(kept(s), 0, now, scaleAt(now), math.Inf(1))
+	worst, ok := x.worst(now, own)
+	return !ok || own >= worst.rate
 }
 
 // Evict takes the entry out that is least likely to be asked for soon, of a sample. Its cost stays taken until the
@@ -45,7 +46,7 @@ func (x *Index) Admit(s Stream) bool {
 // It costs some microseconds, whatever the number of entries.
 func (x *Index) Evict() (item Item[[16]byte, State], ok bool) {
 	for {
-		victim, found := x.worst(x.now())
+		victim, found := x.worst(x.now(), 0)
 		if !found {
 			return item, false
 		}
@@ -60,14 +61,17 @@ func (x *Index) Evict() (item Item[[16]byte, State], ok bool) {
 	}
 }
 
-// worst chooses the least of a sample of streams' pieces and of stream-less objects.
-// Untried ones never have more than their part of all there is.
-func (x *Index) worst(now int64) (candidate, bool) {
+// worst chooses the least of a sample of streams' pieces and of stream-less objects, or the first that is no more than
+// enough. Untried ones never have more than their part of all there is.
+func (x *Index) worst(now int64, enough float64) (candidate, bool) {
 	smalls := x.held[small].Load()
 	if all := smalls + x.held[proven].Load() + x.held[streamed].Load(); float64(smalls) > smallPart*float64(all) {
 		return x.worstAlone(now)
 	}
-	a, haveA := x.worstStreamed(now)
+	a, haveA := x.worstStreamed(now, enough)
+	if haveA && a.rate <= enough {
+		return a, true
+	}
 	b, haveB := x.worstAlone(now)
 	if haveA && (!haveB || a.rate <= b.rate) {
 		return a, true
@@ -75,35 +79,45 @@ func (x *Index) worst(now int64) (candidate, bool) {
 	return b, haveB
 }
 
-func (x *Index) worstStreamed(now int64) (worst candidate, ok bool) {
-	var list [samples]candidate
+func (x *Index) worstStreamed(now int64, enough float64) (worst candidate, ok bool) {
+	var list [samplesEach]candidate
 	worst.rate = math.Inf(1)
 	sc := scaleAt(now)
-	for _, c := range x.sample(streamed, list[:0]) {
-		c.rate = x.rate(c.entry.stream, since(c.entry.stamp, now), now, sc)
-		if c.rate < worst.rate {
-			worst, ok = c, true
+	for d := x.draw(streamed, samples); worst.rate > enough; {
+		few := d.some(list[:0])
+		if len(few) == 0 {
+			break
+		}
+		x.demand.touch(few)
+		for i := range few {
+			c := &few[i]
+			c.rate = x.rate(c.entry.stream, since(c.entry.stamp, now), now, sc, worst.rate)
+			if c.rate < worst.rate {
+				worst, ok = *c, true
+			}
 		}
 	}
 	return worst, ok
 }
 
 // rate is what to expect of a piece of a stream: what its title is asked for, and who is on the way to it. age is the
-// time since its last use; it decides between those of whom nothing is known.
-func (x *Index) rate(s Stream, age, now int64, sc scale) float64 {
+// time since its last use; it decides between those of whom nothing is known. What is not below limit is not reckoned to
+// the end.
+func (x *Index) rate(s Stream, age, now int64, sc scale, limit float64) float64 {
 	last := 1e-9 / float64(1000+age)
 	coming, live := x.viewers.ask(s, now)
 	switch {
 	case !live:
-		return x.demand.rate(s, sc) + coming + last
+		coming += last
+		return coming + x.demand.rate(s, sc, limit-coming)
 	case age < liveMilliseconds:
 		return liveRate + last
 	}
 	return last
 }
 
-// worstAlone chooses a stream-less object as S3-FIFO does, but that the oldest is the oldest of a sample: of the small
-// ones while they have more than their part, of the proven ones else. One that was used meanwhile is passed over.
+// worstAlone chooses a stream-less object as S3-FIFO does: the oldest of the small ones while they have more than their
+// part, of the proven ones else. One that was used meanwhile is passed over.
 func (x *Index) worstAlone(now int64) (candidate, bool) {
 	for range passes {
 		class := uint32(proven)
@@ -126,20 +140,46 @@ func (x *Index) worstAlone(now int64) (candidate, bool) {
 	return x.oldest(small, now)
 }
 
-// oldest returns the entry of a sample that came first.
+// oldest returns the entry of a class that came first, of a sample and of the elders of those before it.
 func (x *Index) oldest(class uint32, now int64) (oldest candidate, ok bool) {
-	var list [samples]candidate
-	most := int64(-1)
-	for _, c := range x.sample(class, list[:0]) {
-		if age := since(c.entry.stamp, now); age > most {
-			oldest, most, ok = c, age, true
+	l := &x.elders[class]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var list [samplesEach]candidate
+	for !ok && x.entries[class].Load() > 0 { // again if all have gone meanwhile
+		for d := x.draw(class, samples); ; {
+			few := d.some(list[:0])
+			if len(few) == 0 {
+				break
+			}
+			for i := range few {
+				l.noteLocked(elder{few[i].id, few[i].entry.stamp}, now)
+			}
+		}
+		for !ok && l.n > 0 {
+			if oldest, ok = x.look(l.list[0], class); !ok {
+				l.dropLocked()
+			}
 		}
 	}
-	oldest.rate = 1000 / float64(1000+max(0, most))
+	oldest.rate = 1000 / float64(1000+since(oldest.entry.stamp, now))
 	if class == small {
 		oldest.rate *= x.trial.share() // it has not been asked for again; will it be?
 	}
 	return oldest, ok
+}
+
+// look returns an elder if it still stands where it was seen.
+func (x *Index) look(e elder, class uint32) (c candidate, ok bool) {
+	t := x.shard(&e.id)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, r, ok := t.findLocked(&e.id)
+	if !ok || r.class() != class {
+		return c, false
+	}
+	c = candidate{id: e.id, class: class, entry: t.entryLocked(r)}
+	return c, c.entry.stamp == e.stamp
 }
 
 // passOver gives an entry another round, a small one among the proven.
@@ -164,23 +204,33 @@ func (x *Index) passOver(c *candidate, now int64) {
 	x.enterLocked(t, &c.id, proven, &e)
 }
 
-// sample draws entries of a class at random, a few from each of some shards.
-func (x *Index) sample(class uint32, list []candidate) []candidate {
-	draw := mix(x.seed + x.draws.Add(1)*0x9e3779b97f4a7c15)
-	for i := range uint64(indexShards) {
-		t := &x.shards[(draw+i)%indexShards]
+// draw draws entries of a class at random, a few from each of some shards.
+type draw struct {
+	index         *Index
+	class         uint32
+	shards        uint64 // still to be looked at
+	left          int
+	first, random uint64
+}
+
+func (x *Index) draw(class uint32, n int) draw {
+	first := mix(x.seed + x.draws.Add(1)*0x9e3779b97f4a7c15)
+	return draw{x, class, indexShards, n, first, first}
+}
+
+// some appends the next few of one shard; none when all are drawn.
+func (d *draw) some(list []candidate) []candidate {
+	for ; d.shards > 0 && d.left > 0 && len(list) == 0; d.shards-- {
+		t := &d.index.shards[(d.first+d.shards)%indexShards]
 		t.mu.Lock()
-		n := t.columns[class].n
-		for range min(samplesEach, int(n), cap(list)-len(list)) {
-			draw += 0x9e3779b97f4a7c15
-			place := uint32(mix(draw) >> 32 * uint64(n) >> 32)
-			s := t.columns[class].at(place)
-			list = append(list, candidate{id: *s.id(), class: class, entry: s.entry(class)})
+		col := &t.columns[d.class]
+		for range min(samplesEach, int(col.n), d.left) {
+			d.random += 0x9e3779b97f4a7c15
+			s := col.at(uint32(mix(d.random) >> 32 * uint64(col.n) >> 32))
+			list = append(list, candidate{id: *s.id(), class: d.class, entry: s.entry(d.class)})
 		}
 		t.mu.Unlock()
-		if len(list) == cap(list) {
-			break
-		}
 	}
+	d.left -= len(list)
 	return list
 }

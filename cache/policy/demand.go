@@ -2,6 +2,7 @@ package policy
 
 import (
 	"math"
+	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -71,20 +72,36 @@ func (d *demand) add(s Stream, n uint32, sc scale) {
 	}
 }
 
-// rate estimates the requests per second for a segment.
-func (d *demand) rate(s Stream, sc scale) float64 {
+// rate estimates the requests per second for a segment. What is not below limit is not reckoned to the end: most of the
+// time goes into fetching counters from memory.
+func (d *demand) rate(s Stream, sc scale, limit float64) float64 {
+	const perSecond = math.Ln2 / (float64(halfLife) / float64(time.Second)) / blockSegments
 	block := s.Segment / blockSegments
-	title := d.count(cellKey(s.Title, 0, block), sc)
-	if block > 0 {
-		title = herePart*title + (1-herePart)*d.count(cellKey(s.Title, 0, block-1), sc)
-	}
-	own := d.count(cellKey(s.Title, uint32(s.Rendition)+1, block), sc)
-	share := 1.0
+	part, before := (1-ownPart)*perSecond, 0.0
 	if s.Kind != Audio {
-		share = float64(d.shares[s.Rendition].Load()) / float64(max(1, d.all.Load()))
+		part *= float64(d.shares[s.Rendition].Load()) / float64(max(1, d.all.Load()))
 	}
-	requests := ((1-ownPart)*title*share + ownPart*own) / blockSegments
-	return requests * math.Ln2 / halfLife.Seconds()
+	if block > 0 {
+		part, before = herePart*part, (1-herePart)*part
+	}
+	rate := part * d.count(cellKey(s.Title, 0, block), sc)
+	if rate < limit {
+		rate += ownPart * perSecond * d.count(cellKey(s.Title, uint32(s.Rendition)+1, block), sc)
+	}
+	if rate < limit && before > 0 {
+		rate += before * d.count(cellKey(s.Title, 0, block-1), sc)
+	}
+	return rate
+}
+
+// touch fetches the first counters of some into the processor's cache side by side.
+func (d *demand) touch(list []candidate) {
+	all := uint64(0)
+	for i := range list {
+		s := &list[i].entry.stream
+		all |= d.set(cellKey(s.Title, 0, s.Segment/blockSegments))[0].Load()
+	}
+	runtime.KeepAlive(all) // or the compiler leaves the looks out
 }
 
 func cellKey(title, rendition, block uint32) uint64 {

@@ -63,6 +63,7 @@ type Index struct {
 
 	demand  *demand
 	viewers *viewers
+	elders  [nClasses]elders // of no stream
 	ghosts  ghosts
 	trial   trial
 	seed    uint64

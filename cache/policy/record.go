@@ -96,7 +96,11 @@ func (x *Index) Load(records []Record) (left []Record) {
 		if !x.bytes.take(bytes) {
 			n, bytes = 1, loadedBytes(&records[0])
 			if !x.bytes.take(bytes) {
-				return records
+				if _, known := x.Peek(records[0].ID); !known {
+					return records
+				}
+				records = records[1:]
+				continue
 			}
 		}
 		x.bytes.give(bytes - x.loadRun(t, records[:n]))

@@ -43,15 +43,16 @@ type viewerShard struct {
 	_     [64]byte
 }
 
-// watched is one rendition of a title.
+// watched is one rendition of a title. What ask looks at first stands first.
 type watched struct {
 	key uint64
 	// used and moved are when it was last asked for and when its head advanced, in milliseconds.
-	used, moved int64
-	head        uint32 // the highest segment asked for
-	pace        float32
+	used int64
+	pace float32
 	// near and far count requests, without those that advance the head, by where they were.
 	near, far uint16
+	head      uint32 // the highest segment asked for
+	moved     int64
 	at        [viewersKept]uint32
 	seen      [viewersKept]int64
 }
@@ -166,6 +167,9 @@ func (v *viewers) ask(s Stream, now int64) (rate float64, live bool) {
 		return 0, false
 	}
 	w := &shard.list[i]
+	if now-w.used >= int64(silence*w.pace) {
+		return 0, w.live() // all have left
+	}
 	best := float32(0)
 	for i := range w.at {
 		// Who is past the segment gives a huge distance.
