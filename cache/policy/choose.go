@@ -194,7 +194,7 @@ func (x *Index) passOver(c *candidate, now int64) {
 	e := t.entryLocked(r)
 	e.stamp = stampAt(now)
 	if c.class == proven {
-		e.uses--
+		e.uses -= min(e.uses, 1) // somebody else may have passed it over as well
 		t.setLocked(r, &e)
 		return
 	}

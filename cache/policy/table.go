@@ -67,7 +67,7 @@ const (
 func (s *slot) id() *[16]byte { return (*[16]byte)(s[:16]) }
 
 func (s *slot) set(e *entry) {
-	a := e.version<<30 | uint64(e.blocks)<<4 | uint64(e.uses)<<2
+	a := e.version<<30 | uint64(e.blocks)<<4 | uint64(e.uses&usesMask)<<2
 	if e.verified {
 		a |= 2
 	}
