@@ -133,7 +133,7 @@ func (b *Board) Post(ctx context.Context, body json.RawMessage) ([]Receipt, erro
 	if err != nil {
 		return nil, fmt.Errorf("notice: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, postTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), postTimeout) // who asked may go, the notice stands
 	defer cancel()
 	peers := b.options.Peers()
 	receipts := make([]Receipt, len(peers))

@@ -531,7 +531,7 @@ func FuzzMessage(f *testing.F) {
 		for _, r := range m.Records {
 			l.add(r)
 		}
-		if len(l.arrivals) > 4 || l.bytes > 1<<10 || l.bytes < 0 {
+		if l.waiting < 0 || l.waiting > 1<<10 || len(l.arrivals) > 4 || l.bytes > 1<<10 || l.bytes < 0 {
 			t.Fatalf("%q: %d records of %d bytes", text, len(l.arrivals), l.bytes)
 		}
 		for _, p := range l.digest(now) {

@@ -26,7 +26,8 @@ func (h *history) last() time.Time {
 	return h.records[len(h.records)-1].born
 }
 
-// log holds the notices of all origins. Not safe for concurrent use.
+// log holds the notices of all origins. Not safe for concurrent use. Of origins there are as many as nodes that posted
+// anything have started within keep.
 type log struct {
 	self      Origin // whose numbers go on: it is never forgotten
 	most      int    // records
@@ -35,6 +36,7 @@ type log struct {
 	histories map[Origin]*history
 	arrivals  []Origin // of the records, in the order in which they came
 	bytes     int64
+	waiting   int64 // bytes of early records; at most mostBytes, then further ones come again
 }
 
 func newLog(self Origin, most int, mostBytes int64, keep time.Duration) *log {
@@ -74,8 +76,9 @@ func (l *log) add(r Record) {
 	}
 	h := l.history(r.Origin)
 	if r.Sequence != h.high()+1 {
-		if len(h.early) < maxEarly {
+		if len(h.early) < maxEarly && l.waiting+r.cost() <= l.mostBytes {
 			h.early[r.Sequence] = r
+			l.waiting += r.cost()
 		}
 		return
 	}
@@ -97,7 +100,7 @@ func (l *log) absorb(h *history) {
 		if !ok {
 			return
 		}
-		delete(h.early, r.Sequence)
+		l.dropEarly(h, r)
 		l.append(h, r)
 	}
 }
@@ -118,6 +121,11 @@ func (l *log) drop() {
 	h.records = h.records[1:]
 }
 
+func (l *log) dropEarly(h *history, r Record) {
+	delete(h.early, r.Sequence)
+	l.waiting -= r.cost()
+}
+
 // raise notes that the records of an origin up to floor, the last of them posted at since, will never come.
 func (l *log) raise(o Origin, floor uint64, since time.Time) {
 	h := l.history(o)
@@ -129,9 +137,9 @@ func (l *log) raise(o Origin, floor uint64, since time.Time) {
 	}
 	l.arrivals = slices.DeleteFunc(l.arrivals, func(of Origin) bool { return of == o })
 	h.floor, h.since, h.records = floor, since, nil
-	for sequence := range h.early {
+	for sequence, r := range h.early {
 		if sequence <= floor {
-			delete(h.early, sequence)
+			l.dropEarly(h, r)
 		}
 	}
 	l.absorb(h)
@@ -144,6 +152,11 @@ func (l *log) expire(now time.Time) {
 		l.drop()
 	}
 	for o, h := range l.histories {
+		for _, r := range h.early {
+			if now.Sub(r.born) > l.keep {
+				l.dropEarly(h, r)
+			}
+		}
 		if o != l.self && len(h.records) == 0 && len(h.early) == 0 && now.Sub(h.since) > l.keep {
 			delete(l.histories, o)
 		}

@@ -15,9 +15,9 @@ const (
 
 	maxMessage = 16 << 20 // one message; a few notices of the longest kind
 	maxName    = 255
-	// batchBytes and batchRecords end a batch: what is left is asked for at once.
-	batchBytes   = 2 << 20
-	batchRecords = 4096
+	// batchBytes and batchRecords end a batch: what is left is asked for at once. A slow node obeys one within askTimeout.
+	batchBytes   = 512 << 10
+	batchRecords = 1024
 )
 
 // Origin is one life of a node: the process that numbers its notices. A node that starts again is another one.
