@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	// noticePath is where nodes tell each other of purges, on the peers' listener and nowhere else.
-	noticePath       = "/.weir/notices"
+	// noticePath is where nodes tell each other of purges, on the peers' listener and nowhere else. No client can have a
+	// node ask another one for it: a target with a dot segment is refused (edge.ParseTarget).
+	noticePath       = "/./notices"
 	noticeLimitBytes = 16 << 20 // of an answer
 )
 
@@ -142,7 +143,7 @@ func (n *node) onceCurrent(h http.Handler) http.Handler {
 func (n *node) peerHandler() http.Handler {
 	edge := n.counted(n.edge.PeerHandler())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == noticePath {
+		if r.Method == http.MethodPost && r.URL.Path == noticePath { // the edge asks its peers by GET and HEAD alone
 			n.notices.ServeHTTP(w, r)
 			return
 		}

@@ -71,14 +71,18 @@ func TestObeyWhatIsNotUnderstood(t *testing.T) {
 	}
 }
 
-// TestNoticesAreNotForClients: the path exists on the listener of nodes alone.
+// TestNoticesAreNotForClients: a client cannot post one, nor have a node ask another for that path.
 func TestNoticesAreNotForClients(t *testing.T) {
 	t.Parallel()
 	n := soloNode(t)
-	w := httptest.NewRecorder()
-	n.onceCurrent(n.edge).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://v.example"+noticePath, http.NoBody))
-	if w.Code != http.StatusBadGateway {
-		t.Errorf("got %d, want what the origin that is not there has", w.Code)
+	for _, method := range []string{http.MethodPost, http.MethodGet} {
+		r := httptest.NewRequest(method, "http://v.example/", http.NoBody)
+		r.URL.Path, r.RequestURI = noticePath, noticePath
+		w := httptest.NewRecorder()
+		n.onceCurrent(n.edge).ServeHTTP(w, r)
+		if w.Code != http.StatusBadRequest {
+			t.Errorf("%s: got %d, want 400", method, w.Code)
+		}
 	}
 }
 

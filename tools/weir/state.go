@@ -61,6 +61,9 @@ func (n *node) problems(s console.Status) []console.Problem {
 	if lost := n.cache.Stats().DiskErrors; lost > 0 {
 		add("The disk did not take responses.", fmt.Sprintf("%d responses since the start were served but not stored.", lost), "Look at the node's log, free space or lower cache.disk.")
 	}
+	if n.notices != nil && n.notices.Stats().Lag > 0 {
+		add("Purges of other nodes are not obeyed here.", fmt.Sprintf("%d are known to be missing.", n.notices.Stats().Lag), "Look at the node's log; with a full disk purges cannot be kept.")
+	}
 	for _, member := range n.cluster.Members() {
 		if member.State.String() == "dead" && time.Since(member.Since) < 10*time.Minute {
 			add("Node "+member.Name+" is gone.", fmt.Sprintf("It has not answered since %s.", member.Since.Format(time.TimeOnly)), "Restart it, or let it be: its keys have moved to other nodes.")
