@@ -17,8 +17,8 @@
 // others waits for nothing.
 //
 // Measured with ten nodes in one process, over loopback with mutual TLS and an fsync on each, on a busy machine of two
-// processors (BenchmarkPurge in tools/weir): all have acknowledged in 5.4 ms at the median, 16 ms at p99. After a split a
-// node has caught up within 5 s of virtual time (the scenario purge-split).
+// processors (BenchmarkPurge in tools/weir): all have acknowledged in 5.3 to 5.7 ms at the median, 16 to 23 ms at p99
+// (3 runs). After a split a node has caught up within 5 s of virtual time (the scenario purge-split).
 //
 // # What is kept
 //
