@@ -273,8 +273,9 @@ func (e *Edge) purged(v *version, slice *cache.Object) bool {
 var errSlicePassed = &upstream.Error{Op: "read a slice", Source: upstream.FromSelf, Kind: upstream.DestinationUnavail, Err: errors.New("the node is shutting down")}
 
 // openSlice returns slice n, stored or growing, retained for the caller; it
-// launches a run that goes on to byte end where nobody fetches it. fetched tells
-// how it came: hit, miss, or collapsed.
+// launches a run that goes on to byte end where nobody fetches it. how tells
+// whether it was stored (Hit), or had to be fetched by this request (Miss) or by
+// another one's (Collapsed).
 func (e *Edge) openSlice(ctx context.Context, v *version, n, end int64) (o *cache.Object, how Outcome, err error) {
 	key := v.slice(n)
 	var seen *cache.Object // purged
