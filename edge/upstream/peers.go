@@ -140,6 +140,27 @@ func (p *Peers) Fetch(ctx context.Context, name, address string, r *Request) (*R
 	return resp, err
 }
 
+// PeerState is what the request path knows of a node.
+type PeerState struct {
+	OK        bool          // it is asked
+	LastError string        // of the last fetch, "" after a good one
+	Slow      time.Duration // 19 of 20 first signs of life took less; 0: too little is known
+}
+
+// State tells how a node has answered; false for one that was never asked.
+func (p *Peers) State(name string) (s PeerState, ok bool) {
+	p.mu.RLock()
+	node := p.nodes[name]
+	p.mu.RUnlock()
+	if node == nil {
+		return s, false
+	}
+	now := time.Now()
+	_, s.LastError = node.state(now)
+	s.OK, s.Slow = node.usable(now), node.slow()
+	return s, true
+}
+
 // Patience is how long to wait for a sign of life of that node before asking
 // somebody else as well: what 19 of 20 of its answers took less than.
 func (p *Peers) Patience(name string) time.Duration {

@@ -177,15 +177,26 @@ func printStatus(w io.Writer, s *console.Status, members []console.Member) {
 
 func printMembers(w io.Writer, members []console.Member) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "MEMBER\tSTATE\tZONE\tADDRESS\tWEIGHT\tSINCE")
+	fmt.Fprintln(t, "MEMBER\tSTATE\tZONE\tADDRESS\tWEIGHT\tSINCE\tANSWERS")
 	for _, m := range members {
 		name := m.Name
 		if m.Self {
 			name += " *"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%g\t%s\n", name, m.State, dash(m.Zone), dash(m.Address), m.Weight, m.Since.Local().Format(time.DateTime))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%g\t%s\t%s\n", name, m.State, dash(m.Zone), dash(m.Address), m.Weight, m.Since.Local().Format(time.DateTime), answers(&m))
 	}
 	_ = t.Flush()
+}
+
+// answers tells how the node that was asked finds a member.
+func answers(m *console.Member) string {
+	switch {
+	case m.Answers == "no":
+		return "no: " + m.Error
+	case m.P95 > 0:
+		return "in " + time.Duration(m.P95*float64(time.Second)).Round(100*time.Microsecond).String()
+	}
+	return dash(m.Answers)
 }
 
 // ringCommand shows who owns a URL.

@@ -135,8 +135,9 @@ func (l *lab) Dial(ctx context.Context, client, node string, secure bool) (net.C
 	return l.network.Dial(ctx, client, net.JoinHostPort(l.network.Host(node).IP().String(), strconv.Itoa(port)))
 }
 
-// Do knows three actions: "leave" stops the node with a farewell, "await N" waits
-// until its ring has N nodes, and "purge [soft] url|prefix|tag|all ITEM… [missing NODE…]"
+// Do knows four actions: "leave" stops the node with a farewell, "await N" waits
+// until its ring has N nodes, "sees NODE yes|no" is how it finds that another
+// answers, and "purge [soft] url|prefix|tag|all ITEM… [missing NODE…]"
 // purges, and wants these nodes, and no others, not to acknowledge it.
 func (l *lab) Do(name string, words []string) error {
 	n := l.nodes[name]
@@ -146,6 +147,13 @@ func (l *lab) Do(name string, words []string) error {
 	case len(words) == 1 && words[0] == "leave":
 		delete(l.nodes, name)
 		return n.task.stop()
+	case len(words) == 3 && words[0] == "sees":
+		for _, m := range n.members() {
+			if m.Name == words[1] && m.Answers == words[2] {
+				return nil
+			}
+		}
+		return fmt.Errorf("%s does not find that %s answers: %s; it has %+v", name, words[1], words[2], n.members())
 	case len(words) == 2 && words[0] == "await":
 		want, err := strconv.Atoi(words[1])
 		if err != nil {

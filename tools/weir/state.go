@@ -64,6 +64,11 @@ func (n *node) problems(s console.Status) []console.Problem {
 	if n.notices != nil && n.notices.Stats().Lag > 0 {
 		add("Purges of other nodes are not obeyed here.", fmt.Sprintf("%d are known to be missing.", n.notices.Stats().Lag), "Look at the node's log; with a full disk purges cannot be kept.")
 	}
+	for _, member := range n.members() {
+		if member.Answers == "no" && member.State == "alive" {
+			add("Node "+member.Name+" does not answer this node.", member.Error+".", "Other nodes are asked instead of it. Look at its log, and at the network between the two.")
+		}
+	}
 	for _, member := range n.cluster.Members() {
 		if member.State.String() == "dead" && time.Since(member.Since) < 10*time.Minute {
 			add("Node "+member.Name+" is gone.", fmt.Sprintf("It has not answered since %s.", member.Since.Format(time.TimeOnly)), "Restart it, or let it be: its keys have moved to other nodes.")
@@ -87,11 +92,28 @@ func (n *node) members() []console.Member {
 		if address == "" {
 			address = m.PeerAddr
 		}
-		out = append(out, console.Member{
+		out = append(out, n.answering(console.Member{
 			Name: m.Name, Address: address, Zone: m.Zone, Region: m.Region, State: state, Weight: m.Weight, Build: m.Build, Since: m.Since, Self: m.Self,
-		})
+		}))
 	}
 	return out
+}
+
+// answering adds what the request path knows of a member.
+func (n *node) answering(m console.Member) console.Member {
+	if n.peers == nil {
+		return m
+	}
+	s, asked := n.peers.State(m.Name)
+	switch {
+	case !asked:
+	case s.OK:
+		m.Answers = "yes"
+	default:
+		m.Answers = "no"
+	}
+	m.P95, m.Error = s.Slow.Seconds(), s.LastError
+	return m
 }
 
 // route tells who owns an absolute URL.

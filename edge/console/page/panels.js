@@ -156,8 +156,10 @@ function member(one, now) {
   const name = element("th", "", one.name);
   name.scope = "row";
   if (one.self) name.append(element("span", "self", "this node"));
-  const state = element("span", "state", one.state);
-  state.dataset.tone = { alive: "good", suspect: "warn", draining: "warn", dead: "bad" }[one.state] ?? "idle";
+  const silent = one.answers === "no" && one.state === "alive";
+  const state = element("span", "state", silent ? "no answer" : one.state);
+  state.dataset.tone = silent ? "bad" : { alive: "good", suspect: "warn", draining: "warn", dead: "bad" }[one.state] ?? "idle";
+  state.title = one.error;
   const since = Date.parse(one.since);
   const age = since > 0 ? format.span((now - since) / 1000) : "–";
   return element("tr", "",
