@@ -74,7 +74,8 @@
 //
 // A node that is new, and one that takes over from a draining node, asks for ten
 // minutes the node that owned a key before, for what that has stored and no more,
-// before it asks the origin: so a change of the ring costs the origin nothing.
+// before it asks the origin: so a node that joins costs the origin next to nothing.
+// One that dies takes what it alone had with it.
 //
 // # Stale
 //
