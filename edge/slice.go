@@ -25,7 +25,7 @@ const (
 	// buffer and a connection's of 64 KiB.
 	maxRuns = 32
 	// runBytes is a run's buffer: what is read before readers see it.
-	runBytes = 128 << 10
+	runBytes = 64 << 10
 )
 
 // version is one version of a large representation: what its slices have in

@@ -154,7 +154,8 @@ func (m *measuredEdge) readAll(n int, path string, options func(i int) proof.Opt
 // TestALargeObjectTakesLittleMemory: 200 readers at random offsets of 4 GB. It
 // measures, so nothing runs beside it.
 func TestALargeObjectTakesLittleMemory(t *testing.T) { //nolint:paralleltest // see above
-	const size, readers, part, limit = 4 << 30, 200, 1 << 20, 16 << 20
+	// It takes 13 to 15 MiB; the limit leaves room for what the collector has not come to on a busy machine.
+	const size, readers, part, limit = 4 << 30, 200, 1 << 20, 24 << 20
 	slack := int64(1)
 	if raceDetector() {
 		slack = 2 // its pools keep less, by intention
