@@ -10,6 +10,8 @@ const (
 // negLog2 returns -log2(d / 2^64) in units of 2^-32, within 3e-6 of the true value, for d > 0; 64 for d = 0. It is monotone:
 // a higher draw never gets a higher result. It uses integers alone, because the last bits of math.Log differ between
 // architectures, and nodes that disagree on a score disagree on an owner.
+//
+//go:norace
 func negLog2(d uint64) uint64 {
 	zeros := bits.LeadingZeros64(d)
 	if zeros == 64 {

@@ -8,19 +8,19 @@ import (
 )
 
 const (
-	// Slots is the number of entries in the table. With 65,536 the fullest of 10 nodes has about 1.02 times the mean, of
-	// 100 nodes about 1.1 times (TestBalance prints the figures).
+	// Slots is the number of entries in the table. The fullest of 10 nodes has 1.01 times the mean of them, of 100 nodes
+	// 1.04 times, of 1,000 nodes 1.16 times (TestBalance prints the figures).
 	Slots = 1 << slotBits
 
 	// Replicas is the number of nodes each slot names, where there are so many.
-	Replicas = 3
+	Replicas = 4
 
 	// MaxWeight is the upper bound of Node.Weight; New clamps what lies above.
 	MaxWeight = 1000.0
 	// MinWeight is the lower bound of Node.Weight; New clamps what lies below, but for 0, which counts as 1.
 	MinWeight = 0.001
 
-	slotBits = 16
+	slotBits = 18
 
 	// maxNodes is what a uint16 index can name with one value kept for "none".
 	maxNodes = math.MaxUint16
@@ -51,17 +51,36 @@ type Ring struct {
 // New builds the ring of nodes. It keeps a copy, sorted by name; of several nodes with one name it keeps the one with the
 // lowest address. A weight of 0 or one that is no number counts as 1, others are clamped to MinWeight and MaxWeight. Nodes
 // past the 65,535th name are ignored. The result shares nothing with the argument.
-func New(nodes []Node) *Ring {
-	r := &Ring{nodes: normalise(nodes)}
-	r.version = version(r.nodes)
-	r.owners = place(r.nodes)
-	if staying := slices.Clone(r.nodes); slices.ContainsFunc(staying, func(n Node) bool { return n.Draining }) {
-		for i := range staying {
-			staying[i].Draining = false
-		}
-		r.former = place(staying)
+func New(nodes []Node) *Ring { return new(Ring).Next(nodes) }
+
+// Next builds the ring that New(nodes) builds, in less time where few nodes have come, gone or changed since r: slots that
+// name none of those that went are only raced against those that came. r stays as it is.
+func (r *Ring) Next(nodes []Node) *Ring {
+	next := &Ring{nodes: normalise(nodes)}
+	next.version = version(next.nodes)
+	next.owners = replace(r.nodes, r.owners, next.nodes)
+	if !drains(next.nodes) {
+		return next
 	}
-	return r
+	before := r.former
+	if before == nil {
+		before = r.owners
+	}
+	next.former = replace(staying(r.nodes), before, staying(next.nodes))
+	return next
+}
+
+func drains(nodes []Node) bool {
+	return slices.ContainsFunc(nodes, func(n Node) bool { return n.Draining })
+}
+
+// staying returns the nodes as if none were draining.
+func staying(nodes []Node) []Node {
+	out := slices.Clone(nodes)
+	for i := range out {
+		out[i].Draining = false
+	}
+	return out
 }
 
 // Owners yields the nodes that should hold the key with this hash: the owner, then those to ask when it cannot answer, at

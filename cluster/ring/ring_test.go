@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"iter"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -58,7 +59,7 @@ func TestBalance(t *testing.T) {
 	for _, tt := range []struct {
 		nodes int
 		limit float64 // for the fullest node, relative to the mean
-	}{{3, 1.02}, {10, 1.03}, {100, 1.15}} {
+	}{{3, 1.02}, {10, 1.03}, {100, 1.12}, {1000, 1.4}} {
 		r := New(members(tt.nodes))
 		count, second := make(map[string]int), make(map[string]int)
 		for hash := range keys(testKeys) {
@@ -274,9 +275,9 @@ func TestGolden(t *testing.T) {
 		version, table uint64
 		first          string
 	}{
-		{"3 alike", members(3), 0xa3646220bc0efa60, 0x2a68ecb066ac4285, "edge-1 edge-2 edge-3"},
-		{"100 alike", members(100), 0x625cdfc3ddc8d638, 0x644827758ec1c123, "edge-100 edge-51 edge-49"},
-		{"10 weighted, one draining", weighted, 0xf8b46c5625f17e8e, 0x396bf198e23eb304, "edge-8 edge-9 edge-5"},
+		{"3 alike", members(3), 0xa3646220bc0efa60, 0xcb00ac4498c56405, "edge-3 edge-2 edge-1"},
+		{"100 alike", members(100), 0x625cdfc3ddc8d638, 0xc4ae9ce19a848ae7, "edge-60 edge-37 edge-40 edge-10"},
+		{"10 weighted, one draining", weighted, 0xf8b46c5625f17e8e, 0xcc596e186e3d3fc3, "edge-10 edge-5 edge-3 edge-7"},
 	} {
 		r := New(tt.nodes)
 		table := fnvOffset
@@ -286,6 +287,38 @@ func TestGolden(t *testing.T) {
 		first := strings.Join(names(r, 0x0123456789abcdef), " ")
 		if r.Version() != tt.version || table != tt.table || first != tt.first {
 			t.Errorf("%s: got %#x, %#x, %q, want %#x, %#x, %q", tt.name, r.Version(), table, first, tt.version, tt.table, tt.first)
+		}
+	}
+}
+
+// TestNextIsNew walks from membership to membership: a ring made of the one before is the one made of nothing.
+func TestNextIsNew(t *testing.T) {
+	t.Parallel()
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 0))
+	here, pool := map[string]Node{}, members(12)
+	r := New(nil)
+	for step := range 16 {
+		for range 1 + random.IntN(2) {
+			n := pool[random.IntN(len(pool))]
+			switch random.IntN(5) {
+			case 0:
+				delete(here, n.Name)
+				continue
+			case 1:
+				n.Draining = true
+			case 2:
+				n.Weight = 1 + 3*random.Float64()
+			case 3:
+				n.Addr = "192.0.2.1:1"
+			}
+			here[n.Name] = n
+		}
+		nodes := slices.Collect(maps.Values(here))
+		r = r.Next(nodes)
+		want := New(nodes)
+		if r.Version() != want.Version() || !slices.Equal(r.nodes, want.nodes) || !slices.Equal(r.owners, want.owners) || !slices.Equal(r.former, want.former) {
+			t.Fatalf("seed %d, step %d: the ring made of the one before differs for %+v", seed, step, want.nodes)
 		}
 	}
 }
@@ -416,6 +449,23 @@ func build(b *testing.B, nodes []Node) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/Slots/float64(len(nodes)), "ns/slot/node")
+}
+
+// BenchmarkJoin is what one more node costs, made of the ring before and made of nothing.
+func BenchmarkJoin(b *testing.B) {
+	for _, n := range []int{3, 10, 100, 200} {
+		before, nodes := New(members(n-1)), members(n)
+		b.Run(fmt.Sprintf("next/nodes=%d", n), func(b *testing.B) {
+			for b.Loop() {
+				before.Next(nodes)
+			}
+		})
+		b.Run(fmt.Sprintf("new/nodes=%d", n), func(b *testing.B) {
+			for b.Loop() {
+				New(nodes)
+			}
+		})
+	}
 }
 
 // TestFormerNamesWhoDrains: for every key that a draining node gave away, and no other.
