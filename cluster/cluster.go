@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +21,7 @@ type Cluster struct {
 	seedPort uint16 // of a seed that names none
 
 	roster *roster
-	ring   atomic.Pointer[ring.Ring]
+	tables atomic.Pointer[tables]
 	ready  chan struct{}
 	drain  chan struct{} // closed by Drain
 	once   sync.Once     // closes drain
@@ -60,8 +61,9 @@ func New(o Options) (*Cluster, error) {
 	c.roster = newRoster(Member{
 		Name: o.Name, PeerAddr: o.PeerAddr, // bind fills in the host where there is none
 		HTTPAddr: o.HTTPAddr, HTTPSAddr: o.HTTPSAddr, Zone: o.Zone, Region: o.Region, Role: o.Role, Build: o.Build,
-		Weight: o.Weight, Self: true, Since: time.Now(),
+		Weight: o.Weight, Shield: o.Shield, Relay: o.Relay, Self: true, Since: time.Now(),
 	})
+	c.tables.Store(&tables{region: ring.New(nil), tiers: ring.Tiers{Zone: ring.New(nil), Shield: ring.New(nil)}})
 	c.publish()
 	return c, nil
 }
@@ -106,7 +108,13 @@ func (c *Cluster) Run(ctx context.Context) error {
 // Ring returns the ring of the nodes that are alive, as of the last change; never nil. It is immutable.
 //
 // Hot path: one atomic load.
-func (c *Cluster) Ring() *ring.Ring { return c.ring.Load() }
+func (c *Cluster) Ring() *ring.Ring { return c.tables.Load().region }
+
+// Tiers returns the tables by which this node chooses whom to ask, as of the last change. In a pool of relays that is
+// Homes alone, which the pool of a region has not.
+//
+// Hot path: one atomic load.
+func (c *Cluster) Tiers() ring.Tiers { return c.tables.Load().tiers }
 
 // Members returns all members, sorted by name: this node, the living, and for ForgetAfter those that left or died. The
 // caller owns the result.
@@ -183,14 +191,25 @@ func (c *Cluster) publisher(ctx context.Context) {
 	}
 }
 
-// publish builds a ring from the roster, unless the one that is out says the same.
+// publish builds the tables from the roster, unless those that are out say the same.
 func (c *Cluster) publish() {
-	r := c.roster.ring()
-	if old := c.ring.Load(); old != nil && old.Version() == r.Version() {
+	before := c.tables.Load()
+	now := c.roster.tables(*before, c.options.WAN)
+	if before.same(now) && c.published.Load() > 0 {
 		return
 	}
-	c.ring.Store(r)
+	c.tables.Store(&now)
 	c.published.Add(1)
+}
+
+// same says whether both place every key alike.
+func (t tables) same(other tables) bool {
+	return t.region.Version() == other.region.Version() && sameRing(t.tiers.Zone, other.tiers.Zone) && sameRing(t.tiers.Shield, other.tiers.Shield) &&
+		maps.EqualFunc(t.tiers.Homes, other.tiers.Homes, sameRing)
+}
+
+func sameRing(a, b *ring.Ring) bool {
+	return a == b || a != nil && b != nil && a.Version() == b.Version()
 }
 
 // drainer announces draining when Drain asks for it.
@@ -233,7 +252,7 @@ func (c *Cluster) selfMeta() meta {
 	defer c.roster.mu.Unlock()
 	m := c.roster.members[c.roster.self]
 	return meta{
-		Draining: m.Draining, Weight: m.Weight, Role: m.Role, Zone: m.Zone, Region: m.Region, Peer: m.PeerAddr,
+		Draining: m.Draining, Shield: m.Shield, Relay: m.Relay, Weight: m.Weight, Role: m.Role, Zone: m.Zone, Region: m.Region, Peer: m.PeerAddr,
 		HTTP: m.HTTPAddr, HTTPS: m.HTTPSAddr, Build: m.Build,
 	}
 }

@@ -47,11 +47,14 @@ func (d delegate) NotifyAlive(n *memberlist.Node) (err error) {
 	if n.Name == d.c.options.Name {
 		return nil
 	}
-	if _, err := memberOf(n); err != nil {
-		d.c.refuse(n.Name, err)
-		return err
+	m, err := memberOf(n)
+	if err == nil {
+		err = d.c.options.welcome(m)
 	}
-	return nil
+	if err != nil {
+		d.c.refuse(n.Name, err)
+	}
+	return err
 }
 
 // NotifyJoin notes a member that is new or back.
@@ -93,6 +96,9 @@ func (d delegate) NotifyConflict(existing, other *memberlist.Node) {
 // note takes down what a node says about itself; false when it is refused.
 func (d delegate) note(n *memberlist.Node) (Member, bool) {
 	m, err := memberOf(n)
+	if err == nil {
+		err = d.c.options.welcome(m)
+	}
 	if err != nil {
 		if n.Name != d.c.options.Name {
 			d.c.refuse(n.Name, err)
@@ -101,6 +107,14 @@ func (d delegate) note(n *memberlist.Node) (Member, bool) {
 	}
 	d.c.roster.alive(m, time.Now())
 	return m, true
+}
+
+// welcome keeps the regions apart: what their pools share would be a ring over long ways.
+func (o *Options) welcome(m Member) error {
+	if o.WAN || m.Region == o.Region {
+		return nil
+	}
+	return fmt.Errorf("it is in region %q and this one in %q: regions meet through relays, not in one pool", m.Region, o.Region)
 }
 
 // facts are the keys and values of a log line about a member.

@@ -20,15 +20,26 @@
 // authority from which every node mints the certificate that it shows its peers (PeerTLS). Whoever has the secret is a
 // member in full and may take any name; there are no ranks among nodes. The secret never appears in logs or errors.
 //
-// # Ring
+// # Rings
 //
-// Every change of membership leads to a new ring.Ring, built from the members that are alive and hold a share of the keys,
-// after PublishDelay so that a burst of changes makes one ring. It is published through an atomic pointer: readers load it
-// once for each request and never wait. A ring is a function of the members alone, so nodes that see the same members place
-// every key alike, and Version tells whether they do.
+// Every change of membership leads to new tables: a ring.Ring of all members that are alive and hold a share of the keys,
+// and the ring.Tiers of this node, a ring of those in its own zone and one of the shields of its region. They are built
+// after PublishDelay, so that a burst of changes makes one, from those before, and published through an atomic pointer:
+// readers load it once for each request and never wait. A ring is a function of the members alone, so nodes that see the
+// same members place every key alike, and Version tells whether they do.
 //
 // A node that is told to go (Run's context ends, or Drain) first announces that it is draining: the rings of all put it
 // behind every other node while it goes on answering. It says farewell DrainTime later.
+//
+// # Regions
+//
+// A region is a pool of its own: a member that says it is of another one is refused, because a ring over long ways would
+// send half of all fills around the world. Regions meet through relays, a few nodes of each that are in a second pool as
+// well (Options.WAN, another label, another port): there a node learns which shields the other regions have
+// (ring.Tiers.Homes), and nothing that the members of a region do among themselves travels. Timers in that pool suit
+// long ways: a relay that is gone is missed after 12 s, and the request path notices much sooner.
+//
+// A region that is cut off goes on with what it has and with its own way to the origin.
 //
 // # Promises
 //

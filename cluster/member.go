@@ -42,6 +42,8 @@ type Member struct {
 	Build     string
 	Weight    float64
 	Draining  bool // about to leave
+	Shield    bool // asks further up for its region
+	Relay     bool // is in the pool of relays too
 	Self      bool // this node
 	State     State
 	Since     time.Time // when State began, by this node's clock

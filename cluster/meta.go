@@ -31,13 +31,18 @@ const (
 	maxBuild  = 64
 
 	flagDraining = 1
+	flagShield   = 2
+	flagRelay    = 4
+	flagsKnown   = flagDraining | flagShield | flagRelay
 )
 
 // meta is what a node tells about itself in gossip. Encoding, version 1: the version byte; flags (uvarint, bit 0
-// draining); weight in thousandths (uvarint); then role, zone, region, peer, http, https and build, each a uvarint length
+// draining, 1 shield, 2 relay); weight in thousandths (uvarint); then role, zone, region, peer, http, https and build, each a uvarint length
 // and its bytes; then the end. Every uvarint is in its shortest form, so that a value has one encoding.
 type meta struct {
 	Draining bool
+	Shield   bool
+	Relay    bool
 	Weight   float64
 	Role     string
 	Zone     string
@@ -51,8 +56,10 @@ type meta struct {
 // encode returns what parseMeta reads.
 func (m meta) encode() []byte {
 	flags := uint64(0)
-	if m.Draining {
-		flags |= flagDraining
+	for flag, set := range map[uint64]bool{flagDraining: m.Draining, flagShield: m.Shield, flagRelay: m.Relay} {
+		if set {
+			flags |= flag
+		}
 	}
 	b := []byte{metaVersion}
 	b = binary.AppendUvarint(b, flags)
@@ -68,7 +75,7 @@ func (m meta) encode() []byte {
 func (m meta) member(name, addr string) Member {
 	return Member{
 		Name: name, Addr: addr, PeerAddr: m.Peer, HTTPAddr: m.HTTP, HTTPSAddr: m.HTTPS, Zone: m.Zone, Region: m.Region,
-		Role: m.Role, Build: m.Build, Weight: m.Weight, Draining: m.Draining,
+		Role: m.Role, Build: m.Build, Weight: m.Weight, Draining: m.Draining, Shield: m.Shield, Relay: m.Relay,
 	}
 }
 
@@ -86,6 +93,8 @@ func parseMeta(b []byte) (meta, error) {
 	weight := r.uvarint()
 	m := meta{
 		Draining: flags&flagDraining != 0,
+		Shield:   flags&flagShield != 0,
+		Relay:    flags&flagRelay != 0,
 		Weight:   float64(weight) / weightUnits,
 		Role:     r.string("role", checkRole),
 		Zone:     r.string("zone", checkPlace),
@@ -100,7 +109,7 @@ func parseMeta(b []byte) (meta, error) {
 		return meta{}, r.err
 	case len(r.rest) > 0:
 		return meta{}, fmt.Errorf("%d bytes too many", len(r.rest))
-	case flags&^flagDraining != 0:
+	case flags&^flagsKnown != 0:
 		return meta{}, fmt.Errorf("unknown flags %#x", flags)
 	case weight < minWeight*weightUnits || weight > maxWeight*weightUnits:
 		return meta{}, fmt.Errorf("weight %v: want %v to %v", m.Weight, minWeight, maxWeight)

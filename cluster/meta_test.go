@@ -105,7 +105,7 @@ func TestMetaRefusesEncodings(t *testing.T) {
 		"empty":              {},
 		"version 0":          with(0, 0, 0xe8, 0x07),
 		"version 2":          with(2, 0, 0xe8, 0x07),
-		"unknown flag":       with(metaVersion, 2, 0xe8, 0x07),
+		"unknown flag":       with(metaVersion, 0x40, 0xe8, 0x07),
 		"long varint":        with(metaVersion, 0x80, 0, 0xe8, 0x07),
 		"endless varint":     with(metaVersion, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),
 		"weight -1":          append(minusOne, rest...),

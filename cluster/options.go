@@ -30,6 +30,14 @@ const (
 	DefaultForgetAfter      = time.Hour
 )
 
+// Defaults in a pool of relays, between regions: an answer may take a third of a second, and news may take a second.
+const (
+	DefaultWANGossipInterval   = 200 * time.Millisecond
+	DefaultWANProbeInterval    = 2 * time.Second
+	DefaultWANProbeTimeout     = time.Second
+	DefaultWANPushPullInterval = 30 * time.Second
+)
+
 // defaultPort is the gossip port of an address that names none.
 const defaultPort = 7946
 
@@ -67,6 +75,17 @@ type Options struct {
 	Build  string  // version of the running program, told to the others; at most 64 printable ASCII bytes
 	Role   string  // "" means RoleEdge; only nodes of that role are on the ring
 	Weight float64 // share of the keys relative to other nodes, 0.001 to 1000; 0 means 1
+
+	// Shield says that the node asks further up (other regions, the origin) for the whole of its region. Where no member of
+	// a region says so, all are shields.
+	Shield bool
+
+	// Relay says that the node is in a pool of relays as well, through which its region meets the others.
+	Relay bool
+
+	// WAN makes this a pool of relays: members of all regions are welcome, and timers that are left 0 suit long ways
+	// (DefaultWAN…). Without it, a member of another region is refused.
+	WAN bool
 
 	// PeerAddr is the host:port where other nodes reach this node's peer listener. The host may be left out or be every
 	// address: then it is the one gossip advertises. Required with a Secret.
@@ -155,6 +174,12 @@ func (o *Options) defaults() {
 	orString(&o.Role, RoleEdge)
 	if o.Weight == 0 {
 		o.Weight = 1
+	}
+	if o.WAN {
+		orDuration(&o.GossipInterval, DefaultWANGossipInterval)
+		orDuration(&o.ProbeInterval, DefaultWANProbeInterval)
+		orDuration(&o.ProbeTimeout, min(DefaultWANProbeTimeout, o.ProbeInterval/2))
+		orDuration(&o.PushPullInterval, DefaultWANPushPullInterval)
 	}
 	orDuration(&o.GossipInterval, DefaultGossipInterval)
 	orInt(&o.GossipNodes, DefaultGossipNodes)

@@ -97,14 +97,67 @@ func (r *roster) list() []Member {
 	return out
 }
 
-// ring builds the ring of the living members that hold a share of the keys.
-func (r *roster) ring() *ring.Ring {
+// tables is what a node places keys by: all living members that hold a share, and the tiers among them.
+type tables struct {
+	region *ring.Ring
+	tiers  ring.Tiers
+}
+
+// tables makes those of now from those before. In the pool of relays there is no zone: Homes has the other regions.
+func (r *roster) tables(before tables, wan bool) tables {
 	var nodes []ring.Node
+	var self Member
+	shields, regions := map[string]bool{}, map[string][]Member{}
 	for _, m := range r.list() {
+		if m.Self {
+			self = m
+		}
 		if m.State != Alive || m.Role != RoleEdge {
 			continue
 		}
 		nodes = append(nodes, ring.Node{Name: m.Name, Addr: m.PeerAddr, Zone: m.Zone, Weight: m.Weight, Draining: m.Draining})
+		shields[m.Name] = m.Shield
+		regions[m.Region] = append(regions[m.Region], m)
 	}
-	return ring.New(nodes)
+	now := tables{region: before.region.Next(nodes)}
+	if wan {
+		delete(regions, self.Region)
+		now.tiers.Homes = homes(regions, before.tiers.Homes)
+		return now
+	}
+	now.tiers.Zone = part(nodes, now.region, before.tiers.Zone, func(n ring.Node) bool { return self.Zone == "" || n.Zone == self.Zone })
+	now.tiers.Shield = part(nodes, now.region, before.tiers.Shield, func(n ring.Node) bool { return shields[n.Name] })
+	return now
+}
+
+// part is the ring of those of nodes that are wanted; the whole where that is all of them, or none.
+func part(nodes []ring.Node, whole, before *ring.Ring, wanted func(ring.Node) bool) *ring.Ring {
+	some := slices.DeleteFunc(slices.Clone(nodes), func(n ring.Node) bool { return !wanted(n) })
+	if len(some) == 0 || len(some) == len(nodes) {
+		return whole
+	}
+	return before.Next(some)
+}
+
+// homes are the rings of the shields of each region, or of all its members here where none is one.
+func homes(regions map[string][]Member, before map[string]*ring.Ring) map[string]*ring.Ring {
+	out := make(map[string]*ring.Ring, len(regions))
+	for region, members := range regions {
+		var all, shields []ring.Node
+		for _, m := range members {
+			n := ring.Node{Name: m.Name, Addr: m.PeerAddr, Zone: m.Zone, Weight: m.Weight, Draining: m.Draining}
+			if all = append(all, n); m.Shield {
+				shields = append(shields, n)
+			}
+		}
+		if len(shields) == 0 {
+			shields = all
+		}
+		old := before[region]
+		if old == nil {
+			old = ring.New(nil)
+		}
+		out[region] = old.Next(shields)
+	}
+	return out
 }

@@ -9,6 +9,8 @@
 // on any architecture (no floating-point logarithm takes part), and Version tells whether they do. Views may differ for
 // seconds while gossip travels: whoever is asked serves, the ring is a preference and never a permission.
 //
+// A node has several rings, of its zone, of its region's shields, of other regions: [Tiers].
+//
 // A Ring may be read by any number of goroutines. Looking up costs one multiplication and one array read, and allocates
 // nothing: 8 ns where 100 virtual nodes each on a classic ring cost 78 ns at 3 nodes and 205 ns at 100 (BenchmarkOwners, one
 // run). Building costs one short hash for each slot and node, 270 ms at 200 nodes on a busy processor; one made of the
