@@ -41,6 +41,8 @@ type Fill struct {
 	waiting atomic.Int64
 	// detached tells that the key was removed while the fill ran: it is not stored.
 	detached atomic.Bool
+	// Reach is what the leader tells those who would join, 0 until it does; this package does not look at it.
+	Reach atomic.Int32
 
 	transient bool // the writer's, see Transient
 

@@ -85,8 +85,24 @@ type Cluster struct {
 	Label string `yaml:"label"`
 	// Weight is the node's share of the keys, relative to the others; from 0.001 to 1000.
 	Weight float64 `yaml:"weight"`
+	// Shield says whether the node asks other regions and the origin for its whole region. Where no node of a region
+	// says so, all do.
+	Shield bool `yaml:"shield"`
+	// WAN makes the node a relay between its region and the others.
+	WAN WAN `yaml:"wan"`
 	// Timers sets the pace of membership.
 	Timers Timers `yaml:"timers"`
+}
+
+// WAN says how a relay finds those of other regions. With Gossip empty the node is none.
+type WAN struct {
+	// Gossip is the host:port that the relays' membership traffic binds to, UDP and TCP.
+	Gossip string `yaml:"gossip"`
+	// Advertise is the host:port under which other regions reach Gossip; they use the host for Cluster.Peer too. Empty
+	// means the bound address.
+	Advertise string `yaml:"advertise"`
+	// Join lists gossip addresses of relays of other regions.
+	Join []string `yaml:"join"`
 }
 
 // Timers sets the pace of membership. All are above 0.
@@ -110,6 +126,9 @@ type Site struct {
 	Hosts []string `yaml:"hosts"`
 	// Origins are the http:// or https:// URLs of the servers that hold the content: equals, asked in turn.
 	Origins []string `yaml:"origins"`
+	// Home is the region that the origins are near: relays and shields of other regions ask its shields before them.
+	// Empty means that every region asks the origins itself.
+	Home string `yaml:"home"`
 	// Pages says whether Weir's own client paths, such as the player page, are answered on these hosts.
 	Pages bool `yaml:"pages"`
 	// Heuristic says whether a response that names no lifetime gets a tenth of the time since it was last modified, up

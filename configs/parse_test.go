@@ -203,6 +203,9 @@ func TestReference(t *testing.T) {
 		t.Errorf("sites: got %+v, want one example with its optional keys at their defaults", got.Sites)
 	}
 	got.Sites = nil
+	if len(got.Cluster.WAN.Join) == 0 {
+		got.Cluster.WAN.Join = nil
+	}
 	if len(got.Cluster.Join) == 0 {
 		got.Cluster.Join = nil
 	}
@@ -219,6 +222,9 @@ func normal(c *Config) *Config {
 	c = plain(c)
 	if len(c.Sites) == 0 {
 		c.Sites = nil
+	}
+	if len(c.Cluster.WAN.Join) == 0 {
+		c.Cluster.WAN.Join = nil
 	}
 	if len(c.Cluster.Join) == 0 {
 		c.Cluster.Join = nil

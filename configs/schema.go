@@ -12,7 +12,7 @@ import (
 func addressKeys() []string {
 	return []string{
 		"listen.http", "listen.https", "listen.admin",
-		"cluster.gossip", "cluster.advertise", "cluster.peer", "origin.http",
+		"cluster.gossip", "cluster.advertise", "cluster.peer", "cluster.wan.gossip", "cluster.wan.advertise", "origin.http",
 	}
 }
 

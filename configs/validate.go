@@ -52,7 +52,7 @@ func (v *validator) node() {
 		{"node.name", n.Name, 63},
 		{"node.zone", n.Zone, 32},
 		{"node.region", n.Region, 32},
-		{"cluster.label", v.c.Cluster.Label, 63},
+		{"cluster.label", v.c.Cluster.Label, 60},
 	} {
 		if f.value != "" && !plainName(f.value, f.most) {
 			v.bad(f.path, f.value, strconv.Quote(f.value)+" is no name", fmt.Sprintf(
@@ -100,7 +100,7 @@ func (v *validator) clashes() {
 		value := fieldByPath(v.c, path)
 		unused := v.c.Cluster.Gossip == "" && strings.HasPrefix(path, "cluster.") ||
 			v.c.Origin.Root == "" && strings.HasPrefix(path, "origin.")
-		if value == "" || unused || path == "cluster.advertise" || strings.HasSuffix(value, ":0") {
+		if value == "" || unused || strings.HasSuffix(path, ".advertise") || strings.HasSuffix(value, ":0") {
 			continue
 		}
 		if first, ok := taken[value]; ok {
@@ -132,6 +132,7 @@ func (v *validator) cluster() {
 	for i, address := range c.Join {
 		v.address(itemPath("cluster.join", i), address)
 	}
+	v.wan()
 	for _, f := range []struct {
 		path  string
 		value Duration
@@ -152,6 +153,22 @@ func (v *validator) cluster() {
 			"keep it below cluster.timers.probe, "+c.Timers.Probe.String())
 	}
 	v.secret()
+}
+
+// wan holds a relay to what it needs: a region to speak for, and a cluster there.
+func (v *validator) wan() {
+	c := v.c.Cluster
+	for i, address := range c.WAN.Join {
+		v.address(itemPath("cluster.wan.join", i), address)
+	}
+	switch {
+	case c.WAN.Gossip == "" && len(c.WAN.Join) > 0:
+		v.bad("cluster.wan.join", c.WAN.Join, "needs an address of this node to gossip on", `set cluster.wan.gossip, such as ":7947"`)
+	case c.WAN.Gossip != "" && c.Gossip == "":
+		v.bad("cluster.wan.gossip", c.WAN.Gossip, "makes a relay of a node that has no cluster", `set cluster.gossip too, such as ":7946"`)
+	case c.WAN.Gossip != "" && v.c.Node.Region == "":
+		v.bad("cluster.wan.gossip", c.WAN.Gossip, "makes a relay of a node that has no region", "set node.region")
+	}
 }
 
 // secret makes sure that nobody can join a cluster by knowing its address.
@@ -188,6 +205,9 @@ func (v *validator) sites() {
 		}
 		for j, origin := range site.Origins {
 			v.url(itemPath(path+".origins", j), origin)
+		}
+		if site.Home != "" && !plainName(site.Home, 32) {
+			v.bad(path+".home", site.Home, strconv.Quote(site.Home)+" is no name", "write the node.region of the nodes near the origin")
 		}
 		for j, field := range site.TargetedFields {
 			v.targeted(itemPath(path+".targeted_fields", j), field)

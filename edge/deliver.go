@@ -88,6 +88,9 @@ func (e *Edge) header(x *Exchange, o *cache.Object) {
 		fresh, _ = e.reusable(x, o, now) // a soft purge may have ended it
 	}
 	if x.Peer {
+		if e.heat.hot(x.key.ID.Hash64(), now) {
+			h[hotField] = isHot
+		}
 		x.sayFetched(h, x.fetched(o), now)
 	}
 	age := fresh.Age(now)
@@ -104,6 +107,8 @@ func (e *Edge) header(x *Exchange, o *cache.Object) {
 		h["Accept-Ranges"] = acceptRanges
 	}
 }
+
+var isHot = []string{"1"} //nolint:gochecknoglobals // never changed
 
 var acceptRanges = []string{"bytes"} //nolint:gochecknoglobals // never changed
 

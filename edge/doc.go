@@ -54,13 +54,29 @@
 //
 // # Placement
 //
-// A key has an owner on the ring. A node that is not the owner asks the owner,
-// then the next owner, then the origin itself; an owner asks the origin. A node
-// that is asked as owner serves, whatever its own ring says, and never asks a
-// peer in turn, but for what the former owner has stored, and who is asked that
-// never asks anybody: views of the ring may differ for a while without a loop. A peer that has to wait for
-// the origin says so at once with an interim response (102), which tells a slow
-// origin from a dead peer.
+// A key has owners in each of a few tables ([ring.Tiers]), and a fill asks from near to far, until the origin:
+//
+//	client ─► node ──3──► owner in its zone ──2──► shield of its region ──1──► shield of the origin's region ──0──► origin
+//	                      (where there are zones)  (an owner among all nodes,  (where the site has a Home, and
+//	                                                or those marked as such)    this node knows its relays)
+//
+// Who is an owner itself at some tier goes on with the next one at once, so that without zones and regions this is
+// node, owner, origin. Every tier streams, every tier collapses: a cold object is fetched once for all of them. A table
+// names four owners; when the first cannot be had the second is asked, and so on.
+//
+// With each request to another node goes how many hops are left: an owner has 2, a shield 1, a shield of
+// another region 0, and nobody asks for more than it was asked for. So a request cannot go in a circle, whatever two
+// nodes think of their rings; a node that is asked serves, and only counts when the asker's table is another one
+// ([Edge.Disagreements]). Circles of waiting are kept out as well: a fill says how many hops it waits for, and another
+// node's request joins it only where that is no more than its own; else it waits a moment, and then asks by itself.
+//
+// The time that the asker waits for a response head goes along too, half a second shorter at each node, so that the node
+// nearest to the trouble gives up first and its answer reaches everybody. A peer that has to wait says so at once with an
+// interim response (102), which tells a slow origin from a dead peer. A node that could not reach its upstream
+// says that too: one more is asked, since it may be that node's way alone that is broken, and no third.
+//
+// A node that is asked for one key more than 50 times in a second by others tells them that it is hot: they keep
+// a copy at once.
 //
 // Gossip needs seconds to find a dead node, so the request path has its own ways:
 // an owner that is silent for longer than 19 of 20 of its answers take is raced by
@@ -74,7 +90,7 @@
 //
 // A node that is new, and one that takes over from a draining node, asks for ten
 // minutes the node that owned a key before, for what that has stored and no more,
-// before it asks the origin: so a node that joins costs the origin next to nothing.
+// before it asks anybody else: so a node that joins costs the origin next to nothing.
 // One that dies takes what it alone had with it.
 //
 // # Stale

@@ -22,7 +22,8 @@ type Options struct {
 	Cache   *cache.Cache                           // required; the caller closes it after the Edge
 	Sites   *Sites                                 // required
 	Purges  *tag.Table                             // what was purged; nil: one of its own, in memory
-	Ring    func() *ring.Ring                      // the ring of now; nil: alone
+	Tiers   func() ring.Tiers                      // the tables of now; nil: alone
+	Region  string                                 // of this node, as in Site.Home
 	Peers   *upstream.Peers                        // how other nodes are asked; nil: never
 	Joined  time.Time                              // when this node came to the cluster; zero: long ago
 	Observe func(x *Exchange)                      // called at the end of each exchange, from its goroutine; nil: nobody
@@ -33,15 +34,18 @@ type Options struct {
 // Edge answers clients and peers. Safe for concurrent use.
 type Edge struct {
 	options Options
-	history history        // of what was no hit
-	seen    sightings      // what was fetched from its owner lately
-	runs    [2]runSlots    // of clients, and of peers: two nodes that ask each other must not wait for each other's
-	dropped atomic.Int64   // stored responses that purges ended
-	fills   sync.WaitGroup // goroutines that write fills
-	context context.Context
-	cancel  context.CancelFunc
-	mu      sync.Mutex // guards the field below: no fill starts after Close
-	closed  bool
+	history history   // of what was no hit
+	seen    sightings // what was fetched from its owner lately
+	heat    *heat     // of what peers ask for
+	runs    [hopsClient + 1]runSlots
+	dropped atomic.Int64 // stored responses that purges ended
+
+	disagreed atomic.Int64   // requests of peers with other tables
+	fills     sync.WaitGroup // goroutines that write fills
+	context   context.Context
+	cancel    context.CancelFunc
+	mu        sync.Mutex // guards the field below: no fill starts after Close
+	closed    bool
 }
 
 // New checks the options and starts nothing.
@@ -67,7 +71,10 @@ func New(o Options) (*Edge, error) {
 			return nil, err
 		}
 	}
-	e := &Edge{options: o, runs: [2]runSlots{newRunSlots(), newRunSlots()}}
+	e := &Edge{options: o, heat: new(heat)}
+	for i := range e.runs {
+		e.runs[i] = newRunSlots()
+	}
 	e.context, e.cancel = context.WithCancel(context.Background())
 	return e, nil
 }
@@ -77,8 +84,8 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.serve(w, r, false) //nolint:contextcheck // the exchange's request carries the context
 }
 
-// PeerHandler answers other nodes: never from another peer in turn. It belongs
-// behind a listener that authenticates nodes.
+// PeerHandler answers other nodes, and asks others for them no more often than they
+// say. It belongs behind a listener that authenticates nodes.
 func (e *Edge) PeerHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.serve(w, r, true) }) //nolint:contextcheck // as above
 }
@@ -98,7 +105,11 @@ func (e *Edge) Close(ctx context.Context) {
 // Hot path: one allocation for the exchange, and what net/http does.
 func (e *Edge) serve(w http.ResponseWriter, r *http.Request, peer bool) {
 	x := &Exchange{Request: r, Start: time.Now(), Source: upstream.FromSelf, Peer: peer, w: w}
-	x.status.Node = e.options.Name
+	x.status.Node, x.hops = e.options.Name, hopsClient
+	if peer {
+		x.hops = hopsOf(r.Header)
+		e.agree(x)
+	}
 	if e.receive(x) {
 		switch r.Method {
 		case http.MethodGet, http.MethodHead:

@@ -66,6 +66,7 @@ type Exchange struct {
 
 	w        http.ResponseWriter
 	site     *Site
+	hops     int // how many nodes the request may still be passed on to
 	key      cache.Key
 	url      string            // canonical, of the target alone, whatever its responses vary by
 	primary  cache.ID          // the hash of url

@@ -49,7 +49,11 @@ func (e *Edge) fill(x *Exchange, stale *cache.Object) {
 		if x.Peer {
 			x.w.WriteHeader(http.StatusProcessing) // a sign of life: see upstream.Peers
 		}
-		object, err := turn.Fill.Object(ctx)
+		object, err := await(ctx, turn, x.hops)
+		if errors.Is(err, errRoundabout) {
+			e.pass(x, "roundabout")
+			return
+		}
 		if f != nil {
 			if errors.Is(err, cache.ErrGone) {
 				object, err = f.keep.take(err)
@@ -61,6 +65,32 @@ func (e *Edge) fill(x *Exchange, stale *cache.Object) {
 		}
 	}
 	e.pass(x, "contended")
+}
+
+// errRoundabout tells that a fill may be waiting for the very request that would wait for it.
+var errRoundabout = errors.New("edge: the fill waits for another node")
+
+// await waits for the head of a fill. A request of another node joins only what waits
+// for fewer hops than it may go itself: where two nodes hold each other for the owner,
+// neither waits for the other for long.
+func await(ctx context.Context, turn cache.Turn, hops int) (*cache.Object, error) {
+	joins := func() bool {
+		reach := turn.Fill.Reach.Load() // 0: its leader has not said yet
+		return turn.Leader || hops == hopsClient || reach > 0 && int(reach)-1 <= hops
+	}
+	if !joins() {
+		short, cancel := context.WithTimeout(ctx, joinPatience)
+		object, err := turn.Fill.Object(short)
+		late := short.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err == nil || !late {
+			return object, err
+		}
+		if !joins() {
+			return nil, errRoundabout
+		}
+	}
+	return turn.Fill.Object(ctx)
 }
 
 // settle acts on the result of a fill, of the request's own flight or, with nil,

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"weir/cache"
 	"weir/cache/freshness"
@@ -24,11 +25,15 @@ type flight struct {
 	target  Target
 	site    *Site
 	request http.Header // of the request that caused it; read only
-	peer    bool        // asked by a peer: never ask one in turn
+	hops    int         // what the request may still have us ask
+	until   time.Time   // when who asked gives up; zero: not known
 	stale   *cache.Object
 	leader  context.Context // of the request that caused it
 
 	lifetimeOurs bool // the response names no lifetime, and got one as media; the fill's goroutine's
+	owner        bool // this node keeps the response for others; the fill's goroutine's
+
+	joined []*cache.Fill // what others may wait for
 
 	handover chan *upstream.Response // a response that may not be shared, for the leader
 	keep     keeper
@@ -88,8 +93,8 @@ type answer struct {
 // launch starts the goroutine that writes a fill. It outlives the request.
 func (e *Edge) launch(x *Exchange, fill *cache.Fill, stale *cache.Object, wants part) *flight {
 	f := &flight{
-		fill: fill, key: x.key, place: x.key.ID, wants: wants, target: x.Target, site: x.site, request: x.Request.Header.Clone(), peer: x.Peer,
-		stale: stale, leader: x.Request.Context(), handover: make(chan *upstream.Response),
+		fill: fill, key: x.key, place: x.key.ID, wants: wants, target: x.Target, site: x.site, request: x.Request.Header.Clone(), hops: x.hops, until: deadlineOf(x),
+		joined: []*cache.Fill{fill}, stale: stale, leader: x.Request.Context(), handover: make(chan *upstream.Response),
 	}
 	if !x.site.RequestControl {
 		delete(f.request, "Cache-Control") // it does not keep the response from being stored either
@@ -148,6 +153,7 @@ func (e *Edge) recovered(key cache.Key, abort func(error)) {
 // asked again for the whole.
 func (e *Edge) fetchPart(ctx context.Context, f *flight) (resp *upstream.Response, off int64, err error) {
 	request := f.get(f.upstreamHeader())
+	request.Deadline = f.until
 	off, end, ok := f.wants.probe()
 	if !ok || !e.options.Cache.Fits(sliceBytes) {
 		resp, err = e.fetch(ctx, f, request)
@@ -162,7 +168,9 @@ func (e *Edge) fetchPart(ctx context.Context, f *flight) (resp *upstream.Respons
 		return resp, off, nil
 	case resp.Status == http.StatusPartialContent, resp.Status == http.StatusRequestedRangeNotSatisfiable:
 		_ = resp.Body.Close() // of no use
-		resp, err = e.fetch(ctx, f, f.get(f.upstreamHeader()))
+		whole := f.get(f.upstreamHeader())
+		whole.Deadline = f.until
+		resp, err = e.fetch(ctx, f, whole)
 	}
 	return resp, 0, err
 }
@@ -268,10 +276,18 @@ func (e *Edge) take(f *flight, resp *upstream.Response, off int64) {
 	}
 }
 
-// passing tells whether a response is not worth a copy here: its owner has it, and
-// nobody else asks for it, nor has asked before.
+// passing tells whether a response is not worth a copy here: its owner has it, does
+// not say that many ask for it, and nobody else does so here, nor has before.
 func (e *Edge) passing(f *flight, resp *upstream.Response, fill *cache.Fill, as cache.Key) bool {
-	return resp.From == upstream.FromPeer && !f.peer && f.stale == nil && !e.seen.again(as.ID) && fill.Readers() < 2
+	return resp.From == upstream.FromPeer && !f.owner && f.stale == nil && resp.Header.Get(hotField) == "" &&
+		!e.seen.again(as.ID) && fill.Readers() < 2
+}
+
+// reaches tells those who would join how many hops the fill may wait for.
+func (f *flight) reaches(hops int) {
+	for _, fill := range f.joined {
+		fill.Reach.Store(int32(hops) + 1)
+	}
 }
 
 // hand gives the response to the leader, or closes it when the leader left. nil
@@ -311,9 +327,10 @@ func (e *Edge) storable(f *flight, resp *upstream.Response, slices bool) (names 
 func storedHeader(resp *upstream.Response, name string) http.Header {
 	h := resp.Header.Clone()
 	field.RemoveHopByHop(h)
-	for _, own := range [...]string{"Age", "Cache-Status", "Alt-Svc", "Content-Length", fetchedAgo} {
+	for _, own := range [...]string{"Age", "Cache-Status", "Alt-Svc", "Content-Length"} {
 		h.Del(own)
 	}
+	removeOwn(h)
 	field.AddVia(h, 1, 1, name)
 	if h.Get("Date") == "" { // RFC 9110, 6.6.1
 		h.Set("Date", resp.ResponseTime.UTC().Format(http.TimeFormat))

@@ -74,7 +74,7 @@ func (e *Edge) relay(x *Exchange, resp *upstream.Response, reason string) {
 		}
 	}
 	x.hideTags(h)
-	delete(h, fetchedAgo)
+	removeOwn(h)
 	if x.Peer {
 		x.sayFetched(h, fetchedAt(resp), time.Now())
 	}
@@ -160,6 +160,9 @@ func (e *Edge) fail(x *Exchange, err error) {
 		why.NextHop, why.ReceivedStatus = string(source), failure.Status
 	}
 	why.Add(h)
+	if x.Peer {
+		sayFailed(h, kind, err)
+	}
 	status := why.Error.Status()
 	if x.unvalidated {
 		status = http.StatusGatewayTimeout // RFC 9111, 5.2.2.2

@@ -11,7 +11,9 @@ import (
 
 // fetch places the fill: it asks the key's owners in turn and then the origin.
 func (e *Edge) fetch(ctx context.Context, f *flight, request *upstream.Request) (*upstream.Response, error) {
-	return e.fetchFrom(ctx, f, request, e.candidates(f, ""))
+	p := e.plan(f, "")
+	f.owner = p.owner
+	return e.fetchFrom(ctx, f, request, p.candidates)
 }
 
 // get is a request for the flight's target.
@@ -22,6 +24,7 @@ func (f *flight) get(header http.Header) *upstream.Request {
 const surrogateCapability = "Surrogate-Capability"
 
 func (e *Edge) fetchFromOrigin(ctx context.Context, site *Site, request *upstream.Request) (*upstream.Response, error) {
+	removeOwn(request.Header)
 	field.AddCDNLoop(request.Header, e.options.Loop)
 	delete(request.Header, surrogateCapability) // a client's would say what we can do
 	if site.Surrogate {
@@ -50,6 +53,7 @@ func (f *flight) upstreamHeader() http.Header {
 	h := f.request.Clone()
 	field.RemoveHopByHop(h)
 	field.RemoveForwarded(h)
+	removeOwn(h)
 	for _, name := range [...]string{
 		"Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
 		"Expect", "Content-Length",

@@ -28,7 +28,7 @@ func (b *bench) owned(owner *httptest.Server) (path string) {
 	}
 	b.t.Cleanup(peers.Close)
 	nodes := ring.New([]ring.Node{{Name: "edge-1"}, {Name: "edge-2", Addr: owner.Listener.Addr().String()}})
-	b.edge.options.Peers, b.edge.options.Ring = peers, func() *ring.Ring { return nodes }
+	b.edge.options.Peers, b.edge.options.Tiers = peers, func() ring.Tiers { return ring.Tiers{Zone: nodes, Shield: nodes} }
 	path = "/a"
 	for first := ""; first != "edge-2"; {
 		path += "a"

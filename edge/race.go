@@ -6,9 +6,10 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
-	"weir/cluster/ring"
 	"weir/edge/upstream"
 )
 
@@ -22,14 +23,9 @@ type race struct {
 	left    []candidate // to be asked, in order; the origin is last
 	running []*attempt
 	hedged  bool
+	failed  bool // a peer could not reach its upstream
 	replies chan reply
 	over    chan struct{} // closed at the end: responses that come later are closed
-}
-
-// candidate is an upstream to ask.
-type candidate struct {
-	node   *ring.Node // nil: the origin
-	stored bool       // only for what it has stored
 }
 
 // attempt is one upstream that is being asked.
@@ -57,6 +53,9 @@ var errPurgedHere = &upstream.Error{Op: "fetch", Source: upstream.FromPeer, Kind
 // errNotStored is the answer of a peer that was asked for what it has stored only.
 var errNotStored = &upstream.Error{Op: "fetch", Source: upstream.FromPeer, Kind: upstream.DestinationUnavail, Retry: true, Err: errors.New("the peer has it not stored")}
 
+// errPeerCannot is the answer of a peer that could not reach the origin.
+var errPeerCannot = errors.New("the peer could not reach its upstream")
+
 const (
 	// handoverTime is how long after a change of owners the former one is asked for
 	// what it has stored: most of what is watched now is asked for within it.
@@ -65,58 +64,11 @@ const (
 	formerPatience = 50 * time.Millisecond
 )
 
-// candidates are the owners to ask in turn, then the origin. An owner that is this
-// node itself, and a request from a peer, go straight to the origin, but for what
-// the former owner has stored. but names a peer that is not to be asked.
-func (e *Edge) candidates(f *flight, but string) []candidate {
-	var owners []candidate
-	if e.options.Ring == nil || e.options.Peers == nil {
-		return []candidate{{}}
-	}
-	nodes, hash, mine := e.options.Ring(), f.place.Hash64(), f.peer
-	for owner := range nodes.Owners(hash) {
-		if mine = mine || owner.Name == e.options.Name; mine {
-			break
-		}
-		if e.askable(owner, but) {
-			owners = append(owners, candidate{node: owner})
-		}
-	}
-	if len(owners) > 1 && e.options.Peers.Crowded(owners[0].node.Name, nodes.Len()) {
-		owners[0], owners[1] = owners[1], owners[0]
-	}
-	if former := e.former(nodes, hash); mine && len(owners) == 0 && former != nil && e.askable(former, but) {
-		owners = append(owners, candidate{node: former, stored: true})
-	}
-	return append(owners, candidate{})
-}
-
-func (e *Edge) askable(n *ring.Node, but string) bool {
-	return n.Name != e.options.Name && n.Addr != "" && n.Name != but && e.options.Peers.Usable(n.Name)
-}
-
-// former is the node that owned the key until a short while ago: one that drains,
-// or, where this node is new, the one that would own it without this node, which
-// is the next on the list (rendezvous hashing). nil: nobody.
-func (e *Edge) former(nodes *ring.Ring, hash uint64) *ring.Node {
-	if n := nodes.Former(hash); n != nil {
-		return n
-	}
-	if e.options.Joined.IsZero() || time.Since(e.options.Joined) > handoverTime {
-		return nil
-	}
-	for n := range nodes.Owners(hash) {
-		if n.Name != e.options.Name {
-			return n
-		}
-	}
-	return nil
-}
-
 // fetchFrom asks the candidates. A viewer never sees a peer's failure: the last
 // candidate is the origin, and its failure is the one that is returned.
 func (e *Edge) fetchFrom(ctx context.Context, f *flight, request *upstream.Request, candidates []candidate) (*upstream.Response, error) {
 	if len(candidates) == 1 {
+		f.reaches(0)
 		return e.fetchFromOrigin(ctx, f.site, request)
 	}
 	r := &race{edge: e, flight: f, request: request, left: candidates, replies: make(chan reply), over: make(chan struct{})}
@@ -153,7 +105,9 @@ func (r *race) run(ctx context.Context) (*upstream.Response, error) {
 			if len(r.left) == 0 || ctx.Err() != nil {
 				return nil, answer.err
 			}
-			r.goOn(answer)
+			if r.goOn(answer); len(r.left) == 0 {
+				return nil, answer.err
+			}
 			if next := r.ask(ctx); next.node != nil {
 				silent = next.signed
 				patience.Reset(r.patience(next))
@@ -167,18 +121,23 @@ func (r *race) patience(a *attempt) time.Duration {
 	if a.stored {
 		return formerPatience
 	}
-	return r.edge.options.Peers.Patience(a.node.Name)
+	return r.edge.options.Peers.Patience(a.node.Name, a.far())
 }
 
 // goOn chooses who is asked after a failure: the next owner, or the origin at once
 // where too much fails, or the request may not be sent to another peer.
 func (r *race) goOn(failed reply) {
-	var failure *upstream.Error
-	again := !errors.As(failed.err, &failure) || failure.Retry
 	if failed.stored {
-		return // the origin is all that is left
+		return // it was not counted on
 	}
-	if !again || !r.edge.options.Peers.Retry() {
+	var failure *upstream.Error
+	again := (!errors.As(failed.err, &failure) || failure.Retry) && r.edge.options.Peers.Retry()
+	switch {
+	case errors.Is(failed.err, errPeerCannot) && (r.failed || !again): // it may be the origin: no third is asked
+		r.left = nil
+	case errors.Is(failed.err, errPeerCannot):
+		r.failed, r.left = true, r.left[:1]
+	case !again:
 		r.left = r.left[len(r.left)-1:]
 	}
 }
@@ -189,6 +148,7 @@ func (r *race) ask(ctx context.Context) *attempt {
 	a := &attempt{candidate: r.left[0], cancel: cancel, signed: make(chan struct{})}
 	r.left = r.left[1:]
 	r.running = append(r.running, a)
+	r.reaches()
 	r.edge.fills.Add(1) // that of the caller is still counted
 	go func() {         // ends with the attempt; Close waits for it
 		defer r.edge.fills.Done()
@@ -205,16 +165,24 @@ func (r *race) ask(ctx context.Context) *attempt {
 	return a
 }
 
+// reaches notes how far the fill depends on others: one of those that run is enough.
+func (r *race) reaches() {
+	least := hopsClient
+	for _, a := range r.running {
+		least = min(least, a.reach())
+	}
+	r.flight.reaches(least)
+}
+
 func (r *race) fetch(ctx context.Context, a *attempt) (*upstream.Response, error) {
 	e, request := r.edge, *r.request
 	request.Header = r.request.Header.Clone() // two attempts may run at a time
 	if a.node == nil {
 		return e.fetchFromOrigin(ctx, r.flight.site, &request)
 	}
-	if a.stored {
-		request.Header.Set("Cache-Control", "only-if-cached")
-	}
+	a.introduce(&request)
 	signed := false
+	request.Far = a.far()
 	request.Interim = func(int, http.Header) {
 		if !signed {
 			signed = true
@@ -226,6 +194,10 @@ func (r *race) fetch(ctx context.Context, a *attempt) (*upstream.Response, error
 	if err == nil && resp.Status == http.StatusMisdirectedRequest {
 		_ = resp.Body.Close() // a line of text
 		return nil, errMisdirected
+	}
+	if err == nil && resp.Header.Get(failedField) != "" {
+		_ = resp.Body.Close() // a line of text
+		return nil, failedThrough(a.node.Name, resp.Header.Get(failedField))
 	}
 	if err == nil && a.stored && resp.Status == http.StatusGatewayTimeout {
 		_ = resp.Body.Close() // a line of text
@@ -239,6 +211,41 @@ func (r *race) fetch(ctx context.Context, a *attempt) (*upstream.Response, error
 		e.options.Log.Warn("peer did not answer; asking the next", "peer", a.node.Name, "key", r.flight.key.Text, "error", err)
 	}
 	return resp, err
+}
+
+// sayFailed tells another node that the path to the origin is broken here, and whether
+// somebody else was tried already.
+func sayFailed(h http.Header, kind upstream.Kind, err error) {
+	text := string(kind)
+	if errors.Is(err, errPeerCannot) {
+		text += triedElsewhere
+	}
+	h.Set(failedField, text)
+}
+
+const triedElsewhere = ";tried"
+
+// failedThrough reads that. One more is asked where it may be that node's path alone
+// that is broken: not an origin that is silent, nor what was tried twice.
+func failedThrough(node, text string) *upstream.Error {
+	word, tried := strings.CutSuffix(text, triedElsewhere)
+	kind := upstream.Kind(word)
+	silent := kind == upstream.HTTPResponseTimeout || kind == upstream.ConnectionReadTimeout
+	return &upstream.Error{Op: "fetch through peer " + node, Source: upstream.FromPeer, Kind: kind, Retry: !tried && !silent, Err: errPeerCannot}
+}
+
+// introduce says what the node is asked for.
+func (c candidate) introduce(r *upstream.Request) {
+	h := r.Header
+	h.Set(hopsField, strconv.Itoa(c.hops))
+	h.Set(ringField, strconv.FormatUint(c.version, 16))
+	if !r.Deadline.IsZero() {
+		left := time.Until(r.Deadline) - hopMargin
+		h.Set(deadlineField, strconv.FormatInt(max(left, 0).Milliseconds(), 10))
+	}
+	if c.stored {
+		h.Set("Cache-Control", "only-if-cached")
+	}
 }
 
 // won lets the others go, and lets a silent peer's slowness count.

@@ -153,5 +153,5 @@ func (e *Edge) fetchRest(ctx context.Context, f *flight, request *upstream.Reque
 	if broken == "" {
 		return e.fetchFromOrigin(ctx, f.site, request)
 	}
-	return e.fetchFrom(ctx, f, request, e.candidates(f, broken))
+	return e.fetchFrom(ctx, f, request, e.plan(f, broken).candidates)
 }

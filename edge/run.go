@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"weir/cache"
@@ -30,7 +31,7 @@ var errNoRun = &upstream.Error{Op: "fetch slices", Source: upstream.FromSelf, Ki
 // its way.
 func (e *Edge) newRun(v *version, n, end int64, fill *cache.Fill) *run {
 	r := &run{version: v, first: n, fills: []*cache.Fill{fill}, flight: &flight{
-		key: v.key, place: v.place(n), target: v.target, site: v.site, request: v.request.Clone(), peer: v.peer,
+		key: v.key, place: v.place(n), target: v.target, site: v.site, request: v.request.Clone(), hops: v.hops,
 	}}
 	for n++; n < min(groupEnd(r.first), ceilSlice(min(end, v.size))); n++ {
 		next := e.beginSlice(v, n)
@@ -39,6 +40,7 @@ func (e *Edge) newRun(v *version, n, end int64, fill *cache.Fill) *run {
 		}
 		r.fills = append(r.fills, next)
 	}
+	r.joined = slices.Clone(r.fills)
 	return r
 }
 
@@ -48,20 +50,36 @@ func (e *Edge) beginSlice(v *version, n int64) *cache.Fill {
 	var seen *cache.Object // purged
 	for range 2 {
 		turn := e.options.Cache.Begin(key, seen)
-		if turn.Leader {
+		switch {
+		case turn.Leader:
 			return turn.Fill
-		}
-		if turn.Object == nil {
+		case turn.Object != nil:
+			defer turn.Object.Release()
+			if !e.purged(v, turn.Object) {
+				return nil
+			}
+			seen = turn.Object
+			e.drop(seen)
+		case turn.Fill == nil || !e.outdatedSlice(v, turn.Fill):
 			return nil
+		default:
+			turn.Fill.Detach()
 		}
-		defer turn.Object.Release()
-		if !e.purged(v, turn.Object) {
-			return nil
-		}
-		seen = turn.Object
-		e.drop(seen)
 	}
 	return nil
+}
+
+// outdatedSlice tells whether a running fill was purged since it began, as far as
+// that is known already.
+func (e *Edge) outdatedSlice(v *version, fill *cache.Fill) bool {
+	now, cancel := context.WithCancel(e.context)
+	cancel() // nobody waits here
+	o, err := fill.Object(now)
+	if err != nil {
+		return false
+	}
+	defer o.Release()
+	return e.purged(v, o)
 }
 
 // launchRun starts the goroutine of a run. It outlives the request.
@@ -82,7 +100,7 @@ func (e *Edge) launchRun(r *run) {
 
 // fetchRun asks for the run's bytes and stores them.
 func (e *Edge) fetchRun(r *run) {
-	slots := e.runSlots(r.peer)
+	slots := e.runs[r.hops]
 	buffer := slots.take(e.context)
 	if buffer == nil {
 		r.abort(errClosed)
@@ -90,7 +108,9 @@ func (e *Edge) fetchRun(r *run) {
 	}
 	defer slots.give(buffer)
 	body := e.runBody(r, r.first*sliceBytes)
-	resp, err := e.fetch(e.context, r.flight, body.request())
+	request := body.request()
+	request.Deadline = time.Now().Add(answerTimeout - time.Duration(hopsClient-r.hops)*hopMargin)
+	resp, err := e.fetch(e.context, r.flight, request)
 	if err == nil {
 		err = body.take(resp)
 	}
@@ -188,14 +208,6 @@ func newRunSlots() runSlots {
 	return s
 }
 
-// runSlots are those for a client's run, or a peer's.
-func (e *Edge) runSlots(peer bool) runSlots {
-	if peer {
-		return e.runs[1]
-	}
-	return e.runs[0]
-}
-
 // take waits for a slot; nil when ctx ends first.
 func (s runSlots) take(ctx context.Context) []byte {
 	select {
@@ -219,7 +231,7 @@ func (s runSlots) full() bool { return len(s) == 0 }
 func (e *Edge) takeSliced(f *flight, resp *upstream.Response, head cache.Head, as cache.Key, off int64) {
 	head.Sliced, head.Length = head.Length, 0
 	v := &version{
-		key: as, url: f.target.KeyText(), tags: head.Tags, target: f.target, site: f.site, request: f.request, peer: f.peer,
+		key: as, url: f.target.KeyText(), tags: head.Tags, target: f.target, site: f.site, request: f.request, hops: f.hops,
 		validator: strongValidator(resp.Header), size: head.Sliced,
 	}
 	// Before the head is there: who reads it finds the fills of this run.
@@ -240,14 +252,14 @@ func (e *Edge) takeSliced(f *flight, resp *upstream.Response, head cache.Head, a
 	body.body, body.node = resp.Body, resp.Node
 	defer func() { _ = body.Close() }() // what is left of it is not wanted
 	defer e.recovered(as, r.abort)
-	slots := e.runSlots(r.peer)
+	slots := e.runs[r.hops]
 	buffer := slots.take(e.context)
 	if buffer == nil {
 		r.abort(errClosed)
 		return
 	}
 	defer slots.give(buffer)
-	r.answer = f.answer
+	r.answer, r.owner = f.answer, f.owner
 	e.storeRun(r, body, buffer, resp)
 }
 
@@ -301,7 +313,7 @@ func (e *Edge) openSlice(ctx context.Context, v *version, n, end int64) (o *cach
 			how = Miss
 			e.launchRun(e.newRun(v, n, end, turn.Fill))
 		}
-		o, err = turn.Fill.Object(ctx)
+		o, err = await(ctx, turn, v.hops)
 		switch {
 		case err == nil && how == Collapsed && e.purged(v, o):
 			o.Release()

@@ -13,7 +13,8 @@ import (
 type Site struct {
 	Hosts  []string // lower case names without port; "*" takes every host no other site names
 	Origin *upstream.Group
-	Pages  Pages // Weir's own client paths; nil: every path goes to the origin
+	Pages  Pages  // Weir's own client paths; nil: every path goes to the origin
+	Home   string // the region that the origin is near: nodes of others ask its shields first; "": every region asks the origin
 
 	// Heuristic gives responses that name no lifetime one by their Last-Modified
 	// (RFC 9111, 4.2.2); see freshness.Heuristic.

@@ -21,8 +21,8 @@ const (
 	// runSlices is how many slices one upstream request asks for at most. A run
 	// lies inside an aligned group of so many, which has one owner on the ring.
 	runSlices = 4
-	// maxRuns is how many runs there are at a time for clients, and for peers; others wait. Each holds a
-	// buffer and a connection's of 64 KiB.
+	// maxRuns is how many runs there are at a time for clients, and for peers with each number of hops: two nodes
+	// that ask each other must not wait for each other's. Others wait. Each holds a buffer and a connection's of 64 KiB.
 	maxRuns = 32
 	// runBytes is a run's buffer: what is read before readers see it.
 	runBytes = 64 << 10
@@ -37,7 +37,7 @@ type version struct {
 	target    Target
 	site      *Site
 	request   http.Header // of a request that the representation answers
-	peer      bool        // asked by a peer: never ask one in turn
+	hops      int         // what the request may still have us ask
 	validator string      // strong, see strongValidator
 	size      int64
 }
@@ -68,7 +68,7 @@ func groupEnd(n int64) int64 { return (n/runSlices + 1) * runSlices }
 // versionOf describes the representation that a stored head stands for.
 func versionOf(x *Exchange, o *cache.Object) *version {
 	return &version{
-		key: o.Key(), url: x.url, tags: o.Head().Tags, target: x.Target, site: x.site, request: x.Request.Header, peer: x.Peer,
+		key: o.Key(), url: x.url, tags: o.Head().Tags, target: x.Target, site: x.site, request: x.Request.Header, hops: x.hops,
 		validator: strongValidator(o.Head().Header), size: o.Head().Sliced,
 	}
 }

@@ -130,7 +130,7 @@ func (s *sliced) take(control *http.ResponseController, n, end int64) (*cache.Ob
 // ahead has slice n fetched, unless there are other things to fetch first.
 func (s *sliced) ahead(n, end int64) {
 	e := s.edge
-	if e.runSlots(s.version.peer).full() {
+	if e.runs[s.version.hops].full() {
 		return
 	}
 	if fill := e.beginSlice(s.version, n); fill != nil {

@@ -115,7 +115,7 @@ func (e *Edge) Why(text string) (*Why, error) {
 	w.Hosts = x.site.Hosts
 	e.lookup(x)
 	w.Past = e.history.of(x.primary)
-	for _, c := range e.candidates(&flight{key: x.key, place: x.key.ID, target: target, site: x.site}, "") {
+	for _, c := range e.plan(&flight{key: x.key, place: x.key.ID, target: target, site: x.site, hops: hopsClient}, "").candidates {
 		if c.node != nil {
 			w.Owners = append(w.Owners, c.node.Name)
 		}

@@ -43,6 +43,10 @@ type Request struct {
 	Header http.Header
 	Body   io.Reader // nil none
 	Length int64     // of Body, -1 unknown
+	// Deadline is when the caller stops waiting for the head of the response, where that is sooner than the upstream's
+	// own limit; zero: it is not.
+	Deadline time.Time
+	Far      bool // the node is in another region: what is waited for is longer; for peers
 	// Interim is told of each interim response but 100 and 101, from the goroutine of the connection and before
 	// Fetch returns; nil: they end here.
 	Interim func(status int, h http.Header)
@@ -197,7 +201,7 @@ func (g *Group) ask(ctx context.Context, h *host, r *Request) (*Response, error)
 	if err != nil {
 		return nil, &Error{Op: op, Source: FromSelf, Kind: InternalError, Err: err}
 	}
-	waits := limits{sign: g.options.HeadTimeout, head: g.options.HeadTimeout, stall: g.options.StallTimeout}
+	waits := limits{sign: g.options.HeadTimeout, head: g.options.HeadTimeout, stall: g.options.StallTimeout, end: r.Deadline}
 	h.begin(time.Now())
 	resp, err := roundTrip(ctx, g.transport, out, r.Interim, waits, &g.count, op, FromOrigin)
 	switch {
@@ -220,6 +224,15 @@ type limits struct {
 	sign  time.Duration // for an interim or final response
 	head  time.Duration // for the final response after an interim one
 	stall time.Duration // for the next byte of the body
+	end   time.Time     // of both waits for a response at the latest; zero: none
+}
+
+// before is a wait, shortened where the end comes sooner.
+func (l *limits) before(wait time.Duration) time.Duration {
+	if l.end.IsZero() {
+		return wait
+	}
+	return min(wait, max(time.Until(l.end), time.Millisecond))
 }
 
 // roundTrip sends one request and wraps the answer.
@@ -228,14 +241,14 @@ func roundTrip(ctx context.Context, rt http.RoundTripper, out *http.Request, int
 	ctx, watch := newWatch(ctx)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		Got1xxResponse: func(status int, h textproto.MIMEHeader) error {
-			watch.expect(l.head, errNoHead)
+			watch.expect(l.before(l.head), errNoHead)
 			if interim != nil && status != http.StatusContinue && status != http.StatusSwitchingProtocols {
 				interim(status, http.Header(h))
 			}
 			return nil
 		},
 	})
-	watch.expect(l.sign, errNoSign)
+	watch.expect(l.before(l.sign), errNoSign)
 	sent := time.Now()
 	count.requests.Add(1)
 	count.running.Add(1)

@@ -29,8 +29,12 @@ const (
 	mostHedges = 10
 	// A peer of which too little is known yet is slow after firstSlow; no peer is
 	// before leastSlow, which is what a busy machine takes to wake.
-	firstSlow = 100 * time.Millisecond
-	leastSlow = 20 * time.Millisecond
+	firstSlow    = 100 * time.Millisecond
+	firstSlowFar = time.Second // in another region: a third of a second there and back, three times for the first request
+	leastSlow    = 20 * time.Millisecond
+	// farTimes longer is what is waited for a node in another region: up to a second
+	// and a quarter for the connection, 5 s for a sign of life.
+	farTimes = 5
 	// boundedLoad is how many times the mean load a node may have of ours before the
 	// next owner is asked; crowdedFewest requests at a time are never too many.
 	boundedLoad   = 1.25
@@ -64,6 +68,7 @@ type peer struct {
 	breaker
 
 	address string       // host:port as last seen in a ring
+	far     atomic.Bool  // it is in another region
 	running atomic.Int64 // requests whose response is not closed yet
 }
 
@@ -86,7 +91,7 @@ func NewPeers(o PeerOptions) (*Peers, error) {
 		dial = (&net.Dialer{}).DialContext
 	}
 	p.transport = &http.Transport{
-		DialContext:         p.dialNode(withTimeout(dial, o.ConnectTimeout)),
+		DialContext:         p.dialNode(dial),
 		TLSClientConfig:     o.TLS.Clone(),
 		TLSHandshakeTimeout: max(o.ConnectTimeout, time.Second), // a busy peer may be slow to sign
 		ForceAttemptHTTP2:   true,
@@ -105,12 +110,12 @@ func NewPeers(o PeerOptions) (*Peers, error) {
 // Fetch asks the node of that name at that address. Errors are *Error.
 func (p *Peers) Fetch(ctx context.Context, name, address string, r *Request) (*Response, error) {
 	op := "fetch from peer " + name
-	node := p.learn(name, address)
+	node := p.learn(name, address, r.Far)
 	out, err := newRequest(r, "https", name, "")
 	if err != nil {
 		return nil, &Error{Op: op, Source: FromSelf, Kind: InternalError, Err: err}
 	}
-	waits := limits{sign: p.options.SignTimeout, head: p.options.HeadTimeout, stall: p.options.StallTimeout}
+	waits := limits{sign: node.wait(p.options.SignTimeout), head: p.options.HeadTimeout, stall: p.options.StallTimeout, end: r.Deadline}
 	sent := time.Now()
 	var signed atomic.Int64 // how long the first interim response took
 	p.retries.earn(sent)
@@ -161,13 +166,17 @@ func (p *Peers) State(name string) (s PeerState, ok bool) {
 	return s, true
 }
 
-// Patience is how long to wait for a sign of life of that node before asking
-// somebody else as well: what 19 of 20 of its answers took less than.
-func (p *Peers) Patience(name string) time.Duration {
+// Patience is how long to wait for a sign of life of that node, which may be in
+// another region, before asking somebody else as well: what 19 of 20 of its answers
+// took less than.
+func (p *Peers) Patience(name string, far bool) time.Duration {
 	p.mu.RLock()
 	node := p.nodes[name]
 	p.mu.RUnlock()
 	slow := firstSlow
+	if far {
+		slow = firstSlowFar
+	}
 	if node != nil {
 		if known := node.slow(); known > 0 {
 			slow = known
@@ -224,12 +233,23 @@ func (p *Peers) Stats() Stats { return p.count.snapshot() }
 // Close drops idle connections.
 func (p *Peers) Close() { p.transport.CloseIdleConnections() }
 
+// wait is how long to wait where a near node gets d.
+func (n *peer) wait(d time.Duration) time.Duration {
+	if n.far.Load() {
+		return farTimes * d
+	}
+	return d
+}
+
 // learn returns the node, a fresh one when its address changed: it restarted.
-func (p *Peers) learn(name, address string) *peer {
+func (p *Peers) learn(name, address string, far bool) *peer {
 	p.mu.RLock()
 	node := p.nodes[name]
 	p.mu.RUnlock()
 	if node != nil && node.address == address {
+		if far && !node.far.Load() {
+			node.far.Store(true)
+		}
 		return node
 	}
 	p.mu.Lock()
@@ -239,6 +259,7 @@ func (p *Peers) learn(name, address string) *peer {
 			clear(p.nodes)
 		}
 		node = &peer{address: address}
+		node.far.Store(far)
 		p.nodes[name] = node
 	}
 	return node
@@ -258,7 +279,7 @@ func (p *Peers) dialNode(dial DialFunc) DialFunc {
 		if node == nil {
 			return nil, &net.OpError{Op: "dial", Net: network, Err: errors.New("node " + name + " has left")}
 		}
-		return dial(ctx, network, node.address)
+		return withTimeout(dial, node.wait(p.options.ConnectTimeout))(ctx, network, node.address)
 	}
 }
 

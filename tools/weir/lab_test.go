@@ -24,7 +24,9 @@ type lab struct {
 	t       *testing.T
 	network *proof.Network
 	secret  cluster.Secret
-	names   []string // in the order of their first start: all are seeds
+	names   []string          // in the order of their first start: all are seeds
+	regions map[string]string // of nodes
+	relays  []string          // seeds of the relays' pool
 	dirs    map[string]string
 	nodes   map[string]*labNode
 }
@@ -37,7 +39,7 @@ type labNode struct {
 
 func newLab(t *testing.T, network *proof.Network) (proof.Lab, error) {
 	t.Helper()
-	return &lab{t: t, network: network, secret: cluster.NewSecret(), dirs: map[string]string{}, nodes: map[string]*labNode{}}, nil
+	return &lab{t: t, network: network, secret: cluster.NewSecret(), dirs: map[string]string{}, regions: map[string]string{}, nodes: map[string]*labNode{}}, nil
 }
 
 // TestScenarios runs every script under testdata.
@@ -47,7 +49,7 @@ func TestScenarios(t *testing.T) {
 }
 
 // StartNode starts an edge, or starts it again with what it has on disk.
-// Options: origin=NAME (required), alone, zone=Z, disk=SIZE, memory=SIZE.
+// Options: origin=NAME (required), alone, zone=Z, region=R, shield, relay, home=R (of the origin), disk=SIZE, memory=SIZE.
 func (l *lab) StartNode(name string, options map[string]string) error {
 	config, err := l.configuration(name, options)
 	if err != nil {
@@ -89,10 +91,24 @@ func (l *lab) configuration(name string, options map[string]string) (*configs.Co
 	c.Listen.HTTP, c.Listen.HTTPS, c.Listen.Admin = net.JoinHostPort(ip, "80"), net.JoinHostPort(ip, "443"), net.JoinHostPort(ip, "7070")
 	c.Listen.HTTP3, c.Listen.DrainTimeout = false, configs.Duration(time.Millisecond)
 	c.Cluster.Gossip, c.Cluster.Peer = net.JoinHostPort(ip, "7946"), net.JoinHostPort(ip, "7443")
+	c.Node.Region, l.regions[name] = options["region"], options["region"]
+	_, c.Cluster.Shield = options["shield"]
+	if _, relay := options["relay"]; relay {
+		if !slices.Contains(l.relays, name) {
+			l.relays = append(l.relays, name)
+		}
+		c.Cluster.WAN.Gossip = net.JoinHostPort(ip, "7947")
+		for _, seed := range l.relays {
+			c.Cluster.WAN.Join = append(c.Cluster.WAN.Join, net.JoinHostPort(l.network.Host(seed).IP().String(), "7947"))
+		}
+	}
 	for _, seed := range l.names {
+		if l.regions[seed] != l.regions[name] {
+			continue
+		}
 		c.Cluster.Join = append(c.Cluster.Join, net.JoinHostPort(l.network.Host(seed).IP().String(), "7946"))
 	}
-	c.Sites = []configs.Site{{Hosts: []string{"*"}, Origins: []string{"http://" + origin + ":80"}}}
+	c.Sites = []configs.Site{{Hosts: []string{"*"}, Home: options["home"], Origins: []string{"http://" + origin + ":80"}}}
 	for key, to := range map[string]*configs.Bytes{"disk": &c.Cache.Disk, "memory": &c.Cache.Memory} {
 		if text := options[key]; text != "" {
 			if err := to.UnmarshalText([]byte(text)); err != nil {
@@ -135,8 +151,8 @@ func (l *lab) Dial(ctx context.Context, client, node string, secure bool) (net.C
 	return l.network.Dial(ctx, client, net.JoinHostPort(l.network.Host(node).IP().String(), strconv.Itoa(port)))
 }
 
-// Do knows four actions: "leave" stops the node with a farewell, "await N" waits
-// until its ring has N nodes, "sees NODE yes|no" is how it finds that another
+// Do knows five actions: "leave" stops the node with a farewell, "await N" waits
+// until its ring has N nodes, "meets N" until it can ask N other regions, "sees NODE yes|no" is how it finds that another
 // answers, and "purge [soft] url|prefix|tag|all ITEM… [missing NODE…]"
 // purges, and wants these nodes, and no others, not to acknowledge it.
 func (l *lab) Do(name string, words []string) error {
@@ -159,12 +175,13 @@ func (l *lab) Do(name string, words []string) error {
 		if err != nil {
 			return err
 		}
-		for deadline := time.Now().Add(time.Minute); n.ring().Len() != want; time.Sleep(10 * time.Millisecond) { // virtual time
-			if time.Now().After(deadline) {
-				return fmt.Errorf("%s has %d nodes on its ring after a minute, want %d", name, n.ring().Len(), want)
-			}
+		return await(want, func() int { return n.ring().Len() }, name+"'s nodes on its ring")
+	case len(words) == 2 && words[0] == "meets":
+		want, err := strconv.Atoi(words[1])
+		if err != nil {
+			return err
 		}
-		return nil
+		return await(want, func() int { return len(n.tiers().Homes) }, name+"'s other regions")
 	case len(words) > 1 && words[0] == "purge":
 		p := console.Purge{Soft: words[1] == "soft"}
 		if p.Soft {
@@ -184,6 +201,16 @@ func (l *lab) Do(name string, words []string) error {
 		return err
 	}
 	return fmt.Errorf("unknown action %q", words)
+}
+
+// await gives a minute to what is to become so many; in virtual time.
+func await(want int, of func() int, what string) error {
+	for deadline := time.Now().Add(time.Minute); of() != want; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s: %d after a minute, want %d", what, of(), want)
+		}
+	}
+	return nil
 }
 
 // Close ends all nodes.

@@ -66,7 +66,8 @@ type node struct {
 	public   *front.Server
 	inner    *front.Server // peers ask here; nil alone
 	cluster  *cluster.Cluster
-	notices  *notice.Board // of purges; nil alone
+	wan      *cluster.Cluster // of relays of all regions; nil: this node is none
+	notices  *notice.Board    // of purges; nil alone
 	metrics  *telemetry.Metrics
 	access   *telemetry.AccessLog
 	profiles *telemetry.Profiles
@@ -146,7 +147,7 @@ func (n *node) buildEdge() error {
 		return err
 	}
 	n.edge, err = edge.New(edge.Options{
-		Name: n.config.Node.Name, Loop: n.config.Cluster.Label, Cache: n.cache, Sites: sites, Purges: n.purges, Ring: n.ring, Peers: n.peers,
+		Name: n.config.Node.Name, Loop: n.config.Cluster.Label, Cache: n.cache, Sites: sites, Purges: n.purges, Tiers: n.tiers, Region: n.config.Node.Region, Peers: n.peers,
 		Joined:  time.Now(),
 		Observe: n.observe, Fetched: func(from upstream.Source, status int) { n.metrics.ObserveUpstream(source(from), status) }, Log: n.log,
 	})
@@ -168,7 +169,7 @@ func (n *node) buildSites() (*edge.Sites, error) {
 		}
 		n.origins = append(n.origins, group)
 		site := &edge.Site{
-			Hosts: s.Hosts, Origin: group, Heuristic: s.Heuristic, Surrogate: s.SurrogateControl, ShowTags: s.ShowTags,
+			Hosts: s.Hosts, Origin: group, Home: s.Home, Heuristic: s.Heuristic, Surrogate: s.SurrogateControl, ShowTags: s.ShowTags,
 			RequestControl: s.RequestCacheControl,
 		}
 		for _, name := range s.TargetedFields {
@@ -280,7 +281,7 @@ func (n *node) buildCluster() error {
 	c := n.config.Cluster
 	options := cluster.Options{
 		Name: n.config.Node.Name, Label: c.Label, Secret: n.options.secret, Bind: c.Gossip, Advertise: c.Advertise, Join: c.Join,
-		Zone: n.config.Node.Zone, Region: n.config.Node.Region, Build: version, Weight: c.Weight,
+		Zone: n.config.Node.Zone, Region: n.config.Node.Region, Build: version, Weight: c.Weight, Shield: c.Shield, Relay: c.WAN.Gossip != "",
 		HTTPAddr: publicAddress(n.public.HTTPAddr()), HTTPSAddr: publicAddress(n.public.HTTPSAddr()),
 		GossipInterval: c.Timers.Gossip.D(), ProbeInterval: c.Timers.Probe.D(), ProbeTimeout: c.Timers.ProbeTimeout.D(),
 		PushPullInterval: c.Timers.Sync.D(), RejoinInterval: c.Timers.Rejoin.D(),
@@ -296,8 +297,10 @@ func (n *node) buildCluster() error {
 		options.DrainTime, options.LeaveTimeout = -1, hurriedLeave
 	}
 	var err error
-	n.cluster, err = cluster.New(options)
-	return err
+	if n.cluster, err = cluster.New(options); err != nil {
+		return err
+	}
+	return n.buildWAN(options)
 }
 
 // publicNodes lists the nodes as viewers reach them.
@@ -366,7 +369,7 @@ func (n *node) run(ctx context.Context) error {
 	data := start(whole, n.listeners()...)
 	n.serving.Store(true)
 	n.say("ready")
-	gossip := start(ctx, n.cluster.Run)
+	gossip := start(ctx, n.gossip()...)
 
 	select {
 	case <-ctx.Done():
@@ -445,7 +448,7 @@ func (n *node) close() {
 
 func (n *node) say(state string) { n.state.Store(&state) }
 
-// ring is what the edge places by.
+// ring has all nodes of the region.
 func (n *node) ring() *ring.Ring { return n.cluster.Ring() }
 
 // ready is nil when clients may be sent here.
