@@ -18,7 +18,7 @@ func Reference() []byte {
 
 // Examples lists the names of the embedded files, for [Example].
 func Examples() []string {
-	return []string{"edge.yaml", "edge-cluster.yaml", "origin.yaml", "reference.yaml"}
+	return []string{"edge.yaml", "edge-cluster.yaml", "edge-relay.yaml", "origin.yaml", "reference.yaml"}
 }
 
 // Example returns the embedded file of that name; ok is false if there is none.
