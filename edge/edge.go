@@ -20,7 +20,7 @@ type Options struct {
 	Name    string                                 // this node, as in the ring and in Cache-Status; required
 	Loop    string                                 // our token in CDN-Loop (RFC 8586), the same on all nodes of a cluster; default "weir"
 	Cache   *cache.Cache                           // required; the caller closes it after the Edge
-	Sites   *Sites                                 // required
+	Sites   *Sites                                 // those to begin with, see SetSites; required
 	Purges  *tag.Table                             // what was purged; nil: one of its own, in memory
 	Tiers   func() ring.Tiers                      // the tables of now; nil: alone
 	Region  string                                 // of this node, as in Site.Home
@@ -34,6 +34,7 @@ type Options struct {
 // Edge answers clients and peers. Safe for concurrent use.
 type Edge struct {
 	options Options
+	sites   atomic.Pointer[Sites]
 	history history   // of what was no hit
 	seen    sightings // what was fetched from its owner lately
 	heat    *heat     // of what peers ask for
@@ -75,9 +76,14 @@ func New(o Options) (*Edge, error) {
 	for i := range e.runs {
 		e.runs[i] = newRunSlots()
 	}
+	e.sites.Store(o.Sites)
 	e.context, e.cancel = context.WithCancel(context.Background())
 	return e, nil
 }
+
+// SetSites replaces the rules of all sites for requests that come from now on. What is
+// being answered, and fetched, goes on by those that it began with.
+func (e *Edge) SetSites(s *Sites) { e.sites.Store(s) }
 
 // ServeHTTP answers a client.
 func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -95,6 +95,14 @@ func (x *Exchange) value(place int, s string) []string {
 	return x.values[place : place+1 : place+1]
 }
 
+// Site is the first host name of the site that the request is for, "" where none is.
+func (x *Exchange) Site() string {
+	if x.site == nil {
+		return ""
+	}
+	return x.site.Hosts[0]
+}
+
 // CacheStatus is our member of the response's Cache-Status, "" where the
 // request was refused or answered by a page of our own.
 func (x *Exchange) CacheStatus() string {

@@ -75,7 +75,7 @@ func (e *Edge) canonicalItem(kind tag.Kind, item string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if e.options.Sites.find(target.Host) == nil {
+	if e.sites.Load().find(target.Host) == nil {
 		return "", errPurgeSite
 	}
 	text := target.KeyText()

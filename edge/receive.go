@@ -65,7 +65,7 @@ func (e *Edge) refusal(x *Exchange) *refusal {
 		return &refusal{http.StatusBadRequest, "target", err.Error()[len("edge: "):], field.ErrorHTTPRequest}
 	}
 	x.Target = target
-	if x.site = e.options.Sites.find(target.Host); x.site == nil {
+	if x.site = e.sites.Load().find(target.Host); x.site == nil {
 		return &refusal{http.StatusMisdirectedRequest, "site", "this host is not served here", field.ErrorDestinationNotFound}
 	}
 	if x.Peer {

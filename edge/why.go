@@ -106,7 +106,7 @@ func (e *Edge) Why(text string) (*Why, error) {
 		return nil, err
 	}
 	u := &url.URL{Path: target.Path}
-	x := &Exchange{Request: &http.Request{Method: http.MethodGet, Header: http.Header{}, URL: u}, Target: target, site: e.options.Sites.find(target.Host)}
+	x := &Exchange{Request: &http.Request{Method: http.MethodGet, Header: http.Header{}, URL: u}, Target: target, site: e.sites.Load().find(target.Host)}
 	w := &Why{Key: target.KeyText()}
 	if x.site == nil {
 		w.State = "misdirected"

@@ -43,9 +43,11 @@ func (c *requestCollector) Describe(out chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *requestCollector) Collect(out chan<- prometheus.Metric) {
-	for site, name := range c.metrics.names {
-		c.collectSite(out, name, &c.metrics.requests[site])
+	sites := c.metrics.requests.Load()
+	for _, name := range sites.names {
+		c.collectSite(out, name, sites.tables[name])
 	}
+	c.collectSite(out, otherSite, sites.other)
 	for protocol := range c.metrics.answers {
 		for outcome := range c.metrics.answers[protocol] {
 			answer := &c.metrics.answers[protocol][outcome]

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -25,7 +26,7 @@ const otherSite = "other"
 type MetricsOptions struct {
 	Node    string       // the value of the label node of weir_build_info
 	Version string       // shown in weir_build_info; empty means what the Go build knows
-	Sites   []string     // the values of the label site; the first 100 count, all others are "other"
+	Sites   []string     // the values of the label site, see AddSites; the first 100 count, all others are "other"
 	Log     *slog.Logger // nil discards; told about errors while metrics are gathered
 }
 
@@ -34,13 +35,18 @@ type MetricsOptions struct {
 type Metrics struct {
 	registry *prometheus.Registry
 	log      *slog.Logger
-	sites    map[string]int // index into names; read-only after NewMetrics
-	names    []string       // site labels, the last one is otherSite
 	scale    *scaleOfBounds
 	inFlight atomic.Int64
-	requests []requestTable // by site
+	requests atomic.Pointer[siteTables]
 	answers  [protocols][outcomes]answerTable
 	upstream [sources][classes]atomic.Uint64
+}
+
+// siteTables has the counters of each site. Immutable but for what it counts; replaced as a whole.
+type siteTables struct {
+	names  []string // in the order in which they came
+	tables map[string]*requestTable
+	other  *requestTable
 }
 
 // requestTable counts the requests of one site.
@@ -58,18 +64,10 @@ func NewMetrics(o MetricsOptions) (*Metrics, error) {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		log:      orDiscard(o.Log),
-		sites:    map[string]int{},
 		scale:    newScale(),
 	}
-	for _, site := range o.Sites {
-		if _, known := m.sites[site]; site == "" || site == otherSite || known || len(m.names) == maxSites {
-			continue
-		}
-		m.sites[site] = len(m.names)
-		m.names = append(m.names, site)
-	}
-	m.names = append(m.names, otherSite)
-	m.requests = make([]requestTable, len(m.names))
+	m.requests.Store(&siteTables{other: new(requestTable)})
+	m.AddSites(o.Sites...)
 	err := errors.Join(
 		m.registry.Register(newRequestCollector(m)),
 		m.registry.Register(collectors.NewGoCollector()),
@@ -82,14 +80,34 @@ func NewMetrics(o MetricsOptions) (*Metrics, error) {
 	return m, nil
 }
 
+// AddSites makes values of the label site. Those that are there stay, with what they have counted, also when no request
+// has them any more: a counter that vanishes is none. Calls must follow one another.
+func (m *Metrics) AddSites(names ...string) {
+	old := m.requests.Load()
+	t := &siteTables{names: slices.Clone(old.names), tables: maps.Clone(old.tables), other: old.other}
+	if t.tables == nil {
+		t.tables = map[string]*requestTable{}
+	}
+	for _, site := range names {
+		if t.tables[site] != nil || site == "" || site == otherSite || len(t.names) == maxSites {
+			continue
+		}
+		t.names, t.tables[site] = append(t.names, site), new(requestTable)
+	}
+	m.requests.Store(t)
+}
+
+func (t *siteTables) of(site string) *requestTable {
+	if table := t.tables[site]; table != nil {
+		return table
+	}
+	return t.other
+}
+
 // Observe counts one finished request. Hot path: one read of a map, six atomic adds, no allocation, no lock.
 func (m *Metrics) Observe(r *Record) {
 	protocol, outcome := min(r.Protocol, protocols-1), min(r.Outcome, outcomes-1)
-	site, known := m.sites[r.Site]
-	if !known {
-		site = len(m.names) - 1
-	}
-	m.requests[site][protocol][outcome][classOf(r.Status)].Add(1)
+	m.requests.Load().of(r.Site)[protocol][outcome][classOf(r.Status)].Add(1)
 	answer := &m.answers[protocol][outcome]
 	answer.bytes.Add(r.Bytes)
 	answer.duration.observe(m.scale, r.Duration)

@@ -104,6 +104,28 @@ func TestObserveUpstream(t *testing.T) {
 	)
 }
 
+// TestSitesThatComeLater are counted from then on, and what was counted stays.
+func TestSitesThatComeLater(t *testing.T) {
+	t.Parallel()
+	m := newMetrics(t, MetricsOptions{Sites: []string{"a"}})
+	count := func() {
+		for _, site := range []string{"a", "b", ""} {
+			m.Observe(&Record{Site: site, Status: 200})
+		}
+	}
+	count()
+	m.AddSites("b", "a")
+	count()
+	m.AddSites("c")
+	count()
+	got := strings.Join(scrape(t, m, "weir_requests_total{"), "\n")
+	for _, want := range []string{`site="a",status="2xx"} 3`, `site="b",status="2xx"} 2`, `site="other",status="2xx"} 4`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s in\n%s", want, got)
+		}
+	}
+}
+
 func TestSitesAreBounded(t *testing.T) {
 	t.Parallel()
 	sites := []string{"", "other", "twice", "twice"}

@@ -6,7 +6,9 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"weir/cluster"
 	"weir/configs"
@@ -43,7 +45,10 @@ func (c *edgeCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	options := nodeOptions{config: config, log: log, secret: secret}
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	options := nodeOptions{config: config, log: log, secret: secret, load: c.configuration, hangup: hangup}
 	if options.access, err = openAccessLog(config.Log); err != nil {
 		return err
 	}
@@ -151,7 +156,7 @@ func openAccessLog(c configs.Log) (*os.File, error) {
 // announce logs where the node can be reached.
 func (n *node) announce(log interface{ Info(string, ...any) }) {
 	var origins []string
-	for _, group := range n.origins {
+	for _, group := range n.routes.Load().origins {
 		for _, host := range group.Hosts() {
 			if u, err := url.Parse(host.URL); err == nil {
 				origins = append(origins, u.Redacted())

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -45,6 +44,9 @@ type nodeOptions struct {
 	access  *os.File // of the access log, nil none
 	flag    string   // that changes an address, for messages; "" the flag of that address
 	hurry   bool     // leave without waiting for the cluster to take note
+
+	load   func() (*configs.Config, error) // reads the configuration again; nil: it stays
+	hangup <-chan os.Signal                // asks for that; nil: never
 }
 
 // node is one running edge: every part, joined. Its life is newNode, listen,
@@ -59,8 +61,8 @@ type node struct {
 
 	cache    *cache.Cache
 	purges   *tag.Table
-	origins  []*upstream.Group
-	sites    []string // names, for metrics
+	routes   atomic.Pointer[routes]
+	reloads  reloads
 	peers    *upstream.Peers
 	edge     *edge.Edge
 	public   *front.Server
@@ -95,10 +97,7 @@ func newNode(o nodeOptions) (*node, error) {
 }
 
 func (n *node) buildTelemetry() (err error) {
-	for _, site := range n.config.Sites {
-		n.sites = append(n.sites, site.Hosts[0])
-	}
-	if n.metrics, err = telemetry.NewMetrics(telemetry.MetricsOptions{Node: n.config.Node.Name, Version: version, Sites: n.sites, Log: n.log}); err != nil {
+	if n.metrics, err = telemetry.NewMetrics(telemetry.MetricsOptions{Node: n.config.Node.Name, Version: version, Log: n.log}); err != nil {
 		return err
 	}
 	if n.options.access != nil {
@@ -136,10 +135,12 @@ func (n *node) buildCache() (err error) {
 }
 
 func (n *node) buildEdge() error {
-	sites, err := n.buildSites()
+	routes, err := n.buildRoutes(n.config.Sites, &routes{})
 	if err != nil {
 		return usageError{err}
 	}
+	n.take(routes)
+	n.metrics.AddSites(routes.names...)
 	if err := n.buildPeers(); err != nil {
 		return err
 	}
@@ -147,44 +148,11 @@ func (n *node) buildEdge() error {
 		return err
 	}
 	n.edge, err = edge.New(edge.Options{
-		Name: n.config.Node.Name, Loop: n.config.Cluster.Label, Cache: n.cache, Sites: sites, Purges: n.purges, Tiers: n.tiers, Region: n.config.Node.Region, Peers: n.peers,
+		Name: n.config.Node.Name, Loop: n.config.Cluster.Label, Cache: n.cache, Sites: routes.sites, Purges: n.purges, Tiers: n.tiers, Region: n.config.Node.Region, Peers: n.peers,
 		Joined:  time.Now(),
 		Observe: n.observe, Fetched: func(from upstream.Source, status int) { n.metrics.ObserveUpstream(source(from), status) }, Log: n.log,
 	})
 	return err
-}
-
-func (n *node) buildSites() (*edge.Sites, error) {
-	var sites []*edge.Site
-	for _, s := range n.config.Sites {
-		options := upstream.Options{URLs: s.Origins}
-		if n.options.network != nil {
-			options.Dial = func(ctx context.Context, _, address string) (net.Conn, error) {
-				return n.options.network.Dial(ctx, address)
-			}
-		}
-		group, err := upstream.NewGroup(options)
-		if err != nil {
-			return nil, err
-		}
-		n.origins = append(n.origins, group)
-		site := &edge.Site{
-			Hosts: s.Hosts, Origin: group, Home: s.Home, Heuristic: s.Heuristic, Surrogate: s.SurrogateControl, ShowTags: s.ShowTags,
-			RequestControl: s.RequestCacheControl,
-		}
-		for _, name := range s.TargetedFields {
-			site.Targeted = append(site.Targeted, http.CanonicalHeaderKey(name))
-		}
-		if s.Pages {
-			pages, err := newPages(n.publicNodes)
-			if err != nil {
-				return nil, err
-			}
-			site.Pages = pages
-		}
-		sites = append(sites, site)
-	}
-	return edge.NewSites(sites...)
 }
 
 // buildPeers makes both sides of the path between nodes, when there are others.
@@ -397,7 +365,7 @@ func (n *node) listeners() []func(context.Context) error {
 
 // background is what must outlive them.
 func (n *node) background() []func(context.Context) error {
-	background := []func(context.Context) error{n.cache.Run, n.reportGossip}
+	background := []func(context.Context) error{n.cache.Run, n.reportGossip, n.reloader}
 	if n.notices != nil {
 		background = append(background, n.notices.Run)
 	}
@@ -428,8 +396,10 @@ func (n *node) reportGossip(ctx context.Context) error {
 // close releases what newNode opened.
 func (n *node) close() {
 	n.serving.Store(false)
-	for _, group := range n.origins {
-		group.Close()
+	if routes := n.routes.Load(); routes != nil {
+		for _, group := range routes.origins {
+			group.Close()
+		}
 	}
 	if n.peers != nil {
 		n.peers.Close()
@@ -477,7 +447,7 @@ func (n *node) ready() error {
 // observe passes a finished exchange on to metrics and log.
 func (n *node) observe(x *edge.Exchange) {
 	record := telemetry.Record{
-		Time: x.Start, Node: n.config.Node.Name, Site: n.siteLabel(x.Target.Host), Method: x.Request.Method, Host: x.Request.Host, Path: x.Request.RequestURI,
+		Time: x.Start, Node: n.config.Node.Name, Site: x.Site(), Method: x.Request.Method, Host: x.Request.Host, Path: x.Request.RequestURI,
 		Protocol: telemetry.ProtocolOf(x.Request.ProtoMajor), Status: x.Status, Bytes: x.Sent, Duration: x.Duration, FirstByte: x.FirstByte,
 		Outcome: telemetry.OutcomeOf(x.Outcome.String()), Source: source(x.Source), Client: x.Request.RemoteAddr, UserAgent: x.Request.UserAgent(),
 		CacheStatus: x.CacheStatus(),
@@ -494,13 +464,6 @@ func (n *node) observe(x *edge.Exchange) {
 	if n.access != nil {
 		n.access.Log(&record)
 	}
-}
-
-func (n *node) siteLabel(host string) string {
-	if slices.Contains(n.sites, host) {
-		return host
-	}
-	return "*"
 }
 
 func source(s upstream.Source) telemetry.Source {

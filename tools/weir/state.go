@@ -37,7 +37,7 @@ func (n *node) status() console.Status {
 		s.Bytes.FromPeer = n.peers.Stats().Bytes
 	}
 	s.Origin.OK = true
-	for _, group := range n.origins {
+	for _, group := range n.routes.Load().origins {
 		s.Bytes.FromOrigin += group.Stats().Bytes
 		for _, host := range group.Hosts() {
 			if s.Origin.URL == "" || s.Origin.OK && !host.OK {
@@ -57,6 +57,9 @@ func (n *node) problems(s console.Status) []console.Problem {
 	}
 	if !s.Origin.OK {
 		add("The origin "+s.Origin.URL+" does not answer.", s.Origin.LastError+".", "Start it or correct its address; stored content is served meanwhile.")
+	}
+	if last := n.reloads.last.Load(); last != nil && last.err != nil {
+		add("The configuration could not be read again.", last.err.Error()+".", "Correct the file and send SIGHUP; until then the node runs on as it was.")
 	}
 	if lost := n.cache.Stats().DiskErrors; lost > 0 {
 		add("The disk did not take responses.", fmt.Sprintf("%d responses since the start were served but not stored.", lost), "Look at the node's log, free space or lower cache.disk.")
@@ -166,6 +169,9 @@ func (n *node) registerMetrics() error {
 		{counter, "weir_sendfile_bytes_total", "Bytes sent by sendfile.", func() float64 { return float64(n.public.Stats().SendfileBytes) }, nil},
 		{gauge, "weir_connections", "Client connections open.", func() float64 { return float64(n.connections()) }, nil},
 		{gauge, "weir_cluster_members", "Members alive, this node included.", func() float64 { return float64(n.cluster.Stats().Alive) }, nil},
+		{counter, "weir_config_reloads_total", "Times that the configuration was read again.", func() float64 { return float64(n.reloads.good.Load()) }, []string{"result", "taken"}},
+		{counter, "weir_config_reloads_total", "Times that the configuration was read again.", func() float64 { return float64(n.reloads.bad.Load()) }, []string{"result", "refused"}},
+		{counter, "weir_ring_disagreements_total", "Requests of nodes whose table of nodes was another one than this node's; they were served.", func() float64 { return float64(n.edge.Disagreements()) }, nil},
 		{gauge, "weir_ring_nodes", "Nodes on the ring.", func() float64 { return float64(n.ring().Len()) }, nil},
 	}
 	for _, kind := range tag.Kinds() {
@@ -203,17 +209,4 @@ func (n *node) registerMetrics() error {
 func (n *node) connections() int64 {
 	s := n.public.Stats()
 	return s.Cleartext.Open + s.HTTP1.Open + s.HTTP2.Open + s.HTTP3.Open
-}
-
-func (n *node) originStats() upstream.Stats {
-	var sum upstream.Stats
-	for _, group := range n.origins {
-		s := group.Stats()
-		sum.Requests += s.Requests
-		sum.Failures += s.Failures
-		sum.Broken += s.Broken
-		sum.Bytes += s.Bytes
-		sum.Running += s.Running
-	}
-	return sum
 }
