@@ -14,6 +14,7 @@ type Config struct {
 	Cache    Cache    `yaml:"cache"`
 	Cluster  Cluster  `yaml:"cluster"`
 	Sites    []Site   `yaml:"sites"`
+	Geo      []string `yaml:"geo"`
 	Origin   Origin   `yaml:"origin"`
 	Profiles Profiles `yaml:"profiles"`
 	Log      Log      `yaml:"log"`
@@ -129,6 +130,13 @@ type Site struct {
 	// Home is the region that the origins are near: relays and shields of other regions ask its shields before them.
 	// Empty means that every region asks the origins itself.
 	Home string `yaml:"home"`
+	// Access is rules in order: the first whose conditions all hold decides who may ask, and where none does the request
+	// is allowed.
+	Access []Rule `yaml:"access"`
+	// CORS lists the origins whose pages may use what the site serves; "*" is all.
+	CORS []string `yaml:"cors"`
+	// Headers are set on every response to clients.
+	Headers map[string]string `yaml:"headers"`
 	// Pages says whether Weir's own client paths, such as the player page, are answered on these hosts.
 	Pages bool `yaml:"pages"`
 	// Heuristic says whether a response that names no lifetime gets a tenth of the time since it was last modified, up
@@ -144,6 +152,28 @@ type Site struct {
 	// RequestCacheControl says whether Cache-Control and Pragma of requests are obeyed. Without it only only-if-cached
 	// is.
 	RequestCacheControl bool `yaml:"request_cache_control"`
+}
+
+// Rule allows or denies the requests for which all its conditions hold; one that is empty holds for all.
+type Rule struct {
+	// Action is allow or deny.
+	Action string `yaml:"action"`
+	// Networks are CIDRs that the client's address lies in.
+	Networks []string `yaml:"networks"`
+	// Countries are those the address is in, two capital letters each; they need Config.Geo.
+	Countries []string `yaml:"countries"`
+	// Systems are autonomous systems, such as AS64500; they need Config.Geo.
+	Systems []string `yaml:"systems"`
+	// Methods are those of the request.
+	Methods []string `yaml:"methods"`
+	// Paths are patterns in which * stands for any run of characters.
+	Paths []string `yaml:"paths"`
+	// Referrers are host names, *.NAME for all below it, none for a request that names none.
+	Referrers []string `yaml:"referrers"`
+	// Agents are parts of the User-Agent field, in any case.
+	Agents []string `yaml:"agents"`
+	// Times are spans such as "Mon-Fri 18:00-23:30 Europe/Berlin".
+	Times []string `yaml:"times"`
 }
 
 // Origin configures the origin role: the node that makes streams.

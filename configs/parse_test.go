@@ -203,15 +203,7 @@ func TestReference(t *testing.T) {
 		t.Errorf("sites: got %+v, want one example with its optional keys at their defaults", got.Sites)
 	}
 	got.Sites = nil
-	if len(got.Cluster.WAN.Join) == 0 {
-		got.Cluster.WAN.Join = nil
-	}
-	if len(got.Cluster.Join) == 0 {
-		got.Cluster.Join = nil
-	}
-	if len(got.Profiles.Tags) == 0 {
-		got.Profiles.Tags = nil
-	}
+	emptyIsNil(reflect.ValueOf(got).Elem())
 	if !reflect.DeepEqual(got, Default()) {
 		t.Errorf("reference.yaml differs from the defaults:\ngot  %+v\nwant %+v", got, Default())
 	}
@@ -220,31 +212,31 @@ func TestReference(t *testing.T) {
 // normal makes empty and absent lists the same.
 func normal(c *Config) *Config {
 	c = plain(c)
-	if len(c.Sites) == 0 {
-		c.Sites = nil
-	}
-	if len(c.Cluster.WAN.Join) == 0 {
-		c.Cluster.WAN.Join = nil
-	}
-	if len(c.Cluster.Join) == 0 {
-		c.Cluster.Join = nil
-	}
-	if len(c.Profiles.Tags) == 0 {
-		c.Profiles.Tags = nil
-	}
 	c.Sites = slices.Clone(c.Sites)
 	for i := range c.Sites {
-		if len(c.Sites[i].Hosts) == 0 {
-			c.Sites[i].Hosts = nil
-		}
-		if len(c.Sites[i].Origins) == 0 {
-			c.Sites[i].Origins = nil
-		}
-		if len(c.Sites[i].TargetedFields) == 0 {
-			c.Sites[i].TargetedFields = nil
-		}
+		c.Sites[i].Access = slices.Clone(c.Sites[i].Access)
 	}
+	emptyIsNil(reflect.ValueOf(c).Elem())
 	return c
+}
+
+func emptyIsNil(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			emptyIsNil(v.Field(i))
+		}
+	case reflect.Slice, reflect.Map:
+		switch {
+		case v.Len() == 0 && v.CanSet():
+			v.SetZero()
+		case v.Kind() == reflect.Slice:
+			for i := range v.Len() {
+				emptyIsNil(v.Index(i))
+			}
+		}
+	default:
+	}
 }
 
 func TestPrint(t *testing.T) {
@@ -253,7 +245,7 @@ func TestPrint(t *testing.T) {
 	c.Node.Name = `a "quoted" \ näme`
 	c.Node.Zone = "true"
 	c.Node.Region = "0x10"
-	c.Sites = append(c.Sites, Site{Hosts: []string{"a", "b.c"}, Origins: []string{"http://o:1"}, Pages: true})
+	c.Sites = append(c.Sites, Site{Hosts: []string{"a", "b.c"}, Origins: []string{"http://o:1"}, Pages: true, CORS: []string{"*"}, Headers: map[string]string{"X-A": "b: c"}, Access: []Rule{{Action: "deny", Networks: []string{"10.0.0.0/8"}, Times: []string{"Mon 10:00-11:00"}}, {Action: "allow"}}})
 	c.Profiles.Tags = map[string]string{"b": "1", "a": "x: y"}
 	var out bytes.Buffer
 	if err := c.Print(&out); err != nil {

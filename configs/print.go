@@ -97,8 +97,22 @@ func inline(v reflect.Value) string {
 		}
 		return "[" + strings.Join(quoted, ", ") + "]"
 	}
-	if v.Kind() == reflect.Slice {
-		return "[]" // an empty list of structs
+	switch v.Kind() {
+	case reflect.Slice:
+		items := make([]string, v.Len())
+		for i := range items {
+			items[i] = inline(v.Index(i))
+		}
+		return "[" + strings.Join(items, ", ") + "]"
+	case reflect.Struct: // of a list within a list's entry
+		var pairs []string
+		for _, name := range keys(v.Type()) {
+			if field := fieldByKey(v, name); !field.IsZero() {
+				pairs = append(pairs, name+": "+inline(field))
+			}
+		}
+		return "{" + strings.Join(pairs, ", ") + "}"
+	default:
 	}
 	panic("configs: the schema has a field of type " + v.Type().String())
 }
@@ -132,9 +146,10 @@ func comments(text string) map[string][]string {
 			continue
 		}
 		depth := (len(line) - len(strings.TrimLeft(line, " -"))) / 2
-		inList := strings.HasPrefix(body, "- ") || len(path) > 0 && strings.HasSuffix(path[0], "[]")
-		if inList && depth > 0 {
-			depth-- // the dash is a level of indentation, but no key
+		for i := 0; i < min(depth, len(path)); i++ {
+			if strings.HasSuffix(path[i], "[]") {
+				depth-- // the dash is a level of indentation, but no key
+			}
 		}
 		path = path[:min(depth, len(path))]
 		if strings.HasPrefix(body, "- ") && len(path) > 0 {

@@ -3,6 +3,7 @@ package configs
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -209,6 +210,19 @@ func (v *validator) sites() {
 		if site.Home != "" && !plainName(site.Home, 32) {
 			v.bad(path+".home", site.Home, strconv.Quote(site.Home)+" is no name", "write the node.region of the nodes near the origin")
 		}
+		for j, rule := range site.Access {
+			v.rule(itemPath(path+".access", j), rule)
+		}
+		for name := range site.Headers {
+			if !plainName(name, 63) || strings.ContainsAny(name, "._") {
+				v.bad(path+".headers", site.Headers, strconv.Quote(name)+" is no field name", "write one such as Strict-Transport-Security")
+			}
+		}
+		for j, origin := range site.CORS {
+			if at := itemPath(path+".cors", j); origin != "*" && !plainOrigin(origin) {
+				v.bad(at, origin, strconv.Quote(origin)+" is no origin", `write "https://www.example.com", or "*" for all`)
+			}
+		}
 		for j, field := range site.TargetedFields {
 			v.targeted(itemPath(path+".targeted_fields", j), field)
 		}
@@ -217,6 +231,33 @@ func (v *validator) sites() {
 		v.bad("sites", v.c.Sites, "there is nothing to serve",
 			"add a site (an edge) or origin.root (an origin), as in configs/edge.yaml and configs/origin.yaml")
 	}
+}
+
+// rule finds what can be told without the databases; times and patterns are read where they are used.
+func (v *validator) rule(path string, r Rule) {
+	if r.Action != "allow" && r.Action != "deny" {
+		v.bad(path+".action", r.Action, strconv.Quote(r.Action)+" is no action", "write allow or deny")
+		v.placeAt(path)
+	}
+	for i, network := range r.Networks {
+		if _, err := netip.ParsePrefix(network); err != nil {
+			v.bad(itemPath(path+".networks", i), network, strconv.Quote(network)+" is no network", `write it as "10.0.0.0/8"`)
+		}
+	}
+	for i, system := range r.Systems {
+		if _, err := strconv.ParseUint(strings.TrimPrefix(system, "AS"), 10, 32); err != nil || !strings.HasPrefix(system, "AS") {
+			v.bad(itemPath(path+".systems", i), system, strconv.Quote(system)+" is no autonomous system", "write it as AS64500")
+		}
+	}
+	if len(r.Countries)+len(r.Systems) > 0 && len(v.c.Geo) == 0 {
+		v.bad(path, r, "asks where clients are, and there is no database that tells", "name one in geo, such as /var/lib/GeoIP/GeoLite2-Country.mmdb")
+	}
+}
+
+// plainOrigin tells whether text is what browsers send in Origin.
+func plainOrigin(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && text == u.Scheme+"://"+u.Host
 }
 
 // placeAt gives the last problem, about a key that is missing, the place of the entry that misses it.

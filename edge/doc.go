@@ -21,6 +21,13 @@
 //	│               └─ no: pass ──────────────────────┘                   │
 //	└─────────────────────────────────────────────────────────────────────┘
 //
+// # Who may ask
+//
+// Before anything is looked up a client's request is held against the site's rules ([Site.Access]): by network, country,
+// autonomous system, method, path, referrer, user agent, time. They see the canonical target, as the key does. A node
+// that is asked by another one does not ask again. Where the site answers for CORS ([Site.CORS]), the Origin field
+// ends here: neither what the origin says nor what is stored depends on it.
+//
 // # Fills
 //
 // The first request of a cold key starts a fill in a goroutine that the Edge

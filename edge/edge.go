@@ -12,6 +12,7 @@ import (
 	"weir/cache"
 	"weir/cache/tag"
 	"weir/cluster/ring"
+	"weir/edge/access"
 	"weir/edge/upstream"
 )
 
@@ -25,6 +26,7 @@ type Options struct {
 	Tiers   func() ring.Tiers                      // the tables of now; nil: alone
 	Region  string                                 // of this node, as in Site.Home
 	Peers   *upstream.Peers                        // how other nodes are asked; nil: never
+	Geo     *access.Geo                            // where clients are, for the sites' rules; nil: unknown
 	Joined  time.Time                              // when this node came to the cluster; zero: long ago
 	Observe func(x *Exchange)                      // called at the end of each exchange, from its goroutine; nil: nobody
 	Fetched func(from upstream.Source, status int) // called after each fetch; status 0: no response came; nil: nobody

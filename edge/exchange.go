@@ -64,17 +64,19 @@ type Exchange struct {
 	Reason    string          // why refused or passed; one of a fixed set of tokens
 	Err       error           // what went wrong upstream, nil otherwise
 
-	w        http.ResponseWriter
-	site     *Site
-	hops     int // how many nodes the request may still be passed on to
-	key      cache.Key
-	url      string            // canonical, of the target alone, whatever its responses vary by
-	primary  cache.ID          // the hash of url
-	status   field.CacheStatus // our member of Cache-Status
-	upstream []string          // Cache-Status members of the upstream that answered this request
-	slices   *sliced           // what a large representation is read from
-	again    bool              // a large representation turned out to have another version
-	aged     bool              // the upstream that answered this request is a cache itself
+	w         http.ResponseWriter
+	site      *Site
+	hops      int // how many nodes the request may still be passed on to
+	key       cache.Key
+	url       string            // canonical, of the target alone, whatever its responses vary by
+	primary   cache.ID          // the hash of url
+	status    field.CacheStatus // our member of Cache-Status
+	upstream  []string          // Cache-Status members of the upstream that answered this request
+	slices    *sliced           // what a large representation is read from
+	preflight bool              // a browser asks whether it may ask
+	from      string            // the Origin field, where the site answers to it
+	again     bool              // a large representation turned out to have another version
+	aged      bool              // the upstream that answered this request is a cache itself
 	// unvalidated tells that a stored response must not be used as nobody could validate it.
 	unvalidated bool
 	member      string          // status as the response has it; "" while it may still change

@@ -139,6 +139,7 @@ func (x *Exchange) copy(body io.Reader) error {
 func (x *Exchange) begin(status int) {
 	x.Status = status
 	x.FirstByte = time.Since(x.Start)
+	x.dress()
 	x.w.WriteHeader(status)
 }
 

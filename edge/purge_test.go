@@ -22,7 +22,10 @@ import (
 // owned puts an owner between the edge and its origin and returns a path that the owner holds.
 func (b *bench) owned(owner *httptest.Server) (path string) {
 	b.t.Helper()
-	peers, err := upstream.NewPeers(upstream.PeerOptions{TLS: &tls.Config{InsecureSkipVerify: true}}) //nolint:gosec // the server is the test's
+	peers, err := upstream.NewPeers(upstream.PeerOptions{
+		TLS:      &tls.Config{InsecureSkipVerify: true},                              //nolint:gosec // the server is the test's
+		Patience: time.Minute, ConnectTimeout: time.Minute, SignTimeout: time.Minute, // the machine may be busy
+	})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -25,7 +25,14 @@ func (e *Edge) receive(x *Exchange) bool {
 		e.refuse(x, no)
 		return false
 	}
-	if x.Peer || x.site.Pages == nil {
+	if x.Peer {
+		return true
+	}
+	x.takeOrigin()
+	if e.preflight(x) {
+		return false
+	}
+	if x.site.Pages == nil {
 		return true
 	}
 	page := x.site.Pages.Page(x.Target.Path)
@@ -77,7 +84,7 @@ func (e *Edge) refusal(x *Exchange) *refusal {
 	case times > 0:
 		return &refusal{http.StatusLoopDetected, "loop", "the request came back to the cache that sent it", field.ErrorProxyLoopDetected}
 	}
-	return nil
+	return e.authorize(x)
 }
 
 // refuse answers a refusal; framing errors end the connection.

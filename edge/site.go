@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"weir/edge/access"
 	"weir/edge/upstream"
 )
 
@@ -15,6 +16,13 @@ type Site struct {
 	Origin *upstream.Group
 	Pages  Pages  // Weir's own client paths; nil: every path goes to the origin
 	Home   string // the region that the origin is near: nodes of others ask its shields first; "": every region asks the origin
+
+	// Access says who may ask for what; nil: everybody for everything. Other nodes have asked their own clients.
+	Access *access.List
+	// CORS lets pages of other origins use what the site serves; nil: as the origin says.
+	CORS *CORS
+	// Headers are set on every response to clients, in canonical form.
+	Headers http.Header
 
 	// Heuristic gives responses that name no lifetime one by their Last-Modified
 	// (RFC 9111, 4.2.2); see freshness.Heuristic.

@@ -27,11 +27,12 @@ const (
 	// is slow; mostHedges are saved up at most.
 	hedgeShare = 0.02
 	mostHedges = 10
-	// A peer of which too little is known yet is slow after firstSlow; no peer is
-	// before leastSlow, which is what a busy machine takes to wake.
-	firstSlow    = 100 * time.Millisecond
-	firstSlowFar = time.Second // in another region: a third of a second there and back, three times for the first request
-	leastSlow    = 20 * time.Millisecond
+	// A peer of which too little is known yet is slow after defaultPatience, one in another region after that times
+	// patienceFar: a third of a second there and back, three times for the first request. No peer is slow before
+	// leastSlow, which is what a busy machine takes to wake.
+	defaultPatience = 100 * time.Millisecond
+	patienceFar     = 10
+	leastSlow       = 20 * time.Millisecond
 	// farTimes longer is what is waited for a node in another region: up to a second
 	// and a quarter for the connection, 5 s for a sign of life.
 	farTimes = 5
@@ -50,6 +51,7 @@ type PeerOptions struct {
 	SignTimeout    time.Duration // wait for an interim or final response, default 1 s
 	HeadTimeout    time.Duration // wait for the final one after an interim one, default 15 s
 	StallTimeout   time.Duration // wait for the next byte, default 12 s
+	Patience       time.Duration // for a sign of life of a node that is not known yet, before another one is asked; default 100 ms
 }
 
 // Peers asks other nodes of the cluster over HTTP/2. Safe for concurrent use.
@@ -81,6 +83,7 @@ func NewPeers(o PeerOptions) (*Peers, error) {
 	o.SignTimeout = orDefault(o.SignTimeout, defaultPeerSign)
 	o.HeadTimeout = orDefault(o.HeadTimeout, defaultPeerHead)
 	o.StallTimeout = orDefault(o.StallTimeout, defaultPeerStall)
+	o.Patience = orDefault(o.Patience, defaultPatience)
 	p := &Peers{
 		options: o, nodes: map[string]*peer{},
 		retries: newBudget(retryShare, peerRetriesPerSecond, peerRetriesPerSecond*budgetSeconds),
@@ -173,9 +176,9 @@ func (p *Peers) Patience(name string, far bool) time.Duration {
 	p.mu.RLock()
 	node := p.nodes[name]
 	p.mu.RUnlock()
-	slow := firstSlow
+	slow := p.options.Patience
 	if far {
-		slow = firstSlowFar
+		slow *= patienceFar
 	}
 	if node != nil {
 		if known := node.slow(); known > 0 {

@@ -26,9 +26,10 @@ cluster/ring:
 cluster:         cluster/ring github.com/hashicorp/memberlist
 edge/field:
 edge/byterange:
+edge/access:     github.com/oschwald/maxminddb-golang/v2
 edge/upstream:
 edge/front:      github.com/quic-go/quic-go golang.org/x/net golang.org/x/sys
-edge:            cache cache/freshness cache/tag cluster/ring edge/field edge/byterange edge/upstream
+edge:            cache cache/freshness cache/tag cluster/ring edge/field edge/byterange edge/upstream edge/access
 edge/player:
 edge/console:
 edge/telemetry:  github.com/grafana/pyroscope-go github.com/prometheus/client_golang
@@ -40,7 +41,7 @@ origin:          origin/asset origin/cmaf origin/hls origin/dash
 configs:         github.com/goccy/go-yaml
 tools/proof:     github.com/quic-go/quic-go
 tools/replay:    cache/policy github.com/hashicorp/golang-lru/v2
-tools/weir:      cache cache/tag cluster cluster/notice cluster/ring edge edge/front edge/upstream edge/player edge/console edge/telemetry origin origin/asset configs tools/replay github.com/alecthomas/kong
+tools/weir:      cache cache/tag cluster cluster/notice cluster/ring edge edge/access edge/front edge/upstream edge/player edge/console edge/telemetry origin origin/asset configs tools/replay github.com/alecthomas/kong
 `
 
 const maxLines = 600 // per source file; 80 % of the anchors' files are shorter

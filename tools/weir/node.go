@@ -20,6 +20,7 @@ import (
 	"weir/cluster/ring"
 	"weir/configs"
 	"weir/edge"
+	"weir/edge/access"
 	"weir/edge/console"
 	"weir/edge/front"
 	"weir/edge/player"
@@ -63,6 +64,7 @@ type node struct {
 	purges   *tag.Table
 	routes   atomic.Pointer[routes]
 	reloads  reloads
+	geo      *access.Geo
 	peers    *upstream.Peers
 	edge     *edge.Edge
 	public   *front.Server
@@ -135,6 +137,10 @@ func (n *node) buildCache() (err error) {
 }
 
 func (n *node) buildEdge() error {
+	var err error
+	if n.geo, err = access.OpenGeo(n.config.Geo...); err != nil {
+		return usageError{err}
+	}
 	routes, err := n.buildRoutes(n.config.Sites, &routes{})
 	if err != nil {
 		return usageError{err}
@@ -148,7 +154,7 @@ func (n *node) buildEdge() error {
 		return err
 	}
 	n.edge, err = edge.New(edge.Options{
-		Name: n.config.Node.Name, Loop: n.config.Cluster.Label, Cache: n.cache, Sites: routes.sites, Purges: n.purges, Tiers: n.tiers, Region: n.config.Node.Region, Peers: n.peers,
+		Name: n.config.Node.Name, Loop: n.config.Cluster.Label, Cache: n.cache, Sites: routes.sites, Purges: n.purges, Tiers: n.tiers, Region: n.config.Node.Region, Peers: n.peers, Geo: n.geo,
 		Joined:  time.Now(),
 		Observe: n.observe, Fetched: func(from upstream.Source, status int) { n.metrics.ObserveUpstream(source(from), status) }, Log: n.log,
 	})
@@ -403,6 +409,9 @@ func (n *node) close() {
 	}
 	if n.peers != nil {
 		n.peers.Close()
+	}
+	if n.geo != nil {
+		n.geo.Close()
 	}
 	if n.cache != nil {
 		if err := n.cache.Close(); err != nil {

@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
+	"strconv"
 	"strings"
 
 	"weir/configs"
 	"weir/edge"
+	"weir/edge/access"
 	"weir/edge/upstream"
 )
 
@@ -35,6 +39,18 @@ func (n *node) buildRoutes(config []configs.Site, before *routes) (*routes, erro
 			Hosts: s.Hosts, Origin: group, Home: s.Home, Heuristic: s.Heuristic, Surrogate: s.SurrogateControl, ShowTags: s.ShowTags,
 			RequestControl: s.RequestCacheControl,
 		}
+		if site.Access, err = accessList(s.Access); err != nil {
+			return nil, fmt.Errorf("site %s: %w", s.Hosts[0], err)
+		}
+		if len(s.CORS) > 0 {
+			site.CORS = edge.NewCORS(s.CORS...)
+		}
+		for name, value := range s.Headers {
+			if site.Headers == nil {
+				site.Headers = http.Header{}
+			}
+			site.Headers.Set(name, value)
+		}
 		for _, name := range s.TargetedFields {
 			site.Targeted = append(site.Targeted, http.CanonicalHeaderKey(name))
 		}
@@ -50,6 +66,42 @@ func (n *node) buildRoutes(config []configs.Site, before *routes) (*routes, erro
 	var err error
 	r.sites, err = edge.NewSites(sites...)
 	return r, err
+}
+
+// accessList is nil where everybody may ask for everything.
+func accessList(config []configs.Rule) (*access.List, error) {
+	if len(config) == 0 {
+		return nil, nil
+	}
+	rules := make([]access.Rule, len(config))
+	for i, c := range config {
+		r := access.Rule{
+			Deny: c.Action == "deny", Countries: c.Countries, Methods: c.Methods, Paths: c.Paths, Referrers: c.Referrers, Agents: c.Agents,
+		}
+		for _, text := range c.Networks {
+			network, err := netip.ParsePrefix(text)
+			if err != nil {
+				return nil, fmt.Errorf("access, rule %d: %w", i+1, err)
+			}
+			r.Networks = append(r.Networks, network.Masked())
+		}
+		for _, text := range c.Systems {
+			number, err := strconv.ParseUint(strings.TrimPrefix(text, "AS"), 10, 32)
+			if err != nil {
+				return nil, fmt.Errorf("access, rule %d: %w", i+1, err)
+			}
+			r.Systems = append(r.Systems, uint32(number))
+		}
+		for _, text := range c.Times {
+			window, err := access.ParseWindow(text)
+			if err != nil {
+				return nil, fmt.Errorf("access, rule %d: time %q: %w", i+1, text, err)
+			}
+			r.Times = append(r.Times, window)
+		}
+		rules[i] = r
+	}
+	return access.New(rules)
 }
 
 // origin finds or makes the group of these URLs.
