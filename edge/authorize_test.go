@@ -3,9 +3,13 @@ package edge
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"weir/edge/access"
 )
@@ -40,6 +44,9 @@ func TestAccessRules(t *testing.T) {
 	b.mu.Unlock()
 	if last.Outcome != Refused || last.Reason != "access" {
 		t.Errorf("got %v, %q", last.Outcome, last.Reason)
+	}
+	if n := b.edge.Refused("access"); n != 4 {
+		t.Errorf("%d refusals are counted, want 4", n)
 	}
 	if resp := b.asPeer("/private/b"); resp.StatusCode != http.StatusOK {
 		t.Errorf("another node gets %d", resp.StatusCode)
@@ -95,4 +102,60 @@ func TestCORS(t *testing.T) {
 	if g := b.do("OPTIONS", "/a", "Origin", "https://x.example", "Access-Control-Request-Method", "GET"); g.body != "OPTIONShttps://x.example" {
 		t.Errorf("without a rule the origin answers: got %d %q", g.status, g.body)
 	}
+}
+
+// TestEveryRefusalIsCountedAndFewAreLogged: the log is not a client's to fill.
+func TestEveryRefusalIsCountedAndFewAreLogged(t *testing.T) {
+	t.Parallel()
+	var r refusals
+	now, lines, quiet := time.Unix(1_000_000, 0), 0, int64(0)
+	for range 10 {
+		for range 1000 {
+			log, silent := r.note("target", now)
+			if log {
+				lines++
+			}
+			quiet += silent
+		}
+		now = now.Add(time.Second)
+	}
+	if n := r.counts[slices.Index(Reasons(), "target")].Load(); n != 10_000 || lines != 10 || quiet != 9*999 {
+		t.Errorf("10,000 refusals in 10 s: %d counted, %d lines, which tell of %d more; want 10 lines and 8,991", n, lines, quiet)
+	}
+	if len(Reasons()) != len(r.counts) {
+		t.Errorf("%d reasons, %d counters", len(Reasons()), len(r.counts))
+	}
+	b := newBench(t, cacheable(600, "body"))
+	for _, reason := range Reasons() {
+		before := b.edge.Refused(reason)
+		switch reason {
+		case "method":
+			b.do("PURGE", "/a")
+		case "body":
+			b.send("GET /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
+		case "target":
+			b.send("GET /a/../b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		case "loop":
+			b.do("GET", "/a", "CDN-Loop", "weir")
+		case "only-if-cached":
+			b.do("GET", "/nothing", "Cache-Control", "only-if-cached")
+		default: // need a site of their own
+			continue
+		}
+		if n := b.edge.Refused(reason) - before; n != 1 {
+			t.Errorf("%s: counted %d times, want once", reason, n)
+		}
+	}
+}
+
+// send writes a request as it stands and waits for the answer.
+func (b *bench) send(request string) {
+	b.t.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = io.WriteString(c, request)
+	_, _ = io.ReadAll(c) // the edge closes the connection
 }

@@ -41,6 +41,7 @@ type Edge struct {
 	seen    sightings // what was fetched from its owner lately
 	heat    *heat     // of what peers ask for
 	runs    [hopsClient + 1]runSlots
+	refused refusals
 	dropped atomic.Int64 // stored responses that purges ended
 
 	disagreed atomic.Int64   // requests of peers with other tables
@@ -140,6 +141,9 @@ func (e *Edge) account(x *Exchange) {
 	}
 	if x.Outcome != Hit && x.Outcome != Collapsed && x.Outcome != Local && x.site != nil {
 		e.history.add(x)
+	}
+	if x.Outcome == Refused {
+		e.noteRefused(x)
 	}
 	e.options.Observe(x)
 }

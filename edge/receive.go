@@ -8,15 +8,6 @@ import (
 	"weir/edge/field"
 )
 
-// refusal is a request turned away: status, a token for counters, and a line
-// for the client.
-type refusal struct {
-	status int
-	reason string
-	text   string
-	kind   field.ProxyError
-}
-
 // receive is the gate: it brings the request to canonical form and finds its
 // site. It answers and returns false where there is nothing more to do.
 func (e *Edge) receive(x *Exchange) bool {
@@ -85,21 +76,6 @@ func (e *Edge) refusal(x *Exchange) *refusal {
 		return &refusal{http.StatusLoopDetected, "loop", "the request came back to the cache that sent it", field.ErrorProxyLoopDetected}
 	}
 	return e.authorize(x)
-}
-
-// refuse answers a refusal; framing errors end the connection.
-func (e *Edge) refuse(x *Exchange, no *refusal) {
-	x.Outcome, x.Reason = Refused, no.reason
-	h := x.w.Header()
-	if x.Request.ProtoMajor == 1 && no.reason == "body" {
-		h.Set("Connection", "close")
-	}
-	if no.status == http.StatusMethodNotAllowed {
-		h.Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-	}
-	why := field.ProxyStatus{Node: e.options.Name, Error: no.kind}
-	why.Add(h)
-	e.text(x, no.status, no.text)
 }
 
 // text answers with one line of our own, which no cache may keep.

@@ -174,6 +174,9 @@ func (n *node) registerMetrics() error {
 		{counter, "weir_ring_disagreements_total", "Requests of nodes whose table of nodes was another one than this node's; they were served.", func() float64 { return float64(n.edge.Disagreements()) }, nil},
 		{gauge, "weir_ring_nodes", "Nodes on the ring.", func() float64 { return float64(n.ring().Len()) }, nil},
 	}
+	for _, reason := range edge.Reasons() {
+		metrics = append(metrics, metric{counter, "weir_refusals_total", "Requests refused, by reason.", func() float64 { return float64(n.edge.Refused(reason)) }, []string{"reason", reason}})
+	}
 	for _, kind := range tag.Kinds() {
 		metrics = append(metrics, metric{counter, "weir_purges_total", "Purges obeyed, those by writes of clients among them, by kind.", func() float64 { return float64(n.purges.Stats().Purges[kind]) }, []string{"kind", string(kind)}})
 	}

@@ -1,0 +1,90 @@
+package edge
+
+import (
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"weir/edge/field"
+)
+
+// refusal is a request turned away: status, a token for counters, and a line
+// for the client.
+type refusal struct {
+	status int
+	reason string
+	text   string
+	kind   field.ProxyError
+}
+
+// Reasons lists why requests are refused: all values that Exchange.Reason has then.
+func Reasons() []string {
+	return []string{"method", "body", "target", "site", "loop", "access", "only-if-cached"}
+}
+
+// refusals counts, and keeps the log from being a client's to fill. Safe for
+// concurrent use.
+type refusals struct {
+	counts [7]atomic.Int64 // by the index in Reasons
+	silent atomic.Int64    // since the last line
+	logged atomic.Int64    // when that was, Unix seconds
+}
+
+// note counts a refusal. quiet is how many were not logged since the last line, and
+// log tells whether this one is to be: one a second is.
+func (r *refusals) note(reason string, now time.Time) (log bool, quiet int64) {
+	if i := slices.Index(Reasons(), reason); i >= 0 {
+		r.counts[i].Add(1)
+	}
+	last := r.logged.Load()
+	if now.Unix() == last || !r.logged.CompareAndSwap(last, now.Unix()) {
+		r.silent.Add(1)
+		return false, 0
+	}
+	return true, r.silent.Swap(0)
+}
+
+// Refused is how many requests were refused for one of the [Reasons].
+func (e *Edge) Refused(reason string) int64 {
+	i := slices.Index(Reasons(), reason)
+	if i < 0 {
+		return 0
+	}
+	return e.refused.counts[i].Load()
+}
+
+// noteRefused counts a refusal, and logs one a second.
+func (e *Edge) noteRefused(x *Exchange) {
+	log, quiet := e.refused.note(x.Reason, x.Start)
+	if !log {
+		return
+	}
+	r := x.Request
+	e.options.Log.Info("request refused", "reason", x.Reason, "status", x.Status, "client", r.RemoteAddr, "method", clipped(r.Method), "host", clipped(r.Host),
+		"path", clipped(r.URL.Path), "more", quiet)
+}
+
+// clipped keeps what a client sent from filling the log.
+func clipped(s string) string {
+	const most = 100
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}
+
+// refuse answers a refusal; framing errors end the connection.
+func (e *Edge) refuse(x *Exchange, no *refusal) {
+	x.Outcome, x.Reason = Refused, no.reason
+	h := x.w.Header()
+	if x.Request.ProtoMajor == 1 && no.reason == "body" {
+		h.Set("Connection", "close")
+	}
+	if no.status == http.StatusMethodNotAllowed {
+		h.Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+	}
+	why := field.ProxyStatus{Node: e.options.Name, Error: no.kind}
+	why.Add(h)
+	e.text(x, no.status, no.text)
+}
