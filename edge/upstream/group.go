@@ -201,7 +201,7 @@ func (g *Group) ask(ctx context.Context, h *host, r *Request) (*Response, error)
 	if err != nil {
 		return nil, &Error{Op: op, Source: FromSelf, Kind: InternalError, Err: err}
 	}
-	waits := limits{sign: g.options.HeadTimeout, head: g.options.HeadTimeout, stall: g.options.StallTimeout, end: r.Deadline}
+	waits := limits{sign: g.options.HeadTimeout, head: g.options.HeadTimeout, signs: 1, stall: g.options.StallTimeout, end: r.Deadline}
 	h.begin(time.Now())
 	resp, err := roundTrip(ctx, g.transport, out, r.Interim, waits, &g.count, op, FromOrigin)
 	switch {
@@ -223,6 +223,7 @@ func unavailable(status int) bool {
 type limits struct {
 	sign  time.Duration // for an interim or final response
 	head  time.Duration // for the final response after an interim one
+	signs int           // interim responses that begin that wait anew; more of them are no progress
 	stall time.Duration // for the next byte of the body
 	end   time.Time     // of both waits for a response at the latest; zero: none
 }
@@ -241,7 +242,9 @@ func roundTrip(ctx context.Context, rt http.RoundTripper, out *http.Request, int
 	ctx, watch := newWatch(ctx)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		Got1xxResponse: func(status int, h textproto.MIMEHeader) error {
-			watch.expect(l.before(l.head), errNoHead)
+			if l.signs--; l.signs >= 0 {
+				watch.expect(l.before(l.head), errNoHead)
+			}
 			if interim != nil && status != http.StatusContinue && status != http.StatusSwitchingProtocols {
 				interim(status, http.Header(h))
 			}

@@ -18,6 +18,7 @@ const (
 	defaultPeerSign    = time.Second
 	defaultPeerHead    = 15 * time.Second // longer than an origin's: the peer waits for it
 	defaultPeerStall   = 12 * time.Second // longer than an origin's, for the same reason
+	peerSigns          = 4                // a peer says so for each fill that it joins for us
 	peerWindowBytes    = 4 << 20          // receive window of one stream: a 2 MiB segment flows without a pause
 	peerConnBytes      = 64 << 20
 	// peerRetriesPerSecond is beside retryShare: how often the next owner, or the
@@ -118,7 +119,7 @@ func (p *Peers) Fetch(ctx context.Context, name, address string, r *Request) (*R
 	if err != nil {
 		return nil, &Error{Op: op, Source: FromSelf, Kind: InternalError, Err: err}
 	}
-	waits := limits{sign: node.wait(p.options.SignTimeout), head: p.options.HeadTimeout, stall: p.options.StallTimeout, end: r.Deadline}
+	waits := limits{sign: node.wait(p.options.SignTimeout), head: p.options.HeadTimeout, signs: peerSigns, stall: p.options.StallTimeout, end: r.Deadline}
 	sent := time.Now()
 	var signed atomic.Int64 // how long the first interim response took
 	p.retries.earn(sent)

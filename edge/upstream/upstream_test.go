@@ -216,6 +216,25 @@ func TestWaitsAreLimited(t *testing.T) {
 	}
 }
 
+// TestInterimResponsesDoNotHoldForEver: one begins the wait for the head anew, the next ones do not.
+func TestInterimResponsesDoNotHoldForEver(t *testing.T) {
+	t.Parallel()
+	origin := rawOrigin(t, func(c net.Conn) {
+		for range 1000 {
+			if _, err := io.WriteString(c, "HTTP/1.1 102 Processing\r\n\r\n"); err != nil {
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	})
+	g := newGroup(t, Options{URLs: []string{origin}, HeadTimeout: 50 * time.Millisecond})
+	_, err := g.Fetch(t.Context(), get("/"))
+	var failure *Error
+	if !errors.As(err, &failure) || failure.Kind != HTTPResponseTimeout {
+		t.Errorf("got %v, want kind %s", err, HTTPResponseTimeout)
+	}
+}
+
 func TestErrorKinds(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
