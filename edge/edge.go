@@ -39,6 +39,7 @@ type Edge struct {
 	sites   atomic.Pointer[Sites]
 	history history   // of what was no hit
 	seen    sightings // what was fetched from its owner lately
+	backoff backoff   // what could not be renewed lately
 	heat    *heat     // of what peers ask for
 	runs    [hopsClient + 1]runSlots
 	refused refusals

@@ -127,6 +127,7 @@ func (e *Edge) run(f *flight) {
 	if err == nil {
 		resp, err = e.validated(f, resp)
 	}
+	e.heard(f, err)
 	if err != nil {
 		f.fill.Abort(err)
 		return

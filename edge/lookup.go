@@ -60,13 +60,23 @@ func (e *Edge) reuse(x *Exchange, object *cache.Object, lasts freshness.Freshnes
 	case accepted && x.site.RequestControl:
 		x.status.Detail = "max-stale" // RFC 9111, 5.2.1.2
 		e.deliverStale(x, object)
-	case lasts.WhileRevalidating(now) && !wants.NoCache && !wants.MaxAge.Set && !wants.MinFresh.Set:
-		e.refreshBehind(x, object)
+	case lasts.WhileRevalidating(now) && content(wants):
+		if !e.backoff.rests(x.key.ID, now) {
+			e.refreshBehind(x, object)
+		}
+		e.deliverStale(x, object)
+	case lasts.OnError(now) && content(wants) && e.backoff.rests(x.key.ID, now):
+		x.status.Detail = "stale-if-error"
 		e.deliverStale(x, object)
 	default:
 		x.status.Forward = field.ForwardStale
 		e.fill(x, object)
 	}
+}
+
+// content tells whether a request does without what its origin has now.
+func content(wants freshness.Directives) bool {
+	return !wants.NoCache && !wants.MaxAge.Set && !wants.MinFresh.Set
 }
 
 // lookup finds the key under which the response to this request is stored.

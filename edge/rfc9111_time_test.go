@@ -58,38 +58,43 @@ func inTime(t *testing.T, site Site, origin http.HandlerFunc, test func(b *timeB
 		}), ReadHeaderTimeout: time.Hour}
 		var served sync.WaitGroup
 		served.Go(func() { _ = server.Serve(listener) }) // ends by Close
-		group, err := upstream.NewGroup(upstream.Options{URLs: []string{"http://origin"}, Dial: func(context.Context, string, string) (net.Conn, error) {
-			if b.down.Load() {
-				return nil, &net.OpError{Op: "dial", Err: errors.New("down")}
-			}
-			ours, theirs := net.Pipe()
-			listener.conns <- theirs
-			return ours, nil
-		}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		store, err := cache.New(cache.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		site.Hosts, site.Origin = []string{"*"}, group
-		sites, err := NewSites(&site)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if b.edge, err = New(Options{Name: "edge-1", Cache: store, Sites: sites}); err != nil {
-			t.Fatal(err)
-		}
-		test(b)
-		b.edge.Close(t.Context())
-		group.Close()
+		b.run(site, func(c net.Conn) { listener.conns <- c }, test)
 		_ = server.Close()
 		served.Wait()
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
 	})
+}
+
+// run tests an edge whose connections to the origin are given to accept.
+func (b *timeBench) run(site Site, accept func(c net.Conn), test func(b *timeBench)) {
+	group, err := upstream.NewGroup(upstream.Options{URLs: []string{"http://origin"}, Dial: func(context.Context, string, string) (net.Conn, error) {
+		if b.down.Load() {
+			return nil, &net.OpError{Op: "dial", Err: errors.New("down")}
+		}
+		ours, theirs := net.Pipe()
+		accept(theirs)
+		return ours, nil
+	}})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	store, err := cache.New(cache.Options{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	site.Hosts, site.Origin = []string{"*"}, group
+	sites, err := NewSites(&site)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if b.edge, err = New(Options{Name: "edge-1", Cache: store, Sites: sites}); err != nil {
+		b.t.Fatal(err)
+	}
+	test(b)
+	b.edge.Close(b.t.Context())
+	group.Close()
+	if err := store.Close(); err != nil {
+		b.t.Error(err)
+	}
 }
 
 // fall takes the origin away, with its connections.
