@@ -388,7 +388,7 @@ func TestLookupDoesNotAllocate(t *testing.T) {
 
 // BenchmarkOwners compares a look-up with one in a ring of 100 virtual points for each node, in the same run.
 func BenchmarkOwners(b *testing.B) {
-	for _, n := range []int{3, 100} {
+	for _, n := range []int{3, 10, 100, 1000} {
 		r, points := New(members(n)), virtualPoints(n)
 		b.Run(fmt.Sprintf("slots/nodes=%d", n), func(b *testing.B) {
 			b.ReportAllocs()
