@@ -26,6 +26,7 @@ type breaker struct {
 	window  [windowSeconds]second
 	until   time.Time // open before it; zero: closed
 	opened  int       // times in a row, without a good probe between them
+	times   int       // that it opened at all
 	probe   time.Time // a probe runs until then at most; zero: none
 	lastErr string
 	p95     quantile // of the time to the first sign of life
@@ -81,6 +82,7 @@ func (b *breaker) bad(why string, now time.Time) {
 	}
 	open := min(firstOpen<<min(b.opened, 8), longestOpen)
 	b.opened++
+	b.times++
 	b.until = now.Add(time.Duration(float64(open) * (1 - openJitter + 2*openJitter*rand.Float64()))) //nolint:gosec // not a secret
 }
 
@@ -104,7 +106,39 @@ func (b *breaker) slot(now time.Time) *second {
 	return s
 }
 
-// state is what operators see.
+// BreakerState is what a breaker does with requests.
+type BreakerState string
+
+// The states of a breaker.
+const (
+	BreakerClosed  BreakerState = "closed"  // they go there
+	BreakerOpen    BreakerState = "open"    // they go elsewhere
+	BreakerProbing BreakerState = "probing" // its time is over: the next one goes there, and the others when that is answered
+)
+
+// Breaker is what operators see of one.
+type Breaker struct {
+	State  BreakerState
+	Until  time.Time // that it is open; zero where State is not BreakerOpen
+	Opened int       // times since it is known
+}
+
+// seen is the breaker, and why the last request failed, "" after a good one.
+func (b *breaker) seen(now time.Time) (s Breaker, lastErr string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s = Breaker{State: BreakerClosed, Opened: b.times}
+	switch {
+	case b.until.IsZero():
+	case now.Before(b.until):
+		s.State, s.Until = BreakerOpen, b.until
+	default:
+		s.State = BreakerProbing
+	}
+	return s, b.lastErr
+}
+
+// state tells whether the last request was good and the breaker is closed.
 func (b *breaker) state(now time.Time) (ok bool, lastErr string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -17,9 +17,18 @@ type budget struct {
 	perSecond float64
 	most      float64
 
-	mu     sync.Mutex // guards the fields below
-	tokens float64
-	last   time.Time
+	mu      sync.Mutex // guards the fields below
+	tokens  float64
+	last    time.Time
+	spent   uint64
+	refused uint64
+}
+
+// Budget is what operators see of one.
+type Budget struct {
+	Left    float64 // requests that may be sent now; less than 1: it is used up
+	Spent   uint64  // since the start
+	Refused uint64  // requests that were not sent because it was used up
 }
 
 // newBudget begins full: a cluster that has just started has its faults too.
@@ -41,10 +50,19 @@ func (b *budget) spend(now time.Time) bool {
 	defer b.mu.Unlock()
 	b.fillLocked(now)
 	if b.tokens < 1 {
+		b.refused++
 		return false
 	}
 	b.tokens--
+	b.spent++
 	return true
+}
+
+func (b *budget) seen(now time.Time) Budget {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fillLocked(now)
+	return Budget{Left: b.tokens, Spent: b.spent, Refused: b.refused}
 }
 
 func (b *budget) fillLocked(now time.Time) {

@@ -14,7 +14,7 @@ import (
 // the answer, up to limit bytes. What happens to it says nothing about the node as an upstream: no breaker, no budget.
 // Its wait is ctx's. Any status but 200 is an error.
 func (p *Peers) Call(ctx context.Context, name, address, path string, message []byte, limit int64) ([]byte, error) {
-	p.learn(name, address, false)
+	node := p.learn(name, address, false)
 	to := url.URL{Scheme: "https", Host: name, Path: path}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to.String(), bytes.NewReader(message))
 	if err != nil {
@@ -27,6 +27,7 @@ func (p *Peers) Call(ctx context.Context, name, address, path string, message []
 		return nil, fmt.Errorf("call %s: %w", name, err)
 	}
 	defer resp.Body.Close()
+	p.listen(node, resp.Header)
 	text, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	switch {
 	case err != nil:

@@ -8,7 +8,8 @@
 //
 // A host or a peer that keeps failing is left out by a breaker, which one probe
 // closes again. Retries and hedges have budgets, so that what fails under load is
-// not given more of it.
+// not given more of it. What they are doing is told by [Peers.State], [Peers.Opened],
+// [Peers.Failed] and [Peers.Budgets], and by [Group.Hosts] and [Group.Retries].
 //
 // Every failure is an [*Error]: what was tried, whose fault it is, the error
 // type of RFC 9209 and whether the same request may be sent elsewhere.
@@ -19,7 +20,9 @@
 // wait: for the connection, for a first sign of life, for the response head,
 // and for the next byte of the body. A peer that has accepted a request and
 // waits for its own upstream says so with an interim response (102), so that
-// a dead peer is told from a slow origin within a second.
+// a dead peer is told from a slow origin within a second. Only the first interim
+// response of an origin, and the first four of a peer, begin the wait for the head
+// anew: who sends them for ever is not waited for.
 //
 // # Trust
 //

@@ -171,6 +171,9 @@ func (g *Group) Hosts() []Host {
 // Stats counts the fetches from all hosts.
 func (g *Group) Stats() Stats { return g.count.snapshot() }
 
+// Retries is the budget of second tries.
+func (g *Group) Retries() Budget { return g.retries.seen(time.Now()) }
+
 // Close drops idle connections.
 func (g *Group) Close() { g.transport.CloseIdleConnections() }
 
@@ -264,6 +267,9 @@ func roundTrip(ctx context.Context, rt http.RoundTripper, out *http.Request, int
 		}
 		watch.end()
 		count.failures.Add(1)
+		if outer.Err() == nil {
+			count.failed(kind)
+		}
 		count.running.Add(-1)
 		return nil, &Error{Op: op, Source: from, Kind: kind, Retry: outer.Err() == nil, Err: err}
 	}

@@ -53,6 +53,9 @@ type PeerOptions struct {
 	HeadTimeout    time.Duration // wait for the final one after an interim one, default 15 s
 	StallTimeout   time.Duration // wait for the next byte, default 12 s
 	Patience       time.Duration // for a sign of life of a node that is not known yet, before another one is asked; default 100 ms
+	// Says names a field of responses by which a node tells something of itself: it is kept for [PeerState] and taken off
+	// the response. "": none.
+	Says string
 }
 
 // Peers asks other nodes of the cluster over HTTP/2. Safe for concurrent use.
@@ -73,6 +76,14 @@ type peer struct {
 	address string       // host:port as last seen in a ring
 	far     atomic.Bool  // it is in another region
 	running atomic.Int64 // requests whose response is not closed yet
+	asked   atomic.Bool
+	said    atomic.Pointer[saying]
+}
+
+// saying is what a node said of itself.
+type saying struct {
+	text string
+	at   time.Time
 }
 
 // NewPeers starts nothing.
@@ -125,9 +136,11 @@ func (p *Peers) Fetch(ctx context.Context, name, address string, r *Request) (*R
 	p.retries.earn(sent)
 	p.hedges.earn(sent)
 	node.begin(sent)
+	node.asked.Store(true)
 	node.running.Add(1)
 	resp, err := roundTrip(ctx, p.transport, out, func(status int, h http.Header) {
 		signed.CompareAndSwap(0, int64(time.Since(sent)))
+		p.listen(node, h)
 		if r.Interim != nil {
 			r.Interim(status, h)
 		}
@@ -137,6 +150,7 @@ func (p *Peers) Fetch(ctx context.Context, name, address string, r *Request) (*R
 	}
 	switch {
 	case err == nil:
+		p.listen(node, resp.Header)
 		resp.Node, resp.Body = name, &counted{ReadCloser: resp.Body, running: &node.running}
 		sign := time.Duration(signed.Load())
 		if sign == 0 {
@@ -151,12 +165,17 @@ func (p *Peers) Fetch(ctx context.Context, name, address string, r *Request) (*R
 
 // PeerState is what the request path knows of a node.
 type PeerState struct {
-	OK        bool          // it is asked
+	OK        bool          // it is asked, or would be
+	Asked     bool          // it was asked by [Peers.Fetch] at least once
 	LastError string        // of the last fetch, "" after a good one
 	Slow      time.Duration // 19 of 20 first signs of life took less; 0: too little is known
+	Running   int64         // requests whose response is not closed yet
+	Breaker   Breaker
+	Said      string    // what it said of itself last, see [PeerOptions]; "": nothing
+	SaidAt    time.Time // within a second
 }
 
-// State tells how a node has answered; false for one that was never asked.
+// State tells how a node has answered; false for one that was never asked nor called.
 func (p *Peers) State(name string) (s PeerState, ok bool) {
 	p.mu.RLock()
 	node := p.nodes[name]
@@ -165,9 +184,35 @@ func (p *Peers) State(name string) (s PeerState, ok bool) {
 		return s, false
 	}
 	now := time.Now()
-	_, s.LastError = node.state(now)
-	s.OK, s.Slow = node.usable(now), node.slow()
+	s.Breaker, s.LastError = node.seen(now)
+	s.OK, s.Asked, s.Slow, s.Running = node.usable(now), node.asked.Load(), node.slow(), node.running.Load()
+	if said := node.said.Load(); said != nil {
+		s.Said, s.SaidAt = said.text, said.at
+	}
 	return s, true
+}
+
+// Opened counts, for each node that was left out, how often that was.
+func (p *Peers) Opened() map[string]uint64 {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	now, out := time.Now(), map[string]uint64{}
+	for name, node := range p.nodes {
+		if s, _ := node.seen(now); s.Opened > 0 {
+			out[name] = uint64(s.Opened)
+		}
+	}
+	return out
+}
+
+// Failed counts failed requests and broken bodies by what went wrong; what never did is left out, and what the caller
+// gave up.
+func (p *Peers) Failed() map[Kind]uint64 { return p.count.byKind() }
+
+// Budgets are those of [Peers.Retry] and [Peers.Hedge].
+func (p *Peers) Budgets() (retries, hedges Budget) {
+	now := time.Now()
+	return p.retries.seen(now), p.hedges.seen(now)
 }
 
 // Patience is how long to wait for a sign of life of that node, which may be in
@@ -245,6 +290,20 @@ func (n *peer) wait(d time.Duration) time.Duration {
 	return d
 }
 
+// listen keeps what a node says of itself.
+func (p *Peers) listen(node *peer, h http.Header) {
+	if p.options.Says == "" {
+		return
+	}
+	said := h.Get(p.options.Says)
+	h.Del(p.options.Says)
+	const longest = 64 // it is shown to operators
+	now := time.Now()
+	if last := node.said.Load(); said != "" && len(said) <= longest && (last == nil || last.text != said || now.Sub(last.at) > time.Second) {
+		node.said.Store(&saying{said, now})
+	}
+}
+
 // learn returns the node, a fresh one when its address changed: it restarted.
 func (p *Peers) learn(name, address string, far bool) *peer {
 	p.mu.RLock()
@@ -262,8 +321,13 @@ func (p *Peers) learn(name, address string, far bool) *peer {
 		if len(p.nodes) >= maxNodes {
 			clear(p.nodes)
 		}
-		node = &peer{address: address}
-		node.far.Store(far)
+		fresh := &peer{address: address}
+		if node != nil {
+			s, _ := node.seen(time.Now())
+			fresh.times = s.Opened // counters do not go back
+		}
+		fresh.far.Store(far)
+		node = fresh
 		p.nodes[name] = node
 	}
 	return node

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -103,7 +104,11 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	b.count.broken.Add(1)
 	kind := kindOf(b.ctx, err)
-	if cause := context.Cause(b.ctx); cause != nil {
+	cause := context.Cause(b.ctx)
+	if cause == nil || errors.Is(cause, errStalled) {
+		b.count.failed(kind)
+	}
+	if cause != nil {
 		err = cause
 	}
 	return n, &Error{Op: b.op, Source: b.from, Kind: kind, Err: err}

@@ -1,6 +1,9 @@
 package upstream
 
-import "sync/atomic"
+import (
+	"slices"
+	"sync/atomic"
+)
 
 // Stats counts what was asked of a Group or of Peers since the start.
 type Stats struct {
@@ -15,6 +18,7 @@ type Stats struct {
 type counts struct {
 	requests, failures, broken atomic.Uint64
 	bytes, running             atomic.Int64
+	kinds                      [nKinds]atomic.Uint64 // failures and broken bodies that the caller had not given up, as in Kinds
 }
 
 func (c *counts) snapshot() Stats {
@@ -22,4 +26,32 @@ func (c *counts) snapshot() Stats {
 		Requests: c.requests.Load(), Failures: c.failures.Load(), Broken: c.broken.Load(),
 		Bytes: c.bytes.Load(), Running: c.running.Load(),
 	}
+}
+
+const nKinds = 18
+
+// Kinds lists the kinds of failures that are counted, each once. The caller owns the result.
+func Kinds() []Kind {
+	return []Kind{
+		DNSError, DNSTimeout, ConnectionRefused, ConnectionTimeout, ConnectionTerminated, DestinationUnavail, DestinationUnroutable,
+		TLSProtocolError, TLSCertificateError, TLSAlertReceived, HTTPProtocolError, HTTPResponseHeader, HTTPResponseTransfer,
+		HTTPResponseTimeout, HTTPResponseIncompl, ConnectionReadTimeout, LoopDetected, InternalError,
+	}
+}
+
+func (c *counts) failed(kind Kind) {
+	if i := slices.Index(Kinds(), kind); i >= 0 {
+		c.kinds[i].Add(1)
+	}
+}
+
+// byKind leaves out what never happened.
+func (c *counts) byKind() map[Kind]uint64 {
+	out := map[Kind]uint64{}
+	for i, kind := range Kinds() {
+		if n := c.kinds[i].Load(); n > 0 {
+			out[kind] = n
+		}
+	}
+	return out
 }
