@@ -109,6 +109,10 @@
 // or that is about another one, renews nothing: the whole is asked for. A response
 // that is not kept takes the stale one with it.
 //
+// What could not be renewed rests for a second, and for twice as long each further
+// time up to ten: where it may be served on an error it is, and an origin that fails
+// under load is asked once for each key and step, not once for each viewer.
+//
 // # Lifetimes
 //
 // They come from the first of the site's targeted fields, CDN-Cache-Control,

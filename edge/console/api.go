@@ -2,8 +2,10 @@ package console
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // problemDetails is an error of the API (RFC 9457).
@@ -34,11 +36,35 @@ func (c *Console) readiness(w http.ResponseWriter, _ *http.Request) {
 
 func (c *Console) status(w http.ResponseWriter, _ *http.Request) {
 	status := c.options.Status()
-	status.Ready = c.options.Ready() == nil
+	unready := c.options.Ready()
+	status.Ready = unready == nil
 	if status.Problems == nil {
 		status.Problems = []Problem{}
 	}
+	if status.Ring.Differ == nil {
+		status.Ring.Differ = []string{}
+	}
+	status.Summary = summary(&status, unready)
 	c.write(w, http.StatusOK, "application/json", status)
+}
+
+// summary is the status in words.
+func summary(s *Status, unready error) string {
+	var words []string
+	if unready != nil {
+		words = append(words, "This node takes no traffic: "+strings.TrimSuffix(unready.Error(), ".")+".")
+	}
+	switch n := len(s.Problems); n {
+	case 0:
+		if unready == nil {
+			words = append(words, "All is well.")
+		}
+	case 1:
+		words = append(words, s.Problems[0].What, s.Problems[0].Fix)
+	default:
+		words = append(words, fmt.Sprintf("%d things are wrong; first:", n), s.Problems[0].What, s.Problems[0].Fix)
+	}
+	return strings.Join(words, " ")
 }
 
 func (c *Console) members(w http.ResponseWriter, _ *http.Request) {
@@ -65,6 +91,9 @@ func (c *Console) ring(w http.ResponseWriter, r *http.Request) {
 	}
 	if route.Owners == nil {
 		route.Owners = []string{}
+	}
+	if route.LeftOut == nil {
+		route.LeftOut = []string{}
 	}
 	c.write(w, http.StatusOK, "application/json", route)
 }

@@ -35,12 +35,18 @@ func sample() Status {
 		},
 		Fills: 8, Connections: 9,
 		Origin:   Origin{URL: "http://o", OK: true, LastError: "EOF"},
+		Ring:     RingState{Version: "0123abcd", Nodes: 3, Differ: []string{"edge-3"}},
+		PurgeLog: &PurgeLog{State: CatchingUp, Lag: 1, Posted: 2, Received: 3, Unacknowledged: 4, Lapses: 5},
+		Budgets: Budgets{
+			OriginRetries: Budget{Sent: 1, Refused: 2}, PeerRetries: &Budget{UsedUp: true, Sent: 3, Refused: 4}, Hedges: &Budget{Sent: 5, Refused: 6},
+		},
 		Latency:  &Latency{Bounds: []float64{0.5, 1}, Counts: []uint64{1, 2, 3}},
 		Problems: []Problem{{What: "w", Why: "y", Fix: "f"}},
 	}
 }
 
 func options() Options {
+	until := time.Date(2026, 1, 2, 3, 5, 0, 0, time.UTC)
 	return Options{
 		Name: "edge-1", Token: token, TokenFile: "/var/lib/weir/admin.token",
 		Ready:  func() error { return nil },
@@ -48,14 +54,18 @@ func options() Options {
 		Members: func() []Member {
 			return []Member{{
 				Name: "edge-1", Address: "192.0.2.1:7443", Zone: "a", Region: "eu", State: "alive", Weight: 1,
-				Build: "v1", Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Self: true,
+				Build: "v1", Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Self: true, Ring: "0123abcd",
+			}, {
+				Name: "edge-2", Address: "192.0.2.2:7443", Zone: "b", Region: "eu", State: "alive", Weight: 2,
+				Build: "v2", Since: time.Date(2026, 1, 2, 3, 4, 6, 0, time.UTC), Answers: "no", P95: 0.25, Error: "connection refused", Running: 7,
+				Breaker: Breaker{State: "open", Until: &until, Opened: 3}, Ring: "4567cdef",
 			}}
 		},
 		Ring: func(url string) (Route, error) {
 			if strings.Contains(url, "nobody") {
 				return Route{}, errors.New("no site takes the host nobody")
 			}
-			return Route{Key: url, Owners: []string{"edge-2", "edge-1"}, Why: "edge-2 owns the key."}, nil
+			return Route{Key: url, Owners: []string{"edge-2", "edge-1"}, LeftOut: []string{"edge-2"}, Ring: "0123abcd", Why: "edge-2 owns the key."}, nil
 		},
 		Purge: func(_ context.Context, p Purge) (Receipt, error) {
 			if slices.Contains(p.Items, "bad") {
@@ -255,6 +265,28 @@ func TestAlone(t *testing.T) {
 	for _, path := range []string{"/v1/ring?url=http%3A%2F%2Fa%2F", "/metrics"} {
 		if w := ask(c, http.MethodGet, path, "Bearer "+token); w.Code != http.StatusNotFound {
 			t.Errorf("%s: got %d, want 404", path, w.Code)
+		}
+	}
+}
+
+// TestSummary: the first words of the status say what is wrong and what to do.
+func TestSummary(t *testing.T) {
+	t.Parallel()
+	disk := Problem{What: "The disk is full.", Why: "no space", Fix: "Free some."}
+	gone := Problem{What: "edge-2 is gone.", Why: "no answer", Fix: "Restart it."}
+	for _, tt := range []struct {
+		problems []Problem
+		unready  error
+		want     string
+	}{
+		{nil, nil, "All is well."},
+		{[]Problem{disk}, nil, "The disk is full. Free some."},
+		{[]Problem{disk, gone}, nil, "2 things are wrong; first: The disk is full. Free some."},
+		{nil, errors.New("the node is draining"), "This node takes no traffic: the node is draining."},
+		{[]Problem{gone}, errors.New("the node is starting"), "This node takes no traffic: the node is starting. edge-2 is gone. Restart it."},
+	} {
+		if got := summary(&Status{Problems: tt.problems}, tt.unready); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
 		}
 	}
 }

@@ -20,6 +20,11 @@
 // second: the receipt names them, and they obey once they can be reached. A mistake in it is answered with a
 // problem whose members field, reason and fix say what to do.
 //
+// The status says in its first words what is wrong and what to do (summary, problems), or that all is well; and of the
+// cluster, as this node sees it: the version of its ring and who uses another one, how far it is with purges, whether the
+// budgets of retries and hedges are used up. The members tell for each whether it answers this node and why not, how
+// fast, what runs to it, and the state of its breaker.
+//
 // The page takes the token from the fragment of its URL (#token=…), which no server and no log ever sees, removes it
 // from the address bar and keeps it for the browser tab; without one it asks. It polls /v1/status each second and draws
 // rates from the differences, so the node keeps no history and a slow viewer costs it nothing. It needs no build step

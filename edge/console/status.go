@@ -6,8 +6,9 @@ import "time"
 type Status struct {
 	Name          string    `json:"name"`
 	Version       string    `json:"version"`
-	State         string    `json:"state"` // starting, ready, draining or another short word
-	Ready         bool      `json:"ready"` // filled by the console, with Options.Ready
+	State         string    `json:"state"`   // starting, ready, draining or another short word
+	Ready         bool      `json:"ready"`   // filled by the console, with Options.Ready
+	Summary       string    `json:"summary"` // what is wrong and what to do, or that all is well; filled by the console
 	UptimeSeconds float64   `json:"uptime_seconds"`
 	Zone          string    `json:"zone"`
 	Region        string    `json:"region"`
@@ -18,6 +19,9 @@ type Status struct {
 	Fills         int64     `json:"fills"`       // running now
 	Connections   int64     `json:"connections"` // open now
 	Origin        Origin    `json:"origin"`
+	Ring          RingState `json:"ring"`
+	PurgeLog      *PurgeLog `json:"purge_log,omitempty"` // none: the node stands alone
+	Budgets       Budgets   `json:"budgets"`
 	Latency       *Latency  `json:"latency,omitempty"`
 	Problems      []Problem `json:"problems"` // empty when all is good, never null
 }
@@ -74,6 +78,43 @@ type Latency struct {
 	Counts []uint64  `json:"counts"`
 }
 
+// RingState is the placement of keys that the node uses.
+type RingState struct {
+	Version string   `json:"version"` // eight hexadecimal digits: nodes with the same place every key alike
+	Nodes   int      `json:"nodes"`
+	Differ  []string `json:"differ"` // members that have said since that they use another one; never null
+}
+
+// PurgeLog is how far the node is with purges of the whole cluster.
+type PurgeLog struct {
+	State          string `json:"state"`          // Current, or CatchingUp
+	Lag            int64  `json:"lag"`            // purges that the last exchange with another node found missing here
+	Posted         int64  `json:"posted"`         // told the others
+	Received       int64  `json:"received"`       // of others, and obeyed
+	Unacknowledged int64  `json:"unacknowledged"` // nodes that did not acknowledge within a second, summed over purges
+	Lapses         int64  `json:"lapses"`         // times that everything before a purge that was lost counted as purged
+}
+
+// The states of a PurgeLog.
+const (
+	Current    = "current"
+	CatchingUp = "catching up"
+)
+
+// Budgets bound the requests to upstreams that no client asked for.
+type Budgets struct {
+	OriginRetries Budget  `json:"origin_retries"`         // another host of an origin, because one failed
+	PeerRetries   *Budget `json:"peer_retries,omitempty"` // another upstream, because a member failed; none: the node stands alone
+	Hedges        *Budget `json:"hedges,omitempty"`       // another upstream, because a member is slow; the same
+}
+
+// Budget is the state of one of them.
+type Budget struct {
+	UsedUp  bool   `json:"used_up"` // now
+	Sent    uint64 `json:"sent"`
+	Refused uint64 `json:"refused"` // because it was used up
+}
+
 // Problem is something that an operator should know, as whole sentences.
 type Problem struct {
 	What string `json:"what"` // what is wrong: The disk tier takes no new objects.
@@ -87,7 +128,7 @@ type Member struct {
 	Address string    `json:"address"`
 	Zone    string    `json:"zone"`
 	Region  string    `json:"region"`
-	State   string    `json:"state"` // alive, suspect, draining, left, dead
+	State   string    `json:"state"` // alive, draining, left, dead
 	Weight  float64   `json:"weight"`
 	Build   string    `json:"build"`
 	Since   time.Time `json:"since"` // when the state began
@@ -95,11 +136,23 @@ type Member struct {
 	Answers string    `json:"answers"`     // how this node finds it: yes, no, or empty while it was not asked
 	P95     float64   `json:"p95_seconds"` // 19 of 20 of its first signs of life took less; 0: too little is known
 	Error   string    `json:"error"`       // of the last fetch from it; empty after a good one
+	Running int64     `json:"running"`     // requests of this node to it whose response is not over
+	Breaker Breaker   `json:"breaker"`
+	Ring    string    `json:"ring"` // version of the ring that it said last that it uses; empty: nothing was heard
+}
+
+// Breaker is whether the node asks a member.
+type Breaker struct {
+	State  string     `json:"state"`           // closed: it does; open: not now; probing: its next request tries; empty: it never asked
+	Until  *time.Time `json:"until,omitempty"` // that it is open
+	Opened int        `json:"opened"`          // times
 }
 
 // Route is where the ring places a URL.
 type Route struct {
-	Key    string   `json:"key"`    // the canonical key
-	Owners []string `json:"owners"` // names of nodes, the first one owns
-	Why    string   `json:"why"`    // one sentence: this node owns the key, or whom it would ask
+	Key     string   `json:"key"`      // the canonical key
+	Owners  []string `json:"owners"`   // names of nodes, the first one owns
+	LeftOut []string `json:"left_out"` // of them, those that this node does not ask now; never null
+	Ring    string   `json:"ring"`     // version of the ring
+	Why     string   `json:"why"`      // one sentence: this node owns the key, or whom it would ask
 }

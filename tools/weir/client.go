@@ -14,6 +14,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"weir/edge/console"
 )
@@ -136,7 +137,7 @@ func (c *statusCommand) Run(ctx context.Context, std streams) error {
 	}
 	printStatus(std.out, &s, members)
 	if !s.Ready {
-		return fmt.Errorf("%s is not ready: %s", s.Name, s.State)
+		return fmt.Errorf("%s is not ready: %s", s.Name, s.Summary)
 	}
 	return nil
 }
@@ -157,46 +158,128 @@ func (f *adminFlags) members(ctx context.Context) ([]console.Member, error) {
 
 func printStatus(w io.Writer, s *console.Status, members []console.Member) {
 	fmt.Fprintf(w, "%s  %s  up %s  version %s\n", s.Name, s.State, time.Duration(s.UptimeSeconds*float64(time.Second)).Round(time.Second), s.Version)
+	if len(s.Problems) != 1 || !s.Ready { // else it would say twice what is wrong
+		wrap(w, "", s.Summary)
+	}
+	for _, p := range s.Problems {
+		wrap(w, "! ", p.What)
+		wrap(w, "  ", p.Why)
+		wrap(w, "  ", p.Fix)
+	}
+	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	served := s.Requests.Hit + s.Requests.Stale + s.Requests.Collapsed
-	fmt.Fprintf(t, "requests\t%d\t%s from the cache\n", s.Requests.Total, share(float64(served), float64(s.Requests.Total-s.Requests.Local-s.Requests.Refused)))
-	fmt.Fprintf(t, "protocols\th1 %d  h2 %d  h3 %d\t\n", s.Protocols.H1, s.Protocols.H2, s.Protocols.H3)
-	fmt.Fprintf(t, "bytes sent\t%s\t%s from the origin\n", size(s.Bytes.Sent), size(s.Bytes.FromOrigin))
-	fmt.Fprintf(t, "cache\t%d objects\tdisk %s of %s, memory %s of %s\n", s.Cache.Objects, size(s.Cache.DiskBytes), size(s.Cache.DiskLimit), size(s.Cache.MemoryBytes), size(s.Cache.MemoryLimit))
-	fmt.Fprintf(t, "now\t%d connections\t%d fills\n", s.Connections, s.Fills)
+	fmt.Fprintf(t, "requests\t%d, %s from the cache; h1 %d, h2 %d, h3 %d\n", s.Requests.Total, share(float64(served), float64(s.Requests.Total-s.Requests.Local-s.Requests.Refused)), s.Protocols.H1, s.Protocols.H2, s.Protocols.H3)
+	fmt.Fprintf(t, "bytes\t%s sent, %s from the origin, %s from members\n", size(s.Bytes.Sent), size(s.Bytes.FromOrigin), size(s.Bytes.FromPeer))
+	fmt.Fprintf(t, "cache\t%d objects; disk %s of %s, memory %s of %s\n", s.Cache.Objects, size(s.Cache.DiskBytes), size(s.Cache.DiskLimit), size(s.Cache.MemoryBytes), size(s.Cache.MemoryLimit))
+	fmt.Fprintf(t, "now\t%d connections, %d fills\n", s.Connections, s.Fills)
+	fmt.Fprintf(t, "ring\t%s, %s%s\n", s.Ring.Version, plural(s.Ring.Nodes, "node"), differ(s.Ring.Differ))
+	if p := s.PurgeLog; p != nil {
+		fmt.Fprintf(t, "purges\t%s; %d missing here, %d of others obeyed, %d posted, %d not acknowledged in time\n", p.State, p.Lag, p.Received, p.Posted, p.Unacknowledged)
+	}
+	for _, b := range []struct {
+		what string
+		*console.Budget
+	}{{"retries", s.Budgets.PeerRetries}, {"hedges", s.Budgets.Hedges}, {"origin retries", &s.Budgets.OriginRetries}} {
+		if b.Budget != nil {
+			fmt.Fprintf(t, "%s\t%s\n", b.what, budget(b.Budget))
+		}
+	}
 	_ = t.Flush()
 	fmt.Fprintln(w)
 	printMembers(w, members)
-	for _, p := range s.Problems {
-		fmt.Fprintf(w, "\n! %s\n  %s\n  %s\n", p.What, p.Why, p.Fix)
-	}
-	if len(s.Problems) == 0 {
-		fmt.Fprintln(w, "\nAll good.")
-	}
 }
 
+// wrap prints a text in lines of 100 columns; the lines after the first are indented as far as the first text is.
+func wrap(w io.Writer, before, text string) {
+	const columns = 100
+	line := before
+	for word := range strings.FieldsSeq(text) {
+		switch {
+		case line == before:
+			line += word
+		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > columns:
+			fmt.Fprintln(w, line)
+			line = strings.Repeat(" ", len(before)) + word
+		default:
+			line += " " + word
+		}
+	}
+	fmt.Fprintln(w, line)
+}
+
+func differ(members []string) string {
+	if len(members) == 0 {
+		return ""
+	}
+	return "; another one at " + strings.Join(members, ", ")
+}
+
+func budget(b *console.Budget) string {
+	left := "budget left"
+	if b.UsedUp {
+		left = "budget used up"
+	}
+	return fmt.Sprintf("%s; %d sent, %d refused", left, b.Sent, b.Refused)
+}
+
+// printMembers keeps the table within 120 columns for names and addresses of usual lengths; what does not fit into a
+// column, such as an error, stands below.
 func printMembers(w io.Writer, members []console.Member) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "MEMBER\tSTATE\tZONE\tADDRESS\tWEIGHT\tSINCE\tANSWERS")
+	fmt.Fprintln(t, "MEMBER\tSTATE\tWHERE\tADDRESS\tBUILD\tWEIGHT\tANSWERS\tP95\tRUNNING\tBREAKER\tSINCE")
 	for _, m := range members {
 		name := m.Name
 		if m.Self {
 			name += " *"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%g\t%s\t%s\n", name, m.State, dash(m.Zone), dash(m.Address), m.Weight, m.Since.Local().Format(time.DateTime), answers(&m))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%g\t%s\t%s\t%d\t%s\t%s\n",
+			name, m.State, where(&m), dash(m.Address), dash(m.Build), m.Weight, dash(m.Answers), p95(&m), m.Running, breaker(&m), since(m.Since))
 	}
 	_ = t.Flush()
+	for _, m := range members {
+		if m.Error != "" {
+			fmt.Fprintf(w, "  %s: %s\n", m.Name, m.Error)
+		}
+	}
 }
 
-// answers tells how the node that was asked finds a member.
-func answers(m *console.Member) string {
-	switch {
-	case m.Answers == "no":
-		return "no: " + m.Error
-	case m.P95 > 0:
-		return "in " + time.Duration(m.P95*float64(time.Second)).Round(100*time.Microsecond).String()
+// where is region and zone, as far as they are told.
+func where(m *console.Member) string {
+	return dash(strings.Trim(m.Region+"/"+m.Zone, "/"))
+}
+
+// p95 is how long the first sign of life of a member takes at most, 19 of 20 times.
+func p95(m *console.Member) string {
+	if m.P95 == 0 {
+		return "-"
 	}
-	return dash(m.Answers)
+	return time.Duration(m.P95 * float64(time.Second)).Round(100 * time.Microsecond).String()
+}
+
+func breaker(m *console.Member) string {
+	state := dash(m.Breaker.State)
+	if m.Breaker.Until != nil {
+		state += " " + max(time.Until(*m.Breaker.Until), 0).Round(time.Second).String()
+	}
+	if m.Breaker.Opened > 0 {
+		state += fmt.Sprintf(" (%d×)", m.Breaker.Opened)
+	}
+	return state
+}
+
+// since is how long a state lasts, in its two largest units.
+func since(t time.Time) string {
+	d := max(time.Since(t), 0).Round(time.Second)
+	switch {
+	case t.IsZero():
+		return "-"
+	case d >= 24*time.Hour:
+		return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return d.String()
 }
 
 // ringCommand shows who owns a URL.
@@ -234,7 +317,7 @@ func (c *ringCommand) Run(ctx context.Context, std streams) error {
 	if err := json.Unmarshal(body, &route); err != nil {
 		return fmt.Errorf("read the route: %w", err)
 	}
-	fmt.Fprintf(std.out, "key     %s\nowners  %s\n%s\n", route.Key, strings.Join(route.Owners, ", "), route.Why)
+	fmt.Fprintf(std.out, "key     %s\nring    %s\nowners  %s\n%s\n", route.Key, route.Ring, dash(strings.Join(route.Owners, ", ")), route.Why)
 	return nil
 }
 

@@ -58,6 +58,7 @@ type node struct {
 	log     *slog.Logger
 	started time.Time
 	state   atomic.Pointer[string]
+	used    atomic.Pointer[usedRing]
 	serving atomic.Bool // the listeners accept
 
 	cache    *cache.Cache
@@ -170,10 +171,13 @@ func (n *node) buildPeers() error {
 	if err != nil {
 		return err
 	}
-	peers := upstream.PeerOptions{TLS: client}
+	peers := upstream.PeerOptions{TLS: client, Says: ringField}
 	inner := front.Options{
 		HTTPS: n.config.Cluster.Peer, HTTPSFlag: "cluster.peer in the file", TLS: server, DisableHTTP3: true, Log: n.log, DrainTimeout: n.config.Listen.DrainTimeout.D(),
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { n.peerHandler().ServeHTTP(w, r) }), // the edge comes later
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // the edge comes later
+			n.sayRing(w.Header())
+			n.peerHandler().ServeHTTP(w, r)
+		}),
 	}
 	if over := n.options.network; over != nil {
 		peers.Dial = dialOver(over)

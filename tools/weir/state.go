@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"net/url"
 	"strings"
 	"time"
 
@@ -45,100 +43,36 @@ func (n *node) status() console.Status {
 			}
 		}
 	}
-	s.Problems = n.problems(s)
+	s.Ring, s.PurgeLog, s.Budgets = n.ringState(), n.purgeLog(), n.budgets()
+	s.Problems = n.problems(&s)
 	return s
 }
 
-// problems says what is wrong and what to do about it.
-func (n *node) problems(s console.Status) []console.Problem {
-	problems := []console.Problem{}
-	add := func(what, why, fix string) {
-		problems = append(problems, console.Problem{What: what, Why: why, Fix: fix})
-	}
-	if !s.Origin.OK {
-		add("The origin "+s.Origin.URL+" does not answer.", s.Origin.LastError+".", "Start it or correct its address; stored content is served meanwhile.")
-	}
-	if last := n.reloads.last.Load(); last != nil && last.err != nil {
-		add("The configuration could not be read again.", last.err.Error()+".", "Correct the file and send SIGHUP; until then the node runs on as it was.")
-	}
-	if lost := n.cache.Stats().DiskErrors; lost > 0 {
-		add("The disk did not take responses.", fmt.Sprintf("%d responses since the start were served but not stored.", lost), "Look at the node's log, free space or lower cache.disk.")
-	}
-	if n.notices != nil && n.notices.Stats().Lag > 0 {
-		add("Purges of other nodes are not obeyed here.", fmt.Sprintf("%d are known to be missing.", n.notices.Stats().Lag), "Look at the node's log; with a full disk purges cannot be kept.")
-	}
-	for _, member := range n.members() {
-		if member.Answers == "no" && member.State == "alive" {
-			add("Node "+member.Name+" does not answer this node.", member.Error+".", "Other nodes are asked instead of it. Look at its log, and at the network between the two.")
-		}
-	}
-	for _, member := range n.cluster.Members() {
-		if member.State.String() == "dead" && time.Since(member.Since) < 10*time.Minute {
-			add("Node "+member.Name+" is gone.", fmt.Sprintf("It has not answered since %s.", member.Since.Format(time.TimeOnly)), "Restart it, or let it be: its keys have moved to other nodes.")
-		}
-	}
-	return problems
-}
-
-func (n *node) members() []console.Member {
-	members := n.cluster.Members()
-	out := make([]console.Member, 0, len(members))
-	for _, m := range members {
-		state := m.State.String()
-		if state == "alive" && m.Draining {
-			state = "draining"
-		}
-		address := m.HTTPSAddr
-		if address == "" {
-			address = m.HTTPAddr
-		}
-		if address == "" {
-			address = m.PeerAddr
-		}
-		out = append(out, n.answering(console.Member{
-			Name: m.Name, Address: address, Zone: m.Zone, Region: m.Region, State: state, Weight: m.Weight, Build: m.Build, Since: m.Since, Self: m.Self,
-		}))
-	}
-	return out
-}
-
-// answering adds what the request path knows of a member.
-func (n *node) answering(m console.Member) console.Member {
-	if n.peers == nil {
-		return m
-	}
-	s, asked := n.peers.State(m.Name)
-	switch {
-	case !asked:
-	case s.OK:
-		m.Answers = "yes"
-	default:
-		m.Answers = "no"
-	}
-	m.P95, m.Error = s.Slow.Seconds(), s.LastError
-	return m
-}
-
-// route tells who owns an absolute URL.
+// route tells who owns an absolute URL: the nodes of this node's zone, and whom it asks in turn.
 func (n *node) route(text string) (console.Route, error) {
-	u, err := url.Parse(text)
+	why, err := n.edge.Why(text)
 	if err != nil {
 		return console.Route{}, err
 	}
-	target, err := edge.ParseTarget(u.Host, u.RequestURI())
-	if err != nil {
-		return console.Route{}, err
+	key := cache.NewKey(why.Key)
+	zone := n.tiers().Zone
+	if zone == nil {
+		zone = n.ring()
 	}
-	key := cache.NewKey(target.KeyText())
-	route := console.Route{Key: key.Text}
-	for owner := range n.ring().Owners(key.ID.Hash64()) {
+	route := console.Route{Key: key.Text, Ring: shortRing(n.ring())}
+	for owner := range zone.Owners(key.ID.Hash64()) {
 		route.Owners = append(route.Owners, owner.Name)
+		if owner.Name != n.config.Node.Name && n.peers != nil && !n.peers.Usable(owner.Name) {
+			route.LeftOut = append(route.LeftOut, owner.Name)
+		}
 	}
+	mine := len(route.Owners) == 0 || route.Owners[0] == n.config.Node.Name
+	route.Why = "On a miss this node asks " + strings.Join(append(why.Owners, "the origin"), ", then ") + "."
 	switch {
-	case len(route.Owners) == 0 || route.Owners[0] == n.config.Node.Name:
-		route.Why = "This node owns the key: on a miss it asks the origin."
-	default:
-		route.Why = "On a miss this node asks " + strings.Join(route.Owners, ", then ") + ", then the origin."
+	case mine:
+		route.Why = "This node owns the key. " + route.Why
+	case len(route.LeftOut) > 0:
+		route.Why += " It leaves out " + strings.Join(route.LeftOut, " and ") + "; weir status tells why."
 	}
 	return route, nil
 }
@@ -200,6 +134,11 @@ func (n *node) registerMetrics() error {
 			metric{counter, "weir_fetch_broken_total", "Upstream bodies that failed before their end, by source.", func() float64 { return float64(stats().Broken) }, []string{"source", name}},
 			metric{counter, "weir_fetch_bytes_total", "Body bytes received from upstream, by source.", func() float64 { return float64(stats().Bytes) }, []string{"source", name}},
 		)
+	}
+	if n.peers != nil {
+		if err := n.metrics.Peers(n.peerCounts); err != nil {
+			return err
+		}
 	}
 	for _, m := range metrics {
 		if err := m.add(m.name, m.help, m.read, m.tags...); err != nil {

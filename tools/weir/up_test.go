@@ -72,12 +72,12 @@ func checkStatus(t *testing.T, admin, token string) {
 	t.Helper()
 	file := write(t, "admin.token", token+"\n")
 	code, out, err := try(t, "status", "--admin", admin, "--token-file", file)
-	if code != exitOK || !containsAll(out, "edge-1", "edge-2", "edge-3", "alive", "All good.") {
+	if code != exitOK || !containsAll(out, "edge-1", "edge-2", "edge-3", "alive", "All is well.", "closed", "current") {
 		t.Errorf("weir status: %d\n%s%s", code, out, err)
 	}
 	code, out, err = try(t, "status", "--admin", admin, "--token-file", file, "--json")
 	var s console.Status
-	if json.Unmarshal([]byte(out), &s) != nil || code != exitOK || !s.Ready || s.Requests.Total == 0 || s.Bytes.FromOrigin+s.Bytes.FromPeer == 0 {
+	if json.Unmarshal([]byte(out), &s) != nil || code != exitOK || !s.Ready || s.Requests.Total == 0 || s.Ring.Nodes != 3 || s.Summary == "" || s.Bytes.FromOrigin+s.Bytes.FromPeer == 0 {
 		t.Errorf("weir status --json: %d\n%s%s", code, out, err)
 	}
 	code, out, err = try(t, "ring", "--admin", admin, "--token-file", file, "/vod/demo/master.m3u8")
@@ -90,7 +90,7 @@ func checkStatus(t *testing.T, admin, token string) {
 	}
 	metrics := (&adminFlags{Admin: admin, TokenFile: file})
 	text, metricsErr := metrics.ask(t.Context(), "/metrics")
-	if metricsErr != nil || !containsAll(string(text), `weir_requests_total{outcome="`, `weir_upstream_requests_total{source="`, "weir_cluster_members 3", "weir_sendfile_bytes_total") {
+	if metricsErr != nil || !containsAll(string(text), `weir_requests_total{outcome="`, `weir_upstream_requests_total{source="`, "weir_cluster_members 3", `weir_peer_hedges_total{result="refused"} 0`, "weir_peers_left_out 0", "weir_purge_log_lag 0", "weir_sendfile_bytes_total") {
 		t.Errorf("/metrics: %v\n%s", metricsErr, text)
 	}
 	wrong := write(t, "wrong.token", "not the token at all")

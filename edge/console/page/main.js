@@ -70,6 +70,7 @@ function answer(status) {
   panels.header(status, now);
   panels.problems(status);
   panels.cache(status);
+  panels.cluster(status);
   if (history.last && !history.last.gap) {
     panels.flows(history);
     panels.requests(history);

@@ -119,6 +119,29 @@ export function cache(status) {
   put("connections", format.count(status.connections));
 }
 
+// cluster shows what the node knows of the whole: its ring, the log of purges, the budgets.
+export function cluster(status) {
+  const { ring, purge_log: log, budgets } = status;
+  put("ring-version", ring.version || "–");
+  tell("ring-version", ring.differ.length > 0, ring.differ.length > 0
+    ? `${ring.differ.join(", ")} use another one`
+    : `${ring.nodes} nodes; nobody is known to use another one`);
+  put("purge-log", log ? (log.lag > 0 ? `${format.count(log.lag)} missing` : log.state) : "–");
+  tell("purge-log", log?.state === "catching up", log
+    ? `${log.received} of other nodes obeyed, ${log.posted} told to others, ${log.unacknowledged} not acknowledged in time`
+    : "this node stands alone");
+  const spent = Object.entries({ "origin retries": budgets.origin_retries, retries: budgets.peer_retries, hedges: budgets.hedges })
+    .filter(([, budget]) => budget);
+  const out = spent.filter(([, budget]) => budget.used_up).map(([name]) => name);
+  put("budgets", out.length > 0 ? "used up" : "in budget");
+  tell("budgets", out.length > 0, spent.map(([name, budget]) => `${name}: ${budget.sent} sent, ${budget.refused} refused`).join("; "));
+}
+
+function tell(id, alarm, title) {
+  byID(id).classList.toggle("alarm", alarm);
+  byID(id).title = title;
+}
+
 function tier(name, bytes, limit) {
   const share = limit > 0 ? bytes / limit : 0;
   put(name + "-text", limit > 0
@@ -148,7 +171,7 @@ export function members(list, now) {
 
 function alone() {
   const cell = element("td", "hint", "This node stands alone: it has no cluster.");
-  cell.colSpan = 7;
+  cell.colSpan = 10;
   return element("tr", "", cell);
 }
 
@@ -160,6 +183,10 @@ function member(one, now) {
   const state = element("span", "state", silent ? "no answer" : one.state);
   state.dataset.tone = silent ? "bad" : { alive: "good", suspect: "warn", draining: "warn", dead: "bad" }[one.state] ?? "idle";
   state.title = one.error;
+  const breaker = element("td", "", one.breaker.state || "–");
+  if (one.breaker.until) breaker.textContent += ` ${format.span(Math.max(0, Date.parse(one.breaker.until) - now) / 1000)}`;
+  if (one.breaker.opened > 0) breaker.append(element("span", "hint", ` · ${format.count(one.breaker.opened)}×`));
+  breaker.title = one.breaker.opened > 0 ? `opened ${one.breaker.opened} times` : "";
   const since = Date.parse(one.since);
   const age = since > 0 ? format.span((now - since) / 1000) : "–";
   return element("tr", "",
@@ -167,8 +194,11 @@ function member(one, now) {
     element("td", "", state),
     element("td", "", [one.region, one.zone].filter(Boolean).join(" / ") || "–"),
     element("td", "mono", one.address || "–"),
-    element("td", "num right", String(one.weight || 1)),
     element("td", "mono", one.build || "–"),
+    element("td", "num right", String(one.weight || 1)),
+    element("td", "num right", one.p95_seconds > 0 ? format.milliseconds(one.p95_seconds) : "–"),
+    element("td", "num right", one.self ? "–" : format.count(one.running)),
+    breaker,
     element("td", "num right", age),
   );
 }
@@ -178,6 +208,10 @@ export function route(answer) {
   const owners = element("ol", "owners", ...answer.owners.map((name, i) => {
     const chip = element("li", "", name);
     chip.dataset.rank = String(i + 1);
+    if (answer.left_out.includes(name)) {
+      chip.dataset.out = "yes";
+      chip.title = "does not answer this node";
+    }
     return chip;
   }));
   byID("ring-answer").replaceChildren(
