@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -178,6 +179,43 @@ func TestAShortBodyNeverEndsCleanly(t *testing.T) {
 				t.Errorf("stats %+v", s)
 			}
 		})
+	}
+}
+
+// TestAShortBodyNeverEndsCleanlyOverHTTP2: its frames end where they like, with a reset or as if all were there, after
+// any number of the bytes that were promised (row 153).
+func TestAShortBodyNeverEndsCleanlyOverHTTP2(t *testing.T) {
+	t.Parallel()
+	const size = 100_000
+	for _, resets := range []bool{true, false} {
+		for _, at := range []int{0, 1, size / 2, size - 1} {
+			t.Run(fmt.Sprint("resets ", resets, " at ", at), func(t *testing.T) {
+				t.Parallel()
+				origin := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Content-Length", strconv.Itoa(size))
+					w.WriteHeader(http.StatusOK)
+					_, _ = w.Write(make([]byte, at))
+					_ = http.NewResponseController(w).Flush()
+					if resets {
+						panic(http.ErrAbortHandler)
+					}
+				}))
+				origin.EnableHTTP2, origin.Config.ErrorLog = true, log.New(io.Discard, "", 0)
+				origin.StartTLS()
+				t.Cleanup(origin.Close)
+				g := newGroup(t, Options{URLs: []string{origin.URL}, TLS: origin.Client().Transport.(*http.Transport).TLSClientConfig})
+				resp, err := g.Fetch(t.Context(), get("/"))
+				if err != nil {
+					return // a reset may overtake the head
+				}
+				defer resp.Body.Close()
+				body, err := io.ReadAll(resp.Body)
+				var failure *Error
+				if !errors.As(err, &failure) || failure.Retry || len(body) > at || resp.Protocol != "h2" {
+					t.Errorf("got %d bytes over %s, %v; want at most %d and an error", len(body), resp.Protocol, err, at)
+				}
+			})
+		}
 	}
 }
 

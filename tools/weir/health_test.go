@@ -22,7 +22,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 // inLab runs a test with nodes that have found one another, before an origin that answers everything.
-func inLab(t *testing.T, names []string, test func(l *lab)) {
+func inLab(t *testing.T, names []string, test func(l *lab, origin *proof.Origin)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		network := proof.NewNetwork(1)
@@ -30,7 +30,8 @@ func inLab(t *testing.T, names []string, test func(l *lab)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stop := proof.Serve(listener, proof.NewOrigin(proof.OriginOptions{Oracle: proof.NewOracle(t.Name())}), nil)
+		origin := proof.NewOrigin(proof.OriginOptions{Oracle: proof.NewOracle(t.Name())})
+		stop := proof.Serve(listener, origin, nil)
 		started, err := newLab(t, network)
 		if err != nil {
 			t.Fatal(err)
@@ -47,7 +48,7 @@ func inLab(t *testing.T, names []string, test func(l *lab)) {
 			}
 		}
 		if !t.Failed() {
-			test(l)
+			test(l, origin)
 		}
 		if err := l.Close(); err != nil {
 			t.Error(err)
@@ -84,7 +85,7 @@ func (l *lab) member(at, name string) console.Member {
 // TestStatusOfACluster: what operators see while all is well, while a node hangs, once it is given up, and after.
 func TestStatusOfACluster(t *testing.T) {
 	t.Parallel()
-	inLab(t, []string{"edge-1", "edge-2", "edge-3"}, func(l *lab) {
+	inLab(t, []string{"edge-1", "edge-2", "edge-3"}, func(l *lab, _ *proof.Origin) {
 		t := l.t
 		n := l.nodes["edge-1"]
 		l.ask("edge-1", "well", 60)
