@@ -286,6 +286,16 @@ func (f *Fill) Object(ctx context.Context) (*Object, error) {
 	return nil, ErrGone
 }
 
+// Peek returns the Object, retained, where readers could have it at once; else nil.
+func (f *Fill) Peek() *Object {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.obj == nil || f.err != nil || !f.obj.tryRetain() {
+		return nil
+	}
+	return f.obj
+}
+
 // Readers returns how many wait for the head or hold the Object, not counting the fill and its writer.
 func (f *Fill) Readers() int {
 	n := f.waiting.Load()

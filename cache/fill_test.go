@@ -507,3 +507,25 @@ func TestAnEndingFillIsNotJoinedForWhatItStored(t *testing.T) {
 		f.Abort(errUpstream)
 	})
 }
+
+// TestPeek: there is nothing to see before the head, nor after the end of what was aborted.
+func TestPeek(t *testing.T) {
+	t.Parallel()
+	c := open(t, Options{MemoryBytes: 1 << 20})
+	key := NewKey("peek")
+	f := lead(t, c, key, nil)
+	if o := f.Peek(); o != nil {
+		t.Error("there is an object before the head")
+	}
+	o := start(t, f, key, 3)
+	seen := f.Peek()
+	if !o.same(seen) {
+		t.Fatalf("got %v, want the object that grows", seen)
+	}
+	seen.Release()
+	f.Abort(errors.New("over"))
+	if f.Peek() != nil {
+		t.Error("there is an object after the fill was aborted")
+	}
+	o.Release()
+}

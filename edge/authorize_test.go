@@ -28,7 +28,9 @@ func TestAccessRules(t *testing.T) {
 	b := newSiteBench(t, Site{Access: list}, cacheable(600, "body"))
 	b.want("allowed", b.do("GET", "/a"), 200, "stored", "body")
 	for _, tt := range []struct{ method, path string }{
-		{"GET", "/private/a"}, {"POST", "/a"}, {"HEAD", "/a"},
+		{"GET", "/private/a"},
+		{"POST", "/a"},
+		{"HEAD", "/a"},
 		{"GET", "/%70rivate/a"}, // the same target: rules see what the key sees
 	} {
 		g := b.do(tt.method, tt.path)

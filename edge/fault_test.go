@@ -74,10 +74,10 @@ func (f *failing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // TestAnOriginThatFailsIsAskedOnceForEachKeyAndStep: for a minute it gives errors to
 // all. What is stored is served, viewers' requests do not reach it, and when it is
-// back that is found out within the longest step (row 157).
+// back that is found out within the longest step.
 func TestAnOriginThatFailsIsAskedOnceForEachKeyAndStep(t *testing.T) {
 	t.Parallel()
-	const keys, pace, outage = 20, 250 * time.Millisecond, time.Minute // each key at the pace of the row's 2,000 requests/s for 500
+	const keys, pace, outage = 20, 250 * time.Millisecond, time.Minute // each key at the pace of 2,000 requests/s for 500 keys
 	limit := 0
 	for at, step := time.Duration(0), firstRest; at <= outage; at, step = at+step, min(2*step, longestRest) {
 		limit++
@@ -170,7 +170,7 @@ func silent(t *testing.T, script func(c net.Conn, gone <-chan struct{}), test fu
 
 // TestAnOriginThatHangsHoldsNobodyForEver: its first byte never comes, its head
 // comes a byte a second, its body stalls. All that wait are told, and nothing of it
-// stays (row 159).
+// stays.
 func TestAnOriginThatHangsHoldsNobodyForEver(t *testing.T) {
 	t.Parallel()
 	const viewers, limit = 20, 21 * time.Second // 10 s for the head, 10 s without a byte of the body
@@ -240,7 +240,7 @@ func TestAnOriginThatHangsHoldsNobodyForEver(t *testing.T) {
 }
 
 // TestNothingIsInflated: 64 MiB of zeros in a few kilobytes pass as they are, also
-// where the edge looks into the body, which is what it does with playlists (row 161).
+// where the edge looks into the body, which is what it does with playlists.
 func TestNothingIsInflated(t *testing.T) { //nolint:paralleltest // it counts what the process allocates
 	var bomb bytes.Buffer
 	z, err := gzip.NewWriterLevel(&bomb, gzip.BestCompression)

@@ -72,10 +72,8 @@ func (e *Edge) beginSlice(v *version, n int64) *cache.Fill {
 // outdatedSlice tells whether a running fill was purged since it began, as far as
 // that is known already.
 func (e *Edge) outdatedSlice(v *version, fill *cache.Fill) bool {
-	now, cancel := context.WithCancel(e.context)
-	cancel() // nobody waits here
-	o, err := fill.Object(now)
-	if err != nil {
+	o := fill.Peek()
+	if o == nil {
 		return false
 	}
 	defer o.Release()

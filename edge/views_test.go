@@ -180,7 +180,7 @@ func (v *views) owned(node, owner string, i int) string {
 }
 
 // TestNodesThatDisagreeDoNotSendARequestInCircles: who is asked by a node serves,
-// whatever its own ring says (row 139).
+// whatever its own ring says.
 func TestNodesThatDisagreeDoNotSendARequestInCircles(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

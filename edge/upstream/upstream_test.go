@@ -183,7 +183,7 @@ func TestAShortBodyNeverEndsCleanly(t *testing.T) {
 }
 
 // TestAShortBodyNeverEndsCleanlyOverHTTP2: its frames end where they like, with a reset or as if all were there, after
-// any number of the bytes that were promised (row 153).
+// any number of the bytes that were promised.
 func TestAShortBodyNeverEndsCleanlyOverHTTP2(t *testing.T) {
 	t.Parallel()
 	const size = 100_000

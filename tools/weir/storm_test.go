@@ -11,7 +11,7 @@ import (
 )
 
 // TestAnOriginThatFailsForAMinute: three nodes whose viewers ask for what is stale, four times a second for each key.
-// All are served, and the origin has a few requests for each key (row 157; the steps are in edge/fault_test.go).
+// All are served, and the origin has a few requests for each key (the steps are in edge/fault_test.go).
 func TestAnOriginThatFailsForAMinute(t *testing.T) {
 	t.Parallel()
 	const keys, pace, outage = 8, 250 * time.Millisecond, time.Minute
