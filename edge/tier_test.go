@@ -105,6 +105,15 @@ func TestHopsDecideWhoIsAsked(t *testing.T) {
 				t.Errorf("%s: a request with %d hops left is passed on with %d", name, tt.hops, c.hops)
 			}
 		}
+		if name == "all of them, from a zone" {
+			var words []string
+			for _, c := range p.candidates {
+				words = append(words, e.askOf(c, &Site{Home: tt.home}).String())
+			}
+			if said := strings.Join(words, ", "); said != "near (owner), shield (shield), eu (shield of eu), the origin" {
+				t.Errorf("%s: operators are told %s", name, said)
+			}
+		}
 		if text := strings.Join(got, " "); text != tt.want || p.owner != tt.owner {
 			t.Errorf("%s: got %s, owner %v, want %s, %v", name, text, p.owner, tt.want, tt.owner)
 		}

@@ -17,8 +17,22 @@ type Why struct {
 	Hosts  []string // of the site that serves it; nil: none does, all else is empty
 	State  string   // hit, stale, purged or miss, as a request would find it now
 	Stored *Stored  // nil: nothing
-	Owners []string // nodes to be asked on a miss, in turn; empty: the origin is
+	Ask    []Ask    // who is asked on a miss, in turn; the last is the origin
 	Past   []Past   // the last ones that were no hits, newest first
+}
+
+// Ask is an upstream that a miss would ask.
+type Ask struct {
+	Node string // "": the origin
+	As   string // owner, shield, shield of REGION, former owner (for what it has stored), origin
+}
+
+// String names both.
+func (a Ask) String() string {
+	if a.Node == "" {
+		return "the " + a.As
+	}
+	return a.Node + " (" + a.As + ")"
 }
 
 // Stored is a response that a node has.
@@ -116,9 +130,7 @@ func (e *Edge) Why(text string) (*Why, error) {
 	e.lookup(x)
 	w.Past = e.history.of(x.primary)
 	for _, c := range e.plan(&flight{key: x.key, place: x.key.ID, target: target, site: x.site, hops: hopsClient}, "").candidates {
-		if c.node != nil {
-			w.Owners = append(w.Owners, c.node.Name)
-		}
+		w.Ask = append(w.Ask, e.askOf(c, x.site))
 	}
 	object := e.find(x)
 	if object == nil {
@@ -138,6 +150,22 @@ func (e *Edge) Why(text string) (*Why, error) {
 	}
 	w.Stored = e.stored(x, object, lasts, now)
 	return w, nil
+}
+
+func (e *Edge) askOf(c candidate, site *Site) Ask {
+	switch {
+	case c.node == nil:
+		return Ask{"", "origin"}
+	case c.stored:
+		return Ask{c.node.Name, "former owner"}
+	case c.hops == hopsHome:
+		return Ask{c.node.Name, "shield of " + site.Home}
+	case c.hops == hopsShield:
+		if t := e.options.Tiers(); t.Zone != t.Shield {
+			return Ask{c.node.Name, "shield"}
+		}
+	}
+	return Ask{c.node.Name, "owner"}
 }
 
 func (e *Edge) stored(x *Exchange, o *cache.Object, lasts freshness.Freshness, now time.Time) *Stored {

@@ -13,7 +13,7 @@ type Why struct {
 	State  string   `json:"state"`  // hit, stale, purged, miss, or misdirected: no site here serves this host
 	Why    string   `json:"why"`    // one sentence
 	Stored *Stored  `json:"stored"` // null: nothing
-	Ask    []string `json:"ask"`    // who is asked on a miss, in turn; the last is the origin
+	Ask    []string `json:"ask"`    // who is asked on a miss, in turn, and as what: edge-2 (owner), edge-5 (shield), the origin
 	Past   []Past   `json:"past"`   // the last requests that were no hits, newest first
 }
 

@@ -67,7 +67,7 @@ func (n *node) route(text string) (console.Route, error) {
 		}
 	}
 	mine := len(route.Owners) == 0 || route.Owners[0] == n.config.Node.Name
-	route.Why = "On a miss this node asks " + strings.Join(append(why.Owners, "the origin"), ", then ") + "."
+	route.Why = "On a miss this node asks " + strings.Join(asks(why), ", then ") + "."
 	switch {
 	case mine:
 		route.Why = "This node owns the key. " + route.Why

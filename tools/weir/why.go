@@ -20,7 +20,7 @@ func (n *node) why(text string) (console.Why, error) {
 	if err != nil {
 		return console.Why{}, err
 	}
-	out := console.Why{Key: w.Key, Hosts: w.Hosts, State: w.State, Ask: append(w.Owners, "the origin"), Past: []console.Past{}}
+	out := console.Why{Key: w.Key, Hosts: w.Hosts, State: w.State, Ask: asks(w), Past: []console.Past{}}
 	for _, p := range w.Past {
 		out.Past = append(out.Past, console.Past{
 			Time: p.Time, Outcome: p.Outcome.String(), CacheStatus: p.Detail, Reason: p.Reason, Source: p.Source, Status: p.Status, Seconds: p.Duration.Seconds(),
@@ -35,6 +35,14 @@ func (n *node) why(text string) (console.Why, error) {
 	}
 	out.Why = whySentence(w, out.Ask)
 	return out, nil
+}
+
+// asks names who is asked on a miss, and as what.
+func asks(w *edge.Why) (list []string) {
+	for _, a := range w.Ask {
+		list = append(list, a.String())
+	}
+	return list
 }
 
 func whySentence(w *edge.Why, ask []string) string {
