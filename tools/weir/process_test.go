@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// process is a running weir.
+// process is a running weir, or another program.
 type process struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended
@@ -43,11 +43,21 @@ func startWeir(t *testing.T, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{cmd: exec.Command(self, args...), done: make(chan struct{}), news: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), asWeir+"=1")
-	p.cmd.Dir = "../.." // the repository, where the player page finds hls.js
+	cmd := exec.Command(self, args...)
+	cmd.Env = append(os.Environ(), asWeir+"=1")
+	cmd.Dir = "../.." // the repository, where the player page finds hls.js
+	return startProcess(t, cmd)
+}
+
+// startProcess runs a command until the test ends, and reads what it says; its
+// output only where cmd has no other place for it.
+func startProcess(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{cmd: cmd, done: make(chan struct{}), news: make(chan struct{})}
 	reader, writer := io.Pipe()
-	p.cmd.Stdout, p.cmd.Stderr = writer, writer
+	if p.cmd.Stderr = writer; p.cmd.Stdout == nil {
+		p.cmd.Stdout = writer
+	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +70,7 @@ func startWeir(t *testing.T, args ...string) *process {
 	t.Cleanup(func() {
 		p.stop()
 		if t.Failed() {
-			t.Logf("weir %s:\n%s", strings.Join(args, " "), p.output())
+			t.Logf("%s:\n%s", strings.Join(p.cmd.Args, " "), p.output())
 		}
 	})
 	return p
@@ -99,8 +109,26 @@ func (p *process) output() string {
 	return strings.Join(p.lines, "\n")
 }
 
-// await waits for a line that matches and returns its first group.
+// signal sends a signal.
+func (p *process) signal(t *testing.T, s os.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// await waits for a line that matches and returns its last group.
 func (p *process) await(t *testing.T, pattern string) string {
+	t.Helper()
+	found := p.awaitOrEnd(t, pattern)
+	if found == "" {
+		t.Fatalf("weir ended (exit code %d) before it said %s:\n%s", p.cmd.ProcessState.ExitCode(), pattern, p.output())
+	}
+	return found
+}
+
+// awaitOrEnd is await, and "" when the process ends first.
+func (p *process) awaitOrEnd(t *testing.T, pattern string) string {
 	t.Helper()
 	expression := regexp.MustCompile(pattern)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -118,7 +146,7 @@ func (p *process) await(t *testing.T, pattern string) string {
 		select {
 		case <-news:
 		case <-p.done:
-			t.Fatalf("weir ended (exit code %d) before it said %s:\n%s", p.cmd.ProcessState.ExitCode(), pattern, p.output())
+			return ""
 		case <-ctx.Done():
 			t.Fatalf("weir never said %s:\n%s", pattern, p.output())
 		}
