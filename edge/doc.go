@@ -90,6 +90,7 @@
 // the next upstream (2 % of the requests at most), one that fails five times in a
 // row or is outrun is left out for a while, retries have a budget, and an owner
 // that has more than 1.25 times its share of our requests gives way to the next.
+// What was under way from a peer that hangs goes on elsewhere after two seconds.
 //
 // What a node gets from an owner it passes on and keeps only when it was asked for
 // it before, or several clients wait for it: copies of everything everywhere would

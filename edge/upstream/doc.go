@@ -20,7 +20,9 @@
 // wait: for the connection, for a first sign of life, for the response head,
 // and for the next byte of the body. A peer that has accepted a request and
 // waits for its own upstream says so with an interim response (102), so that
-// a dead peer is told from a slow origin within a second. Only the first interim
+// a dead peer is told from a slow origin within a second. One that hangs after
+// that word, or in the middle of a body, does not answer the ping that follows a
+// second of silence, and has lost its connection after two. Only the first interim
 // response of an origin, and the first four of a peer, begin the wait for the head
 // anew: who sends them for ever is not waited for.
 //

@@ -21,6 +21,11 @@ const (
 	peerSigns          = 4                // a peer says so for each fill that it joins for us
 	peerWindowBytes    = 4 << 20          // receive window of one stream: a 2 MiB segment flows without a pause
 	peerConnBytes      = 64 << 20
+	// peerSilence is after how long without a frame a peer is asked whether it is
+	// there, and how long it may take to say so. A peer that waits for a slow origin
+	// answers; one that hangs has lost its transfers after twice this time, and they
+	// are taken up elsewhere before a buffer of a few seconds is empty.
+	peerSilence = time.Second
 	// peerRetriesPerSecond is beside retryShare: how often the next owner, or the
 	// origin, is asked because a peer failed.
 	peerRetriesPerSecond = 5
@@ -115,8 +120,8 @@ func NewPeers(o PeerOptions) (*Peers, error) {
 		HTTP2: &http.HTTP2Config{
 			MaxReceiveBufferPerStream:     peerWindowBytes,
 			MaxReceiveBufferPerConnection: peerConnBytes,
-			SendPingTimeout:               5 * time.Second, // a silent connection is tested, and replaced
-			PingTimeout:                   2 * time.Second,
+			SendPingTimeout:               peerSilence, // a silent connection is tested, and replaced
+			PingTimeout:                   peerSilence,
 		},
 	}
 	return p, nil
