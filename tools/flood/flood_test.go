@@ -131,7 +131,7 @@ func TestEverybodySeesTheFilm(t *testing.T) {
 
 func TestFastDoesNotWait(t *testing.T) {
 	watch(t, []*studio{{}}, func(t *testing.T, w *watchers) {
-		code, r := w.flood(t.Context(), "http://a", "--path=/t/master.m3u8", "--viewers=5", "--fast", "--rendition=lowest")
+		code, r := w.flood(t.Context(), "http://a", "--path=/t/master.m3u8", "--viewers=5", "--fast", "--buffer=2s", "--rendition=lowest")
 		w.want(code, exitOK, r, "lost 0 finished 5 stalls 0 failed 0 failovers 0 wrong 0")
 		if r.Seconds > 1 || r.Requests != 5*(3+22) {
 			t.Errorf("%d requests in %g s", r.Requests, r.Seconds)
@@ -252,6 +252,30 @@ func TestStall(t *testing.T) {
 		w.want(code, exitOK, r, "lost 0 finished 1 stalls 1 failed 0 failovers 0 wrong 0")
 		if s := r.Stalls; s.Seconds < 7.9 || s.Seconds > 8.1 || s.Viewers != 1 || s.Share != 1 || s.Longest != s.Seconds {
 			t.Errorf("got %+v, want a stall of 8 s", s)
+		}
+	})
+}
+
+// TestSlowBodies: bytes that trickle for longer than the timeout are no silence; a stall that lasts when time is up counts.
+func TestSlowBodies(t *testing.T) {
+	trickle := func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/t/sound-5" {
+			return false
+		}
+		for range 10 {
+			_, _ = w.Write(make([]byte, 1000))
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(3 * time.Second) // virtual
+		}
+		return true
+	}
+	watch(t, []*studio{{fault: trickle}}, func(t *testing.T, w *watchers) {
+		code, r := w.flood(t.Context(), "http://a", "--path=/t/sound.m3u8", "--viewers=1", "--buffer=2s", "--timeout=4s")
+		w.want(code, exitOK, r, "lost 0 finished 1 stalls 1 failed 0 failovers 0 wrong 0")
+		code, r = w.flood(t.Context(), "http://a", "--path=/t/sound.m3u8", "--viewers=1", "--buffer=2s", "--timeout=4s", "--duration=15s")
+		w.want(code, exitOK, r, "lost 0 finished 0 stalls 1 failed 0 failovers 0 wrong 0")
+		if s := r.Stalls; s.Seconds < 9.9 || s.Seconds > 10.1 {
+			t.Errorf("got %+v, want a stall of 10 s", s)
 		}
 	})
 }

@@ -27,7 +27,7 @@ const (
 	failPlaylist = "playlist" // it cannot be read, or leads elsewhere
 )
 
-var errSilent = errors.New("flood: no byte came")
+var errSilent = errors.New("flood: no byte came for too long")
 
 // failure is why a request failed.
 type failure struct {
@@ -83,7 +83,7 @@ func (g *getter) get(ctx context.Context, over http.RoundTripper, base *url.URL,
 	begin := time.Now()
 	response, err := over.RoundTrip(request)
 	if err != nil {
-		return nil, headFailure(ctx, err)
+		return nil, headFailure(ctx, request.URL, err)
 	}
 	defer response.Body.Close()
 	a := &answer{etag: response.Header.Get("ETag")}
@@ -153,11 +153,12 @@ func (g *getter) read(a *answer, body io.Reader, keep bool, alive func(), begin 
 	}
 }
 
-func headFailure(ctx context.Context, err error) *failure {
+func headFailure(ctx context.Context, u *url.URL, err error) *failure {
+	err = fmt.Errorf("%s: %w", u, err)
 	certificate, alert := new(tls.CertificateVerificationError), tls.AlertError(0)
 	switch {
 	case errors.Is(context.Cause(ctx), errSilent):
-		return &failure{failSilent, fmt.Errorf("%w: %w", errSilent, err)}
+		return &failure{failSilent, err}
 	case errors.As(err, &certificate), errors.As(err, &alert):
 		return &failure{failTLS, err}
 	case errors.Is(err, errDial):

@@ -151,3 +151,17 @@ func TestPercentiles(t *testing.T) {
 		t.Errorf("the longest: %v of %d", got, h.count())
 	}
 }
+
+// TestListsAreBounded: however many playlists there are, and each is right.
+func TestListsAreBounded(t *testing.T) {
+	t.Parallel()
+	var l lists
+	for i := range int64(3 * maxLists) {
+		a := &answer{hash: uint64(i), body: []byte(fmt.Sprintf("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:%d\n", i))}
+		p, failed := l.parse(a)
+		again, _ := l.parse(&answer{hash: uint64(i), body: []byte("not read again")})
+		if failed != nil || p.media.sequence != i || again != p || a.body != nil || len(l.read) > maxLists {
+			t.Fatalf("playlist %d: %+v, %v, again %p and %p, %d are kept", i, p, failed, p, again, len(l.read))
+		}
+	}
+}
