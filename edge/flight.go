@@ -161,6 +161,7 @@ func (e *Edge) fetchPart(ctx context.Context, f *flight) (resp *upstream.Respons
 		return resp, 0, err
 	}
 	request.Header.Set("Range", byteRange(off, end))
+	f.place = groupPlace(f.key, off/sliceBytes)
 	resp, err = e.fetch(ctx, f, request)
 	switch {
 	case err != nil:
@@ -170,7 +171,7 @@ func (e *Edge) fetchPart(ctx context.Context, f *flight) (resp *upstream.Respons
 	case resp.Status == http.StatusPartialContent, resp.Status == http.StatusRequestedRangeNotSatisfiable:
 		_ = resp.Body.Close() // of no use
 		whole := f.get(f.upstreamHeader())
-		whole.Deadline = f.until
+		whole.Deadline, f.place = f.until, f.key.ID
 		resp, err = e.fetch(ctx, f, whole)
 	}
 	return resp, 0, err

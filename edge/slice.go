@@ -55,8 +55,16 @@ func (v *version) slices() int64 { return ceilSlice(v.size) }
 func (v *version) sliceEnd(n int64) int64 { return min((n+1)*sliceBytes, v.size) }
 
 // place is where the ring puts the group of slice n.
-func (v *version) place(n int64) cache.ID {
-	return cache.NewKey(v.key.Text + "\n#group " + strconv.FormatInt(n/runSlices, 10)).ID
+func (v *version) place(n int64) cache.ID { return groupPlace(v.key, n) }
+
+// groupPlace is that of a key whose version is not known yet: who asks for a part of
+// something unknown asks the node that will be asked for the rest of its group. The
+// first group lies with the head, since who asks for the whole gets both.
+func groupPlace(key cache.Key, n int64) cache.ID {
+	if n < runSlices {
+		return key.ID
+	}
+	return cache.NewKey(key.Text + "\n#group " + strconv.FormatInt(n/runSlices, 10)).ID
 }
 
 // ceilSlice is the number of slices that hold the first n bytes.
