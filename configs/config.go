@@ -54,11 +54,25 @@ type Listen struct {
 	DrainTimeout Duration `yaml:"drain_timeout"`
 }
 
-// TLS names the certificate of the HTTPS address. Both empty: the node mints one under Dir.
+// TLS says how the HTTPS address proves who it is. With no certificate at all the node mints one under Dir.
 type TLS struct {
 	// Cert is a PEM file: the leaf, then its chain.
 	Cert string `yaml:"cert"`
 	// Key is the PEM file of the leaf's private key.
+	Key string `yaml:"key"`
+	// Certificates are more of them, behind Cert and Key; the first of all serves clients that name no host.
+	Certificates []Certificate `yaml:"certificates"`
+	// StrictSNI says whether clients that name a host for which there is no certificate are refused.
+	StrictSNI bool `yaml:"strict_sni"`
+	// MinVersion is "1.2" or "1.3".
+	MinVersion string `yaml:"min_version"`
+}
+
+// Certificate names the two PEM files of one certificate. Both are needed.
+type Certificate struct {
+	// Cert is the leaf, then its chain.
+	Cert string `yaml:"cert"`
+	// Key is the leaf's private key.
 	Key string `yaml:"key"`
 }
 
@@ -212,6 +226,7 @@ func Default() *Config {
 			IdleTimeout:   Duration(75 * time.Second),
 			DrainTimeout:  Duration(30 * time.Second),
 		},
+		TLS:   TLS{MinVersion: "1.2"},
 		Cache: Cache{Disk: 10 * GiB, Memory: 512 * MiB},
 		Cluster: Cluster{
 			Peer: ":7443", Label: "weir", Weight: 1,

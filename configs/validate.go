@@ -70,13 +70,7 @@ func (v *validator) listen() {
 	for _, path := range addressKeys() {
 		v.address(path, fieldByPath(v.c, path))
 	}
-	if (v.c.TLS.Cert == "") != (v.c.TLS.Key == "") {
-		path, value := "tls.cert", v.c.TLS.Cert
-		if value == "" {
-			path, value = "tls.key", v.c.TLS.Key
-		}
-		v.bad(path, value, "stands without its counterpart", "give both tls.cert and tls.key, or neither")
-	}
+	v.tls()
 	if l.Admin == "" {
 		v.bad("listen.admin", l.Admin, "is empty", `write "127.0.0.1:7070": without it nobody can see the node`)
 	}
@@ -92,6 +86,30 @@ func (v *validator) listen() {
 		v.bad("listen.drain_timeout", l.DrainTimeout, "is negative", "write a time such as 30s")
 	}
 	v.clashes()
+}
+
+func (v *validator) tls() {
+	t := v.c.TLS
+	if (t.Cert == "") != (t.Key == "") {
+		path, value := "tls.cert", t.Cert
+		if value == "" {
+			path, value = "tls.key", t.Key
+		}
+		v.bad(path, value, "stands without its counterpart", "give both tls.cert and tls.key, or neither")
+	}
+	for i, pair := range t.Certificates {
+		path := itemPath("tls.certificates", i)
+		for _, f := range []struct{ key, value, hint string }{
+			{".cert", pair.Cert, "name the PEM file with the certificate, then its chain"},
+			{".key", pair.Key, "name the PEM file with the private key"},
+		} {
+			if f.value == "" {
+				v.bad(path+f.key, f.value, "is missing", f.hint)
+				v.placeAt(path)
+			}
+		}
+	}
+	v.oneOf("tls.min_version", t.MinVersion, "1.2", "1.3")
 }
 
 // clashes finds two TCP listeners on one address.

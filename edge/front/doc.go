@@ -18,6 +18,22 @@
 // (MSG_MORE). Anything that wraps the ResponseWriter must pass ReadFrom on:
 // without it a segment costs about six times the CPU.
 //
+// # Certificates
+//
+// Certificates is what tls.Config.GetCertificate should be: pairs of files, chosen by
+// the name that the client asks for, looked at every five seconds and read anew when they
+// change; a pair that cannot be used leaves the one from before in place, and says so. It
+// staples OCSP responses, which it fetches at half of their life and keeps on disk; a
+// certificate that clients refuse without one (RFC 7633) replaces another only together
+// with its response. One goroutine owns the files, one the staples; both end with Run.
+//
+// Which site answers is decided by the request's host alone: a client that has opened
+// a connection in the name of one site may ask for another (RFC 9110, 4.3.3), and gets
+// that one's rules. Therefore a session ticket, which may hold a client's certificate,
+// counts only for the host that it was issued for. The keys of tickets follow from
+// Options.TicketSecret and the time, so that servers with one secret take each other's
+// tickets without a word.
+//
 // # Limits
 //
 // A request header has to be complete within HeaderTimeout, and a connection

@@ -78,8 +78,16 @@ func start(t testing.TB, o Options) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.HTTP, o.HTTPS = "127.0.0.1:0", "127.0.0.1:0"
 	o.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
+	r := startWith(t, o)
+	r.pool.AppendCertsFromPEM(ca)
+	return r
+}
+
+// startWith is start with the certificates of the options; the pool is empty.
+func startWith(t testing.TB, o Options) *running {
+	t.Helper()
+	o.HTTP, o.HTTPS = "127.0.0.1:0", "127.0.0.1:0"
 	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +96,6 @@ func start(t testing.TB, o Options) *running {
 		t.Fatal(err)
 	}
 	r := &running{Server: s, pool: x509.NewCertPool(), done: make(chan struct{})}
-	r.pool.AppendCertsFromPEM(ca)
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
 	go func() { // ended by the cleanup below

@@ -230,13 +230,19 @@ func clearReadDeadline(next http.Handler) http.Handler {
 
 // resetKey derives the key of stateless resets (RFC 9000, 10.3) from the certificate's
 // key, so that a server that was restarted can tell clients that their connections are
-// gone. It is nil, and there are no such resets, when the certificate is chosen per
-// connection.
+// gone. Where the certificate is chosen per connection it is the one of clients that
+// name no host. It is nil, and there are no such resets, where there is none.
 func resetKey(config *tls.Config) *quic.StatelessResetKey {
-	if len(config.Certificates) == 0 {
+	var first *tls.Certificate
+	if len(config.Certificates) > 0 {
+		first = &config.Certificates[0]
+	} else if config.GetCertificate != nil {
+		first, _ = config.GetCertificate(&tls.ClientHelloInfo{}) // nil with an error
+	}
+	if first == nil {
 		return nil
 	}
-	signer, ok := config.Certificates[0].PrivateKey.(crypto.Signer)
+	signer, ok := first.PrivateKey.(crypto.Signer)
 	if !ok {
 		return nil
 	}

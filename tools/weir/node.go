@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -78,6 +77,8 @@ type node struct {
 	profiles *telemetry.Profiles
 	token    string
 	admin    *plainServer
+
+	certificates *front.Certificates // of public; nil without https
 }
 
 // hurriedLeave is the time for a farewell that nobody has to hear.
@@ -198,12 +199,8 @@ func (n *node) buildPublic() error {
 	if n.options.network != nil {
 		options.Listen = listenOver(n.options.network)
 	}
-	if n.config.Listen.HTTPS != "" {
-		certificate, err := n.certificate()
-		if err != nil {
-			return usageError{err}
-		}
-		options.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	if err := n.buildTLS(&options); err != nil {
+		return err
 	}
 	var err error
 	n.public, err = front.New(options)
@@ -217,22 +214,6 @@ func (n *node) counted(h http.Handler) http.Handler {
 		defer n.metrics.End()
 		h.ServeHTTP(w, r)
 	})
-}
-
-// certificate loads the configured one or mints one for the names of the sites.
-func (n *node) certificate() (tls.Certificate, error) {
-	if c := n.config.TLS; c.Cert != "" || c.Key != "" {
-		return front.LoadCertificate(c.Cert, c.Key)
-	}
-	var names []string
-	for _, site := range n.config.Sites {
-		for _, host := range site.Hosts {
-			if host != "*" {
-				names = append(names, host)
-			}
-		}
-	}
-	return front.MintCertificate(filepath.Join(n.config.Node.Dir, "tls"), names, time.Now())
 }
 
 // listen binds every socket but gossip's, which run binds. An error names the
@@ -375,7 +356,7 @@ func (n *node) listeners() []func(context.Context) error {
 
 // background is what must outlive them.
 func (n *node) background() []func(context.Context) error {
-	background := []func(context.Context) error{n.cache.Run, n.reportGossip, n.reloader}
+	background := []func(context.Context) error{n.cache.Run, n.reportGossip, n.reloader, n.runTLS}
 	if n.notices != nil {
 		background = append(background, n.notices.Run)
 	}

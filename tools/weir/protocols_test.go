@@ -23,7 +23,8 @@ type socketNode struct {
 	origin *proof.Origin
 }
 
-func newSocketNode(t *testing.T) *socketNode {
+// newSocketNode starts one; adjust changes its options.
+func newSocketNode(t *testing.T, adjust ...func(*nodeOptions)) *socketNode {
 	t.Helper()
 	s := &socketNode{oracle: proof.NewOracle(t.Name())}
 	s.origin = proof.NewOrigin(proof.OriginOptions{Oracle: s.oracle, Host: "127.0.0.1"})
@@ -37,7 +38,11 @@ func newSocketNode(t *testing.T) *socketNode {
 	c.Listen.HTTP, c.Listen.HTTPS, c.Listen.Admin = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	c.Listen.DrainTimeout = configs.Duration(time.Second)
 	c.Sites = []configs.Site{{Hosts: []string{"*"}, Origins: []string{"http://" + listener.Addr().String()}}}
-	if s.node, err = newNode(nodeOptions{config: c, log: slog.New(slog.DiscardHandler)}); err != nil {
+	options := nodeOptions{config: c, log: slog.New(slog.DiscardHandler)}
+	for _, change := range adjust {
+		change(&options)
+	}
+	if s.node, err = newNode(options); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.listen(); err != nil {

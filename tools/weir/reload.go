@@ -29,6 +29,7 @@ func (n *node) reloader(ctx context.Context) error {
 			return nil
 		case <-n.options.hangup:
 			_ = n.reload() // it is in the log and in the status
+			n.reloadTLS(ctx)
 		}
 	}
 }

@@ -145,7 +145,7 @@ func (n *node) registerMetrics() error {
 			return err
 		}
 	}
-	return nil
+	return n.registerTLSMetrics()
 }
 
 func (n *node) connections() int64 {

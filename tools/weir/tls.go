@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"weir/edge/front"
+)
+
+// buildTLS makes what the https address needs, if there is one: the configured
+// certificates, or one minted for the names of the sites.
+func (n *node) buildTLS(options *front.Options) error {
+	if n.config.Listen.HTTPS == "" {
+		return nil
+	}
+	c := n.config.TLS
+	from := front.CertificatesOptions{Strict: c.StrictSNI, StapleDir: filepath.Join(n.config.Node.Dir, "tls", "ocsp"), Log: n.log}
+	if c.Cert != "" || c.Key != "" {
+		from.Pairs = append(from.Pairs, front.CertificatePair{Cert: c.Cert, Key: c.Key})
+	}
+	for _, pair := range c.Certificates {
+		from.Pairs = append(from.Pairs, front.CertificatePair{Cert: pair.Cert, Key: pair.Key})
+	}
+	if len(from.Pairs) == 0 {
+		from.MintDir, from.MintNames = filepath.Join(n.config.Node.Dir, "tls"), n.hosts()
+	}
+	var err error
+	if n.certificates, err = front.NewCertificates(from); err != nil {
+		return usageError{err}
+	}
+	options.TLS = &tls.Config{GetCertificate: n.certificates.GetCertificate, MinVersion: tls.VersionTLS12}
+	if c.MinVersion == "1.3" {
+		options.TLS.MinVersion = tls.VersionTLS13
+	}
+	return nil
+}
+
+// hosts lists the names of all sites.
+func (n *node) hosts() []string {
+	var names []string
+	for _, site := range n.config.Sites {
+		for _, host := range site.Hosts {
+			if host != "*" {
+				names = append(names, host)
+			}
+		}
+	}
+	return names
+}
+
+// runTLS keeps the certificates current.
+func (n *node) runTLS(ctx context.Context) error {
+	if n.certificates == nil {
+		return nil
+	}
+	return n.certificates.Run(ctx)
+}
+
+// reloadTLS reads the certificates anew. One that cannot be used leaves that from before
+// in place, and is in the log and in the status.
+func (n *node) reloadTLS(ctx context.Context) {
+	if n.certificates != nil && n.certificates.Reload(ctx) == nil {
+		n.log.Info("certificates read again")
+	}
+}
+
+// tlsProblems says what is wrong with the certificates.
+func (n *node) tlsProblems(now time.Time, add func(what, why, fix string)) {
+	if n.certificates == nil {
+		return
+	}
+	for _, s := range n.certificates.States() {
+		switch left := s.NotAfter.Sub(now); {
+		case left <= 0:
+			add("The certificate for "+forWhom(s.Names)+" has ended.", fmt.Sprintf("%s was good until %s.", s.File, s.NotAfter.Format(time.RFC3339)), "Renew it: clients refuse it. The node takes the new file by itself.")
+		case left < front.ExpiryWarning:
+			add(fmt.Sprintf("The certificate for %s ends in %.0f days.", forWhom(s.Names), left.Hours()/24), fmt.Sprintf("%s is good until %s.", s.File, s.NotAfter.Format(time.RFC3339)), "Renew it. The node takes the new file by itself.")
+		}
+		if s.Problem != "" {
+			add("The certificate for "+forWhom(s.Names)+" is not as it should be.", s.Problem+".", "The one from before is in use; put it right, and the node takes it by itself.")
+		}
+	}
+}
+
+// forWhom names up to three.
+func forWhom(names []string) string {
+	if len(names) > 3 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:3], ", "), len(names)-3)
+	}
+	if len(names) == 0 {
+		return "nobody"
+	}
+	return strings.Join(names, ", ")
+}
+
+// registerTLSMetrics counts what certificates have left, and what the listeners refuse
+// before there is a request.
+func (n *node) registerTLSMetrics() error {
+	errs := []error{n.metrics.Counter("weir_tls_handshake_errors_total", "TLS handshakes over TCP that failed or timed out.", func() float64 { return float64(n.public.Stats().HandshakeErrors) })}
+	if n.certificates == nil {
+		return errors.Join(errs...)
+	}
+	seen := map[string]bool{}
+	for i, state := range n.certificates.States() {
+		name := state.File
+		if len(state.Names) > 0 {
+			name = state.Names[0]
+		}
+		if seen[name] { // two kinds of key for one name
+			name = state.File
+		}
+		seen[name] = true
+		errs = append(errs, n.metrics.Gauge("weir_certificate_left_seconds", "Seconds until a certificate ends, by its first name.", func() float64 {
+			return time.Until(n.certificates.States()[i].NotAfter).Seconds()
+		}, "name", name))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go/http3"
+
+	"weir/configs"
+	"weir/edge/console"
+	"weir/edge/front"
+)
+
+// mintFor makes a certificate for names in a directory of its own.
+func mintFor(t *testing.T, roots *x509.CertPool, names ...string) configs.Certificate {
+	t.Helper()
+	dir := t.TempDir()
+	if _, err := front.MintCertificate(dir, names, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	ca, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots.AppendCertsFromPEM(ca)
+	return configs.Certificate{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+}
+
+// named is an origin that says who it is.
+func named(t *testing.T, name string) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		_, _ = io.WriteString(w, name) // the test sees what is missing
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// secureClients are clients of a node for each protocol over TLS, whatever host they ask for.
+func secureClients(t *testing.T, address string, config *tls.Config) map[string]*http.Client {
+	t.Helper()
+	clients := map[string]*http.Client{}
+	for _, protocol := range []string{"h1", "h2"} {
+		var p http.Protocols
+		p.SetHTTP1(protocol == "h1")
+		p.SetHTTP2(protocol == "h2")
+		tr := &http.Transport{TLSClientConfig: config.Clone(), Protocols: &p, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		}}
+		t.Cleanup(tr.CloseIdleConnections)
+		clients[protocol] = &http.Client{Transport: tr, Timeout: 20 * time.Second}
+	}
+	h3 := &http3.Transport{TLSClientConfig: config.Clone()}
+	t.Cleanup(func() { h3.Close() })
+	clients["h3"] = &http.Client{Transport: h3, Timeout: 20 * time.Second}
+	return clients
+}
+
+// TestTheHostDecidesNotTheSNI: a connection that was opened in the name of one site
+// gets another site's rules for another site's host, and nothing for a host that
+// nobody has (case 125).
+func TestTheHostDecidesNotTheSNI(t *testing.T) {
+	t.Parallel()
+	roots := x509.NewCertPool()
+	a, b := mintFor(t, roots, "a.example"), mintFor(t, roots, "b.example")
+	n := newSocketNode(t, func(o *nodeOptions) {
+		o.config.TLS.Certificates = []configs.Certificate{a, b}
+		o.config.Sites = []configs.Site{
+			{Hosts: []string{"a.example"}, Origins: []string{named(t, "origin a")}},
+			{Hosts: []string{"b.example"}, Origins: []string{named(t, "origin b")}},
+		}
+	})
+	for protocol, c := range secureClients(t, n.public.HTTPSAddr(), &tls.Config{RootCAs: roots, ServerName: "a.example"}) {
+		for _, tt := range []struct {
+			host, want string
+			status     int
+		}{
+			{"a.example", "origin a", 200},
+			{"b.example", "origin b", 200},
+			{"c.example", "this host is not served here\n", 421},
+		} {
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+n.public.HTTPSAddr()+"/"+protocol, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Host = tt.host
+			response, err := c.Do(request)
+			if err != nil {
+				t.Errorf("%s: Host %s: %v", protocol, tt.host, err)
+				continue
+			}
+			body, _ := io.ReadAll(response.Body) // what is missing shows
+			response.Body.Close()
+			if response.StatusCode != tt.status || string(body) != tt.want {
+				t.Errorf("%s: SNI a.example, Host %s: got %d %q, want %d %q", protocol, tt.host, response.StatusCode, body, tt.status, tt.want)
+			}
+		}
+	}
+}
+
+// servedNames asks for a name and returns those of the certificate.
+func servedNames(t *testing.T, address, name string) []string {
+	t.Helper()
+	c, err := tls.Dial("tcp", address, &tls.Config{ServerName: name, InsecureSkipVerify: true}) // whoever it is
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return c.ConnectionState().PeerCertificates[0].DNSNames
+}
+
+// TestHangupReloadsCertificates: a new file is taken, and where one is missing the
+// others change all the same, what was served is served on, and status says why
+// (case 169).
+func TestHangupReloadsCertificates(t *testing.T) {
+	t.Parallel()
+	roots := x509.NewCertPool()
+	a, b := mintFor(t, roots, "a.example"), mintFor(t, roots, "b.example")
+	hangups := make(chan os.Signal)
+	n := newSocketNode(t, func(o *nodeOptions) {
+		o.config.TLS.Certificates = []configs.Certificate{a, b}
+		o.hangup = hangups
+	})
+	if problems := tlsProblemsOf(n.node, time.Now()); len(problems) > 0 {
+		t.Errorf("at first: got %v, want no problem", problems)
+	}
+	if _, err := front.MintCertificate(filepath.Dir(b.Cert), []string{"new.example"}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(a.Cert); err != nil {
+		t.Fatal(err)
+	}
+	hangups <- syscall.SIGHUP
+	hangups <- syscall.SIGHUP // taken when the first has been obeyed
+	if got := servedNames(t, n.public.HTTPSAddr(), "new.example"); !strings.Contains(strings.Join(got, " "), "new.example") {
+		t.Errorf("the new certificate: got %v", got)
+	}
+	if got := servedNames(t, n.public.HTTPSAddr(), "a.example"); !strings.Contains(strings.Join(got, " "), "a.example") {
+		t.Errorf("the certificate whose file is gone: got %v, want it from before", got)
+	}
+	problems := tlsProblemsOf(n.node, time.Now())
+	if len(problems) != 1 || !strings.Contains(problems[0].Why, a.Cert) {
+		t.Errorf("got %v, want one problem that names %s", problems, a.Cert)
+	}
+	if problems := tlsProblemsOf(n.node, time.Now().Add(390*24*time.Hour)); len(problems) != 3 || !strings.Contains(problems[0].What, "ends in") {
+		t.Errorf("a week before the end: got %v, want two more", problems)
+	}
+}
+
+func tlsProblemsOf(n *node, now time.Time) []console.Problem {
+	var problems []console.Problem
+	n.tlsProblems(now, func(what, why, fix string) {
+		problems = append(problems, console.Problem{What: what, Why: why, Fix: fix})
+	})
+	return problems
+}
+
+// TestCertificateMetrics: each certificate says by its first name how long it lasts.
+func TestCertificateMetrics(t *testing.T) {
+	t.Parallel()
+	roots := x509.NewCertPool()
+	n := newSocketNode(t, func(o *nodeOptions) {
+		o.config.TLS.Certificates = []configs.Certificate{mintFor(t, roots, "a.example"), mintFor(t, roots, "a.example")}
+	})
+	w := httptest.NewRecorder()
+	n.metrics.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+	if count := strings.Count(w.Body.String(), "\nweir_certificate_left_seconds{name="); count != 2 || !strings.Contains(w.Body.String(), `weir_certificate_left_seconds{name="a.example"} 3.4`) {
+		t.Errorf("got %d certificates in\n%s", count, w.Body)
+	}
+}
+
+// TestMissingCertificate: the node does not start, and says which file is missing.
+func TestMissingCertificate(t *testing.T) {
+	t.Parallel()
+	c := configs.Default()
+	c.Node.Name, c.Node.Dir = "edge-1", t.TempDir()
+	c.Sites = []configs.Site{{Hosts: []string{"*"}, Origins: []string{"http://127.0.0.1:1"}}}
+	c.TLS.Certificates = []configs.Certificate{{Cert: "/absent/cert.pem", Key: "/absent/key.pem"}}
+	_, err := newNode(nodeOptions{config: c, log: slog.New(slog.DiscardHandler)})
+	if !errors.As(err, new(usageError)) || !strings.Contains(err.Error(), "/absent/cert.pem") {
+		t.Errorf("got %v, want a usage error that names the file", err)
+	}
+}
