@@ -42,6 +42,10 @@ type Options struct {
 	// TLS is the base configuration for HTTPS, with certificates; it is cloned. The
 	// minimum version is raised to TLS 1.2 and the application protocols are set.
 	TLS *tls.Config
+	// TicketSecret yields the keys of TLS session tickets, which change every 12 hours:
+	// servers that share it resume one another's sessions. Empty means one of its own, at
+	// random. A session is resumed only for the host that it began with.
+	TicketSecret []byte
 	// DisableHTTP3 leaves the UDP port closed and Alt-Svc out.
 	DisableHTTP3 bool
 
@@ -96,6 +100,10 @@ func New(o Options) (*Server, error) {
 	setDefault(&o.IdleTimeout, defaultIdleTimeout)
 	if o.Listen == nil {
 		o.Listen = net.Listen
+	}
+	if o.TLS != nil {
+		o.TLS = o.TLS.Clone()
+		newTickets(o.TicketSecret).configure(o.TLS)
 	}
 	s := &Server{opts: o, log: o.Log}
 	if s.log == nil {

@@ -37,6 +37,7 @@ func (n *node) buildTLS(options *front.Options) error {
 	if c.MinVersion == "1.3" {
 		options.TLS.MinVersion = tls.VersionTLS13
 	}
+	options.TicketSecret = n.options.secret.TicketSecret()
 	return nil
 }
 
