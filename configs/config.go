@@ -44,6 +44,9 @@ type Listen struct {
 	HTTPS string `yaml:"https"`
 	// Admin is the operators' address: console, API, metrics, /healthz and /readyz.
 	Admin string `yaml:"admin"`
+	// ProxyProtocol lists addresses (10.0.0.1) and networks (10.0.0.0/8) of balancers, whose connections to HTTP and
+	// HTTPS must begin with a PROXY protocol header.
+	ProxyProtocol []string `yaml:"proxy_protocol"`
 	// HTTP3 says whether HTTPS also listens on UDP.
 	HTTP3 bool `yaml:"http3"`
 	// HeaderTimeout is the longest that a client may take to send a request head.

@@ -250,6 +250,7 @@ func TestPrint(t *testing.T) {
 	c.Node.Name = `a "quoted" \ näme`
 	c.Node.Zone = "true"
 	c.Node.Region = "0x10"
+	c.Listen.ProxyProtocol = []string{"::1", "10.0.0.0/8"}
 	c.TLS.Certificates = []Certificate{{Cert: "a.pem", Key: "a key"}, {Cert: "b.pem", Key: "b.key"}}
 	c.Sites = append(c.Sites, Site{Hosts: []string{"a", "b.c"}, Origins: []string{"http://o:1"}, Pages: true, CORS: []string{"*"}, Headers: map[string]string{"X-A": "b: c"}, Access: []Rule{{Action: "deny", Networks: []string{"10.0.0.0/8"}, Times: []string{"Mon 10:00-11:00"}}, {Action: "allow"}}})
 	c.Profiles.Tags = map[string]string{"b": "1", "a": "x: y"}

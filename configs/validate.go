@@ -71,6 +71,9 @@ func (v *validator) listen() {
 		v.address(path, fieldByPath(v.c, path))
 	}
 	v.tls()
+	for i, network := range l.ProxyProtocol {
+		v.balancer(itemPath("listen.proxy_protocol", i), network)
+	}
 	if l.Admin == "" {
 		v.bad("listen.admin", l.Admin, "is empty", `write "127.0.0.1:7070": without it nobody can see the node`)
 	}
@@ -110,6 +113,26 @@ func (v *validator) tls() {
 		}
 	}
 	v.oneOf("tls.min_version", t.MinVersion, "1.2", "1.3")
+}
+
+// balancer checks an address or network that is believed about who the client is.
+func (v *validator) balancer(path, value string) {
+	prefix, err := ParsePrefix(value)
+	switch {
+	case err != nil:
+		v.bad(path, value, strconv.Quote(value)+" is neither an address nor a network", `write "10.0.0.1" or "10.0.0.0/24"`)
+	case prefix.Bits() == 0:
+		v.bad(path, value, value+" lets everybody say who he is", "name the balancers' addresses alone")
+	}
+}
+
+// ParsePrefix reads an address as the network that has it alone, and a network as it is.
+func ParsePrefix(text string) (netip.Prefix, error) {
+	if ip, err := netip.ParseAddr(text); err == nil {
+		return ip.Unmap().Prefix(ip.Unmap().BitLen())
+	}
+	prefix, err := netip.ParsePrefix(text)
+	return prefix.Masked(), err
 }
 
 // clashes finds two TCP listeners on one address.

@@ -20,6 +20,8 @@ func TestValidate(t *testing.T) {
 		{"certificate without key", "tls:\n  certificates:\n    - cert: a.pem\n" + site, "w:3:7: tls.certificates[0].key: is missing: name the PEM file with the private key"},
 		{"key without certificate", "tls:\n  certificates: [{cert: a.pem, key: a.key}, {key: b.key}]\n" + site, "w:2:45: tls.certificates[1].cert: is missing"},
 		{"old TLS", "tls:\n  min_version: \"1.1\"\n" + site, `w:2:3: tls.min_version: "1.1" is unknown: write 1.2 or 1.3`},
+		{"no network", "listen:\n  proxy_protocol: [10.0.0.0/24, 10.0.0.0/33]\n" + site, `w:2:33: listen.proxy_protocol[1]: "10.0.0.0/33" is neither an address nor a network`},
+		{"everybody a balancer", "listen:\n  proxy_protocol: [\"::/0\"]\n" + site, "w:2:20: listen.proxy_protocol[0]: ::/0 lets everybody say who he is"},
 		{"no time-out", "listen:\n  header_timeout: 0\n" + site, "w:2:3: listen.header_timeout: 0 would keep dead connections"},
 		{"no cache", "cache:\n  disk: 0\n  memory: 0\n" + site, "w:3:3: cache.memory: is 0 and cache.disk too"},
 		{"no hosts", "sites:\n  - origins: [\"http://o\"]\n", "w:2:5: sites[0].hosts: the site has no hosts"},

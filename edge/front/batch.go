@@ -96,7 +96,11 @@ func (c *batchConn) writeLocked(p []byte) (int, error) {
 
 // abort ends the connection with a reset where it is a TCP connection.
 func (c *batchConn) abort() {
-	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+	conn := c.Conn
+	if behind, ok := conn.(*clientConn); ok {
+		conn = behind.Conn
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // a closed connection is as good
 	}
 	_ = c.Close()

@@ -34,6 +34,14 @@
 // Options.TicketSecret and the time, so that servers with one secret take each other's
 // tickets without a word.
 //
+// # Behind a balancer
+//
+// A TCP connection from an address of Options.ProxyProtocol begins with a PROXY protocol
+// header, before TLS, and the client that it names is the RemoteAddr of its requests. The
+// header is read from the socket to its last byte and no further, so that the connection
+// below stays a socket and sendfile goes on. Where it is missing, late or malformed the
+// connection ends without an answer and counts in Stats.ProxyErrors.
+//
 // # Limits
 //
 // A request header has to be complete within HeaderTimeout, and a connection

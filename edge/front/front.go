@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -46,6 +47,11 @@ type Options struct {
 	// servers that share it resume one another's sessions. Empty means one of its own, at
 	// random. A session is resumed only for the host that it began with.
 	TicketSecret []byte
+	// ProxyProtocol lists balancers by their addresses: their TCP connections must begin
+	// with a PROXY protocol header, version 1 or 2, within HeaderTimeout, and the client
+	// that it names is the request's RemoteAddr. Connections from elsewhere are clients'
+	// own, whatever they say. HTTP/3 has no such header.
+	ProxyProtocol []netip.Prefix
 	// DisableHTTP3 leaves the UDP port closed and Alt-Svc out.
 	DisableHTTP3 bool
 

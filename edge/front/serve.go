@@ -27,8 +27,9 @@ type part interface {
 // parts makes the servers for what is bound. They own the sockets from then on.
 func (s *Server) parts(bound sockets) ([]part, error) {
 	var parts []part
+	gate := s.proxyGate()
 	if bound.http != nil {
-		l := tcpListener{Listener: bound.http, stats: &s.stats}
+		l := tcpListener{Listener: bound.http, stats: &s.stats, gate: gate}
 		parts = append(parts, s.httpPart(l, &s.stats.cleartext, "", false))
 	}
 	if bound.https == nil {
@@ -52,6 +53,7 @@ func (s *Server) parts(bound sockets) ([]part, error) {
 		timeout:  s.opts.HeaderTimeout,
 		stats:    &s.stats,
 		log:      s.log,
+		gate:     gate,
 		http1:    http1,
 		http2:    http2,
 	}

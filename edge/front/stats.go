@@ -13,6 +13,7 @@ type Stats struct {
 	Running         int64 // requests being handled now
 	Panics          int64 // handlers that ended in a panic other than http.ErrAbortHandler
 	HandshakeErrors int64 // TLS handshakes over TCP that failed or timed out
+	ProxyErrors     int64 // connections of balancers that did not begin with a PROXY protocol header
 
 	SendfileCalls int64 // sendfile(2) calls, those that had to wait included
 	SendfileBytes int64 // body bytes sent by them
@@ -37,6 +38,7 @@ func (s *Server) Stats() Stats {
 		Running:         s.entry.running.Load() & runningMask,
 		Panics:          c.panics.Load(),
 		HandshakeErrors: c.handshakeErrors.Load(),
+		ProxyErrors:     c.proxyErrors.Load(),
 		SendfileCalls:   c.sendfileCalls.Load(),
 		SendfileBytes:   c.sendfileBytes.Load(),
 		ShortFiles:      c.shortFiles.Load(),
@@ -47,7 +49,7 @@ func (s *Server) Stats() Stats {
 type counters struct {
 	cleartext, http1, http2, http3 protocolCounters
 
-	panics, handshakeErrors                  atomic.Int64
+	panics, handshakeErrors, proxyErrors     atomic.Int64
 	sendfileCalls, sendfileBytes, shortFiles atomic.Int64
 }
 

@@ -14,6 +14,7 @@ import (
 type tcpListener struct {
 	net.Listener
 	stats *counters
+	gate  *proxyGate
 }
 
 func (l tcpListener) Accept() (net.Conn, error) {
@@ -30,7 +31,11 @@ func (l tcpListener) Accept() (net.Conn, error) {
 		_ = tcp.Close() // it was never used
 		return nil, err
 	}
-	return &tcpConn{TCPConn: tcp, raw: raw, stats: l.stats}, nil
+	conn := &tcpConn{TCPConn: tcp, raw: raw, stats: l.stats}
+	if l.gate.knows(tcp.RemoteAddr()) {
+		conn.proxied.gate = l.gate
+	}
+	return conn, nil
 }
 
 // tcpConn is a cleartext connection whose ReadFrom sends files from shared
@@ -41,6 +46,7 @@ type tcpConn struct {
 	stats    *counters
 	aborted  atomic.Bool
 	deadline writeDeadline
+	proxied  proxied
 
 	more atomic.Bool // a file follows what is written
 	held atomic.Bool // the kernel may be keeping bytes back until more comes
@@ -53,6 +59,26 @@ func (c *tcpConn) SetWriteDeadline(t time.Time) error { return c.deadline.set(c.
 // SetDeadline implements net.Conn.
 func (c *tcpConn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// RemoteAddr implements net.Conn. Behind a balancer it is the client's, and waits for it.
+func (c *tcpConn) RemoteAddr() net.Addr {
+	if c.proxied.gate == nil {
+		return c.TCPConn.RemoteAddr()
+	}
+	client, _ := c.proxied.of(c.TCPConn) // Read tells the error
+	return client
+}
+
+// Read implements net.Conn. A connection whose balancer does not say who the client is
+// ends before its first byte.
+func (c *tcpConn) Read(p []byte) (int, error) {
+	if c.proxied.gate != nil {
+		if _, err := c.proxied.of(c.TCPConn); err != nil {
+			return 0, io.EOF // net/http answers other errors, and this is for nobody
+		}
+	}
+	return c.TCPConn.Read(p)
 }
 
 // Write implements net.Conn.

@@ -64,6 +64,7 @@ type tlsAcceptor struct {
 	timeout      time.Duration // for the handshake, and then for the first header
 	stats        *counters
 	log          *slog.Logger
+	gate         *proxyGate
 	http1, http2 *connQueue
 }
 
@@ -101,6 +102,13 @@ func (a *tlsAcceptor) cut()                        {}
 func (a *tlsAcceptor) wait()                       {} // serve waits
 
 func (a *tlsAcceptor) handshake(ctx context.Context, c net.Conn) {
+	if a.gate.knows(c.RemoteAddr()) {
+		client, err := a.gate.client(c)
+		if err != nil {
+			return
+		}
+		c = &clientConn{Conn: c, client: client}
+	}
 	raw := &batchConn{Conn: c}
 	conn := tls.Server(raw, a.config)
 	deadline := time.Now().Add(a.timeout)

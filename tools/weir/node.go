@@ -199,7 +199,7 @@ func (n *node) buildPublic() error {
 	if n.options.network != nil {
 		options.Listen = listenOver(n.options.network)
 	}
-	if err := n.buildTLS(&options); err != nil {
+	if err := errors.Join(n.buildTLS(&options), n.buildBalancers(&options)); err != nil {
 		return err
 	}
 	var err error

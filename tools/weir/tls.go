@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"weir/configs"
 	"weir/edge/front"
 )
 
@@ -38,6 +39,18 @@ func (n *node) buildTLS(options *front.Options) error {
 		options.TLS.MinVersion = tls.VersionTLS13
 	}
 	options.TicketSecret = n.options.secret.TicketSecret()
+	return nil
+}
+
+// buildBalancers names the balancers whose word about clients counts.
+func (n *node) buildBalancers(options *front.Options) error {
+	for _, text := range n.config.Listen.ProxyProtocol {
+		prefix, err := configs.ParsePrefix(text)
+		if err != nil {
+			return usageError{err}
+		}
+		options.ProxyProtocol = append(options.ProxyProtocol, prefix)
+	}
 	return nil
 }
 
@@ -102,7 +115,10 @@ func forWhom(names []string) string {
 // registerTLSMetrics counts what certificates have left, and what the listeners refuse
 // before there is a request.
 func (n *node) registerTLSMetrics() error {
-	errs := []error{n.metrics.Counter("weir_tls_handshake_errors_total", "TLS handshakes over TCP that failed or timed out.", func() float64 { return float64(n.public.Stats().HandshakeErrors) })}
+	errs := []error{
+		n.metrics.Counter("weir_tls_handshake_errors_total", "TLS handshakes over TCP that failed or timed out.", func() float64 { return float64(n.public.Stats().HandshakeErrors) }),
+		n.metrics.Counter("weir_proxy_protocol_errors_total", "Connections of balancers that did not begin with a PROXY protocol header.", func() float64 { return float64(n.public.Stats().ProxyErrors) }),
+	}
 	if n.certificates == nil {
 		return errors.Join(errs...)
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -180,6 +181,48 @@ func TestCertificateMetrics(t *testing.T) {
 	n.metrics.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
 	if count := strings.Count(w.Body.String(), "\nweir_certificate_left_seconds{name="); count != 2 || !strings.Contains(w.Body.String(), `weir_certificate_left_seconds{name="a.example"} 3.4`) {
 		t.Errorf("got %d certificates in\n%s", count, w.Body)
+	}
+}
+
+// TestClientsBehindABalancer: the origin of what is passed on and the access log hear of
+// the client, not of the balancer.
+func TestClientsBehindABalancer(t *testing.T) {
+	t.Parallel()
+	var forwarded atomic.Pointer[string]
+	forwarded.Store(new(string))
+	origin := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		value := strings.Join(r.Header.Values("X-Forwarded-For"), ", ")
+		forwarded.Store(&value)
+	}))
+	t.Cleanup(origin.Close)
+	file := filepath.Join(t.TempDir(), "access.log")
+	access, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { access.Close() })
+	t.Run("node", func(t *testing.T) { // which has written its log when this ends
+		n := newSocketNode(t, func(o *nodeOptions) {
+			o.access = access
+			o.config.Log.Format = "json"
+			o.config.Listen.ProxyProtocol = []string{"127.0.0.1"}
+			o.config.Sites = []configs.Site{{Hosts: []string{"*"}, Origins: []string{origin.URL}}}
+		})
+		c, err := net.Dial("tcp", n.public.HTTPAddr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, "PROXY TCP4 192.0.2.7 10.0.0.1 50000 443\r\nPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nX-Forwarded-For: 6.6.6.6\r\nConnection: close\r\n\r\n")
+		if answer, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200") {
+			t.Errorf("got %q, %v, want 200", answer, err)
+		}
+	})
+	if got := forwarded.Load(); *got != "192.0.2.7" {
+		t.Errorf("the origin hears of %q, want 192.0.2.7", *got)
+	}
+	if lines, err := os.ReadFile(file); err != nil || !strings.Contains(string(lines), "192.0.2.7") || strings.Contains(string(lines), "127.0.0.1:") {
+		t.Errorf("the access log has %q, %v, want 192.0.2.7", lines, err)
 	}
 }
 
