@@ -69,6 +69,24 @@ type TLS struct {
 	StrictSNI bool `yaml:"strict_sni"`
 	// MinVersion is "1.2" or "1.3".
 	MinVersion string `yaml:"min_version"`
+	// ACME says which certificates an authority is asked for.
+	ACME ACME `yaml:"acme"`
+}
+
+// ACME says how to get certificates from an authority by itself (RFC 8555).
+type ACME struct {
+	// Hosts are the names, one certificate for each. Empty means no ACME.
+	Hosts []string `yaml:"hosts"`
+	// Email is where the authority writes to. May be empty.
+	Email string `yaml:"email"`
+	// Agree says that the operator agrees to the authority's terms.
+	Agree bool `yaml:"agree"`
+	// Directory is the authority's URL.
+	Directory string `yaml:"directory"`
+	// CAFile is a PEM file of roots that vouch for Directory. Empty means the system's.
+	CAFile string `yaml:"ca_file"`
+	// Dir keeps account, keys and certificates; nodes may share it. Empty means acme under Node.Dir.
+	Dir string `yaml:"dir"`
 }
 
 // Certificate names the two PEM files of one certificate. Both are needed.
@@ -229,7 +247,7 @@ func Default() *Config {
 			IdleTimeout:   Duration(75 * time.Second),
 			DrainTimeout:  Duration(30 * time.Second),
 		},
-		TLS:   TLS{MinVersion: "1.2"},
+		TLS:   TLS{MinVersion: "1.2", ACME: ACME{Directory: "https://acme-v02.api.letsencrypt.org/directory"}},
 		Cache: Cache{Disk: 10 * GiB, Memory: 512 * MiB},
 		Cluster: Cluster{
 			Peer: ":7443", Label: "weir", Weight: 1,

@@ -118,7 +118,7 @@ log: {access: off}
 	want.Node.Name, want.Node.Dir = "a", "/x y"
 	want.Listen.HTTP, want.Listen.HTTP3, want.Listen.DrainTimeout = ":80", false, Duration(day)
 	want.Cache = Cache{Disk: 3 << 39, Memory: 0}
-	want.TLS = TLS{Certificates: []Certificate{{Cert: "a.pem", Key: "a.key"}}, MinVersion: "1.3", StrictSNI: true}
+	want.TLS = TLS{Certificates: []Certificate{{Cert: "a.pem", Key: "a.key"}}, MinVersion: "1.3", StrictSNI: true, ACME: want.TLS.ACME}
 	want.Cluster.Join, want.Cluster.Weight = []string{"a:1", "b:2"}, 2.5
 	want.Cluster.Timers.Probe *= 3
 	want.Sites = []Site{{

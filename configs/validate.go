@@ -113,6 +113,28 @@ func (v *validator) tls() {
 		}
 	}
 	v.oneOf("tls.min_version", t.MinVersion, "1.2", "1.3")
+	v.acme()
+}
+
+func (v *validator) acme() {
+	a := v.c.TLS.ACME
+	if len(a.Hosts) == 0 {
+		return
+	}
+	for i, host := range a.Hosts {
+		if !plainName(host, 253) || net.ParseIP(host) != nil {
+			v.bad(itemPath("tls.acme.hosts", i), host, strconv.Quote(host)+" is no host name", "write names such as video.example.com: wildcards and addresses cannot be had this way")
+		}
+	}
+	if !a.Agree {
+		v.bad("tls.acme.agree", a.Agree, "is false", "read the terms of the authority and write agree: true")
+	}
+	if u, err := url.Parse(a.Directory); err != nil || u.Scheme != "https" || u.Host == "" {
+		v.bad("tls.acme.directory", a.Directory, strconv.Quote(a.Directory)+" is no https:// URL", "write the URL of the authority's directory")
+	}
+	if v.c.Listen.HTTPS == "" {
+		v.bad("tls.acme.hosts", a.Hosts, "needs an address to serve", "set listen.https")
+	}
 }
 
 // balancer checks an address or network that is believed about who the client is.

@@ -45,6 +45,9 @@ type CertificatesOptions struct {
 	// no Pairs.
 	MintDir   string
 	MintNames []string
+	// ACME has certificates for its hosts, which go before those of Pairs; nil for none.
+	// Until it has one, Pairs serve, or else the minted one.
+	ACME *ACME
 	// Strict refuses clients that name a host for which there is no certificate
 	// (unrecognized_name, RFC 6066, 3); without it they get the first. Who names no host
 	// gets the first either way.
@@ -188,6 +191,12 @@ func (c *Certificates) Reload(ctx context.Context) error {
 func (c *Certificates) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	table := c.table.Load()
 	name := strings.TrimSuffix(strings.ToLower(hello.ServerName), ".")
+	if c.opts.ACME != nil {
+		// An authority wants the answer to its challenge and nothing else.
+		if cert := c.opts.ACME.certificate(hello, name); cert != nil || isACME(hello) {
+			return cert, nil
+		}
+	}
 	if name == "" {
 		return table.entries[0].serving.Load(), nil
 	}
@@ -218,7 +227,8 @@ func supported(hello *tls.ClientHelloInfo, entries []*certEntry) *tls.Certificat
 	return entries[0].serving.Load()
 }
 
-// States lists the certificates in use, in the order of the options.
+// States lists the certificates in use, in the order of the options, then those by ACME:
+// of these, one without NotAfter is not there yet.
 func (c *Certificates) States() []CertificateState {
 	var states []CertificateState
 	for _, entry := range c.table.Load().entries {
@@ -230,6 +240,9 @@ func (c *Certificates) States() []CertificateState {
 			state.Problem = *problem
 		}
 		states = append(states, state)
+	}
+	if c.opts.ACME != nil {
+		states = append(states, c.opts.ACME.states()...)
 	}
 	return states
 }
@@ -368,7 +381,7 @@ func (c *Certificates) warn(now time.Time) {
 	}
 	c.warned = now
 	for _, state := range c.States() {
-		if left := state.NotAfter.Sub(now); left < ExpiryWarning {
+		if left := state.NotAfter.Sub(now); left < ExpiryWarning && !state.NotAfter.IsZero() {
 			c.log.Warn("certificate ends soon", "file", state.File, "names", state.Names, "until", state.NotAfter, "left", left.Round(time.Minute))
 		}
 	}

@@ -27,6 +27,11 @@
 // certificate that clients refuse without one (RFC 7633) replaces another only together
 // with its response. One goroutine owns the files, one the staples; both end with Run.
 //
+// ACME has certificates from an authority and renews them; certmagic does it, behind
+// acme.go. Both challenges that need no access to DNS are answered on our own listeners:
+// ACME.Handler takes those that come in the clear, GetCertificate those in the name of
+// acme-tls/1. Until there is a certificate, the one from files or the minted one serves.
+//
 // Which site answers is decided by the request's host alone: a client that has opened
 // a connection in the name of one site may ask for another (RFC 9110, 4.3.3), and gets
 // that one's rules. Therefore a session ticket, which may hold a client's certificate,

@@ -41,7 +41,8 @@ type Options struct {
 	// http.Flusher and what http.ResponseController needs.
 	Handler http.Handler
 	// TLS is the base configuration for HTTPS, with certificates; it is cloned. The
-	// minimum version is raised to TLS 1.2 and the application protocols are set.
+	// minimum version is raised to TLS 1.2 and the application protocols are set; of those
+	// that are there, acme-tls/1 stays, for ACME's challenges.
 	TLS *tls.Config
 	// TicketSecret yields the keys of TLS session tickets, which change every 12 hours:
 	// servers that share it resume one another's sessions. Empty means one of its own, at

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 )
 
@@ -67,7 +68,11 @@ func (s *Server) parts(bound sockets) ([]part, error) {
 func tlsConfig(base *tls.Config) *tls.Config {
 	config := base.Clone()
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
-	config.NextProtos = []string{protoHTTP2, "http/1.1"}
+	protocols := []string{protoHTTP2, "http/1.1"}
+	if slices.Contains(config.NextProtos, protoACME) {
+		protocols = append(protocols, protoACME)
+	}
+	config.NextProtos = protocols
 	if config.CipherSuites == nil {
 		config.CipherSuites = []uint16{
 			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,

@@ -120,6 +120,10 @@ func (a *tlsAcceptor) handshake(ctx context.Context, c net.Conn) {
 		_ = conn.Close()
 		return
 	}
+	if conn.ConnectionState().NegotiatedProtocol == protoACME {
+		_ = conn.Close() // RFC 8737, 3: the handshake was the answer
+		return
+	}
 	_ = conn.SetWriteDeadline(time.Time{})
 	_ = conn.SetReadDeadline(time.Now().Add(a.timeout)) // until the protocol sets its own
 	t := &tlsConn{Conn: conn, raw: raw}

@@ -79,6 +79,7 @@ type node struct {
 	admin    *plainServer
 
 	certificates *front.Certificates // of public; nil without https
+	acme         *front.ACME         // has some of them; nil without
 }
 
 // hurriedLeave is the time for a farewell that nobody has to hear.

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -31,15 +33,47 @@ func (n *node) buildTLS(options *front.Options) error {
 		from.MintDir, from.MintNames = filepath.Join(n.config.Node.Dir, "tls"), n.hosts()
 	}
 	var err error
+	if from.ACME, err = n.buildACME(); err != nil {
+		return usageError{err}
+	}
 	if n.certificates, err = front.NewCertificates(from); err != nil {
 		return usageError{err}
 	}
 	options.TLS = &tls.Config{GetCertificate: n.certificates.GetCertificate, MinVersion: tls.VersionTLS12}
+	if from.ACME != nil {
+		options.TLS.NextProtos = []string{"acme-tls/1"}
+		options.Handler = from.ACME.Handler(options.Handler)
+	}
 	if c.MinVersion == "1.3" {
 		options.TLS.MinVersion = tls.VersionTLS13
 	}
 	options.TicketSecret = n.options.secret.TicketSecret()
 	return nil
+}
+
+// buildACME is nil when no authority is to be asked.
+func (n *node) buildACME() (*front.ACME, error) {
+	c := n.config.TLS.ACME
+	if len(c.Hosts) == 0 {
+		return nil, nil
+	}
+	options := front.ACMEOptions{Hosts: c.Hosts, Directory: c.Directory, Email: c.Email, Agree: c.Agree, Dir: c.Dir, Log: n.log}
+	if options.Dir == "" {
+		options.Dir = filepath.Join(n.config.Node.Dir, "acme")
+	}
+	if c.CAFile != "" {
+		roots, err := os.ReadFile(c.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("tls.acme.ca_file: %w", err)
+		}
+		options.Roots = x509.NewCertPool()
+		if !options.Roots.AppendCertsFromPEM(roots) {
+			return nil, fmt.Errorf("tls.acme.ca_file: there is no certificate in %s", c.CAFile)
+		}
+	}
+	var err error
+	n.acme, err = front.NewACME(options)
+	return n.acme, err
 }
 
 // buildBalancers names the balancers whose word about clients counts.
@@ -72,7 +106,13 @@ func (n *node) runTLS(ctx context.Context) error {
 	if n.certificates == nil {
 		return nil
 	}
-	return n.certificates.Run(ctx)
+	parts := []func(context.Context) error{n.certificates.Run}
+	if n.acme != nil {
+		parts = append(parts, func(ctx context.Context) error { return n.acme.Run(ctx, n.public.HTTPAddr(), n.public.HTTPSAddr()) })
+	}
+	watching := start(ctx, parts...)
+	<-ctx.Done()
+	return watching.stop()
 }
 
 // reloadTLS reads the certificates anew. One that cannot be used leaves that from before
@@ -90,6 +130,10 @@ func (n *node) tlsProblems(now time.Time, add func(what, why, fix string)) {
 	}
 	for _, s := range n.certificates.States() {
 		switch left := s.NotAfter.Sub(now); {
+		case s.NotAfter.IsZero():
+			if s.Problem == "" {
+				continue // it is being asked for
+			}
 		case left <= 0:
 			add("The certificate for "+forWhom(s.Names)+" has ended.", fmt.Sprintf("%s was good until %s.", s.File, s.NotAfter.Format(time.RFC3339)), "Renew it: clients refuse it. The node takes the new file by itself.")
 		case left < front.ExpiryWarning:
@@ -133,7 +177,11 @@ func (n *node) registerTLSMetrics() error {
 		}
 		seen[name] = true
 		errs = append(errs, n.metrics.Gauge("weir_certificate_left_seconds", "Seconds until a certificate ends, by its first name.", func() float64 {
-			return time.Until(n.certificates.States()[i].NotAfter).Seconds()
+			until := n.certificates.States()[i].NotAfter
+			if until.IsZero() {
+				return 0 // not there yet
+			}
+			return time.Until(until).Seconds()
 		}, "name", name))
 	}
 	return errors.Join(errs...)

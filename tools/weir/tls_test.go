@@ -229,12 +229,40 @@ func TestClientsBehindABalancer(t *testing.T) {
 // TestMissingCertificate: the node does not start, and says which file is missing.
 func TestMissingCertificate(t *testing.T) {
 	t.Parallel()
-	c := configs.Default()
-	c.Node.Name, c.Node.Dir = "edge-1", t.TempDir()
-	c.Sites = []configs.Site{{Hosts: []string{"*"}, Origins: []string{"http://127.0.0.1:1"}}}
-	c.TLS.Certificates = []configs.Certificate{{Cert: "/absent/cert.pem", Key: "/absent/key.pem"}}
-	_, err := newNode(nodeOptions{config: c, log: slog.New(slog.DiscardHandler)})
-	if !errors.As(err, new(usageError)) || !strings.Contains(err.Error(), "/absent/cert.pem") {
-		t.Errorf("got %v, want a usage error that names the file", err)
+	for name, spoil := range map[string]func(*configs.TLS){
+		"/absent/cert.pem": func(c *configs.TLS) {
+			c.Certificates = []configs.Certificate{{Cert: "/absent/cert.pem", Key: "/absent/key.pem"}}
+		},
+		"/absent/ca.pem": func(c *configs.TLS) {
+			c.ACME = configs.ACME{Hosts: []string{"a.example"}, Directory: "https://127.0.0.1:1/dir", Agree: true, CAFile: "/absent/ca.pem"}
+		},
+	} {
+		c := configs.Default()
+		c.Node.Name, c.Node.Dir = "edge-1", t.TempDir()
+		c.Sites = []configs.Site{{Hosts: []string{"*"}, Origins: []string{"http://127.0.0.1:1"}}}
+		spoil(&c.TLS)
+		_, err := newNode(nodeOptions{config: c, log: slog.New(slog.DiscardHandler)})
+		if !errors.As(err, new(usageError)) || !strings.Contains(err.Error(), name) {
+			t.Errorf("got %v, want a usage error that names %s", err, name)
+		}
+	}
+}
+
+// TestACMEThatDoesNotAnswer: the node serves with a certificate of its own meanwhile, says
+// what is wrong, and ends when it is told to.
+func TestACMEThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	n := newSocketNode(t, func(o *nodeOptions) {
+		o.config.TLS.ACME = configs.ACME{Hosts: []string{"a.example"}, Directory: "https://127.0.0.1:1/dir", Agree: true}
+	})
+	if got := servedNames(t, n.public.HTTPSAddr(), "a.example"); len(got) == 0 {
+		t.Error("no certificate is served")
+	}
+	problems := func() int { return len(tlsProblemsOf(n.node, time.Now())) }
+	for end := time.Now().Add(20 * time.Second); problems() == 0 && time.Now().Before(end); <-time.After(20 * time.Millisecond) {
+	}
+	got := tlsProblemsOf(n.node, time.Now())
+	if len(got) != 1 || !strings.Contains(got[0].Why, "certificate for a.example from https://127.0.0.1:1/dir") {
+		t.Errorf("got %v, want one problem that names the host and the authority", got)
 	}
 }
