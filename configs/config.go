@@ -11,6 +11,7 @@ type Config struct {
 	Node     Node     `yaml:"node"`
 	Listen   Listen   `yaml:"listen"`
 	TLS      TLS      `yaml:"tls"`
+	Admin    Admin    `yaml:"admin"`
 	Cache    Cache    `yaml:"cache"`
 	Cluster  Cluster  `yaml:"cluster"`
 	Sites    []Site   `yaml:"sites"`
@@ -87,6 +88,16 @@ type ACME struct {
 	CAFile string `yaml:"ca_file"`
 	// Dir keeps account, keys and certificates; nodes may share it. Empty means acme under Node.Dir.
 	Dir string `yaml:"dir"`
+}
+
+// Admin says how the operators' address is secured beyond its credential. With no certificate it is cleartext.
+type Admin struct {
+	// Cert is a PEM file: the leaf, then its chain.
+	Cert string `yaml:"cert"`
+	// Key is the PEM file of the leaf's private key.
+	Key string `yaml:"key"`
+	// ClientCA is a PEM file of roots: clients need a certificate of theirs. Empty means that they need none.
+	ClientCA string `yaml:"client_ca"`
 }
 
 // Certificate names the two PEM files of one certificate. Both are needed.

@@ -93,12 +93,10 @@ func (v *validator) listen() {
 
 func (v *validator) tls() {
 	t := v.c.TLS
-	if (t.Cert == "") != (t.Key == "") {
-		path, value := "tls.cert", t.Cert
-		if value == "" {
-			path, value = "tls.key", t.Key
-		}
-		v.bad(path, value, "stands without its counterpart", "give both tls.cert and tls.key, or neither")
+	v.pair("tls", t.Cert, t.Key)
+	v.pair("admin", v.c.Admin.Cert, v.c.Admin.Key)
+	if v.c.Admin.ClientCA != "" && v.c.Admin.Cert == "" {
+		v.bad("admin.client_ca", v.c.Admin.ClientCA, "asks for certificates in the clear", "give admin.cert and admin.key too")
 	}
 	for i, pair := range t.Certificates {
 		path := itemPath("tls.certificates", i)
@@ -114,6 +112,18 @@ func (v *validator) tls() {
 	}
 	v.oneOf("tls.min_version", t.MinVersion, "1.2", "1.3")
 	v.acme()
+}
+
+// pair checks that a certificate and its key are both there, or neither.
+func (v *validator) pair(section, cert, key string) {
+	if (cert == "") == (key == "") {
+		return
+	}
+	path, value := section+".cert", cert
+	if value == "" {
+		path, value = section+".key", key
+	}
+	v.bad(path, value, "stands without its counterpart", fmt.Sprintf("give both %s.cert and %s.key, or neither", section, section))
 }
 
 func (v *validator) acme() {

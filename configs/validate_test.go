@@ -26,6 +26,8 @@ func TestValidate(t *testing.T) {
 		{"wildcard by ACME", "tls:\n  acme: {hosts: [a, \"*.a\"], agree: true}\n" + site, `tls.acme.hosts[1]: "*.a" is no host name`},
 		{"ACME in the clear", "tls:\n  acme: {hosts: [a], agree: true, directory: \"http://ca\"}\n" + site, `tls.acme.directory: "http://ca" is no https:// URL`},
 		{"ACME for nothing", "listen:\n  https: \"\"\ntls:\n  acme: {hosts: [a], agree: true}\n" + site, "tls.acme.hosts: needs an address to serve: set listen.https"},
+		{"half a certificate for operators", "admin:\n  key: a.key\n" + site, "w:2:3: admin.key: stands without its counterpart: give both admin.cert"},
+		{"operators' certificates in the clear", "admin:\n  client_ca: ca.pem\n" + site, "w:2:3: admin.client_ca: asks for certificates in the clear"},
 		{"no time-out", "listen:\n  header_timeout: 0\n" + site, "w:2:3: listen.header_timeout: 0 would keep dead connections"},
 		{"no cache", "cache:\n  disk: 0\n  memory: 0\n" + site, "w:3:3: cache.memory: is 0 and cache.disk too"},
 		{"no hosts", "sites:\n  - origins: [\"http://o\"]\n", "w:2:5: sites[0].hosts: the site has no hosts"},

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,14 +18,19 @@ import (
 	"unicode/utf8"
 
 	"weir/edge/console"
+	"weir/edge/front"
 )
 
 // adminFlags say which node a command asks.
 type adminFlags struct {
-	Admin     string `help:"Operators' address of the node." default:"127.0.0.1:7070" placeholder:"ADDR"`
+	Admin     string `help:"Operators' address of the node; with https:// before it where it speaks TLS." default:"127.0.0.1:7070" placeholder:"ADDR"`
 	Dir       string `help:"State directory of the node, where admin.token lies." placeholder:"DIR"`
 	TokenFile string `help:"File with the admin token. Default: admin.token in --dir; the environment's WEIR_ADMIN_TOKEN wins." placeholder:"FILE"`
 	JSON      bool   `name:"json" help:"Print the API's answer as it is."`
+
+	AdminCA   string `name:"admin-ca" help:"Roots that vouch for an https:// address (PEM). Default: the system's." placeholder:"FILE"`
+	AdminCert string `name:"admin-cert" help:"Certificate to show there (PEM), where the node asks for one." placeholder:"FILE"`
+	AdminKey  string `name:"admin-key" help:"Its private key (PEM)." placeholder:"FILE"`
 }
 
 const adminAnswerLimit = 16 << 20
@@ -42,7 +48,7 @@ func (f *adminFlags) send(ctx context.Context, method, path string, content []by
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, "http://"+f.Admin+path, bytes.NewReader(content))
+	request, err := http.NewRequestWithContext(ctx, method, f.base()+path, bytes.NewReader(content))
 	if err != nil {
 		return nil, usageError{err}
 	}
@@ -50,7 +56,10 @@ func (f *adminFlags) send(ctx context.Context, method, path string, content []by
 	if content != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	client := &http.Client{}
+	client, err := f.client()
+	if err != nil {
+		return nil, usageError{err}
+	}
 	defer client.CloseIdleConnections()
 	response, err := client.Do(request)
 	if err != nil {
@@ -62,6 +71,30 @@ func (f *adminFlags) send(ctx context.Context, method, path string, content []by
 		return nil, fmt.Errorf("read the answer of %s: %w", f.Admin, err)
 	}
 	return body, f.judge(response, body)
+}
+
+func (f *adminFlags) base() string {
+	if strings.HasPrefix(f.Admin, "https://") {
+		return strings.TrimSuffix(f.Admin, "/")
+	}
+	return "http://" + f.Admin
+}
+
+// client trusts and shows what the flags say.
+func (f *adminFlags) client() (*http.Client, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	var err error
+	if config.RootCAs, err = readRoots("--admin-ca", f.AdminCA); err != nil {
+		return nil, err
+	}
+	if f.AdminCert != "" || f.AdminKey != "" {
+		pair, err := front.LoadCertificate(f.AdminCert, f.AdminKey)
+		if err != nil {
+			return nil, err
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: config}}, nil
 }
 
 // judge is nil for the answer that was asked for.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -80,6 +81,9 @@ type node struct {
 
 	certificates *front.Certificates // of public; nil without https
 	acme         *front.ACME         // has some of them; nil without
+
+	adminCertificates *front.Certificates // nil: operators come in the clear
+	adminTLS          *tls.Config         // with them
 }
 
 // hurriedLeave is the time for a farewell that nobody has to hear.
@@ -92,7 +96,7 @@ func newNode(o nodeOptions) (*node, error) {
 	if err := makeDir(o.config.Node.Dir); err != nil {
 		return nil, err
 	}
-	for _, build := range []func() error{n.buildTelemetry, n.buildCache, n.buildEdge, n.buildPublic} {
+	for _, build := range []func() error{n.buildTelemetry, n.buildCache, n.buildEdge, n.buildPublic, n.buildAdminTLS} {
 		if err := build(); err != nil {
 			n.close()
 			return nil, err
@@ -314,6 +318,9 @@ func (n *node) listenAdmin() error {
 	listener, err := listen("tcp", n.config.Listen.Admin)
 	if err != nil {
 		return usageError{fmt.Errorf("listen for operators on %s: %w: stop the other program or choose another address with %s", n.config.Listen.Admin, rootCause(err), n.flag("--admin"))}
+	}
+	if n.adminCertificates != nil {
+		listener = tls.NewListener(listener, n.adminTLS)
 	}
 	n.admin = newPlainServer(listener, handler, n.log)
 	return nil

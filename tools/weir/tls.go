@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,19 +62,56 @@ func (n *node) buildACME() (*front.ACME, error) {
 	if options.Dir == "" {
 		options.Dir = filepath.Join(n.config.Node.Dir, "acme")
 	}
-	if c.CAFile != "" {
-		roots, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("tls.acme.ca_file: %w", err)
-		}
-		options.Roots = x509.NewCertPool()
-		if !options.Roots.AppendCertsFromPEM(roots) {
-			return nil, fmt.Errorf("tls.acme.ca_file: there is no certificate in %s", c.CAFile)
-		}
-	}
 	var err error
+	if options.Roots, err = readRoots("tls.acme.ca_file", c.CAFile); err != nil {
+		return nil, err
+	}
 	n.acme, err = front.NewACME(options)
 	return n.acme, err
+}
+
+// readRoots reads the PEM file that a key names; nil, for the system's, where it names none.
+func readRoots(key, file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s: there is no certificate in %s", key, file)
+	}
+	return roots, nil
+}
+
+// buildAdminTLS makes what the operators' address needs, if it has a certificate.
+func (n *node) buildAdminTLS() error {
+	c := n.config.Admin
+	if c.Cert == "" {
+		return nil
+	}
+	clients, err := readRoots("admin.client_ca", c.ClientCA)
+	if err != nil {
+		return usageError{err}
+	}
+	pairs := []front.CertificatePair{{Cert: c.Cert, Key: c.Key}}
+	if n.adminCertificates, err = front.NewCertificates(front.CertificatesOptions{Pairs: pairs, Log: n.log}); err != nil {
+		return usageError{err}
+	}
+	// Operators are few, and a ticket would outlive a client's certificate that is not
+	// wanted any more.
+	n.adminTLS = &tls.Config{GetCertificate: n.adminCertificates.GetCertificate, MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true}
+	if clients != nil {
+		n.adminTLS.ClientAuth, n.adminTLS.ClientCAs = tls.RequireAndVerifyClientCert, clients
+	}
+	return nil
+}
+
+// certificateSets lists what there is of certificates.
+func (n *node) certificateSets() []*front.Certificates {
+	return slices.DeleteFunc([]*front.Certificates{n.certificates, n.adminCertificates}, func(c *front.Certificates) bool { return c == nil })
 }
 
 // buildBalancers names the balancers whose word about clients counts.
@@ -103,10 +141,10 @@ func (n *node) hosts() []string {
 
 // runTLS keeps the certificates current.
 func (n *node) runTLS(ctx context.Context) error {
-	if n.certificates == nil {
-		return nil
+	var parts []func(context.Context) error
+	for _, set := range n.certificateSets() {
+		parts = append(parts, set.Run)
 	}
-	parts := []func(context.Context) error{n.certificates.Run}
 	if n.acme != nil {
 		parts = append(parts, func(ctx context.Context) error { return n.acme.Run(ctx, n.public.HTTPAddr(), n.public.HTTPSAddr()) })
 	}
@@ -118,17 +156,20 @@ func (n *node) runTLS(ctx context.Context) error {
 // reloadTLS reads the certificates anew. One that cannot be used leaves that from before
 // in place, and is in the log and in the status.
 func (n *node) reloadTLS(ctx context.Context) {
-	if n.certificates != nil && n.certificates.Reload(ctx) == nil {
-		n.log.Info("certificates read again")
+	for _, set := range n.certificateSets() {
+		_ = set.Reload(ctx) // what it could not take it has logged
 	}
 }
 
 // tlsProblems says what is wrong with the certificates.
 func (n *node) tlsProblems(now time.Time, add func(what, why, fix string)) {
-	if n.certificates == nil {
-		return
+	for _, set := range n.certificateSets() {
+		problemsOf(set.States(), now, add)
 	}
-	for _, s := range n.certificates.States() {
+}
+
+func problemsOf(states []front.CertificateState, now time.Time, add func(what, why, fix string)) {
+	for _, s := range states {
 		switch left := s.NotAfter.Sub(now); {
 		case s.NotAfter.IsZero():
 			if s.Problem == "" {

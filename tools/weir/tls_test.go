@@ -2,16 +2,21 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -223,6 +228,66 @@ func TestClientsBehindABalancer(t *testing.T) {
 	}
 	if lines, err := os.ReadFile(file); err != nil || !strings.Contains(string(lines), "192.0.2.7") || strings.Contains(string(lines), "127.0.0.1:") {
 		t.Errorf("the access log has %q, %v, want 192.0.2.7", lines, err)
+	}
+}
+
+// clientPair is a client's certificate; its authority is ca.pem beside it.
+func clientPair(t *testing.T) configs.Certificate {
+	t.Helper()
+	pair := mintFor(t, x509.NewCertPool(), "operator")
+	dir := filepath.Dir(pair.Cert)
+	ca, err := tls.LoadX509KeyPair(filepath.Join(dir, "ca.pem"), filepath.Join(dir, "ca-key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := tls.LoadX509KeyPair(pair.Cert, pair.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "operator"}, NotBefore: leaf.Leaf.NotBefore, NotAfter: leaf.Leaf.NotAfter,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, ca.Leaf, leaf.Leaf.PublicKey, ca.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(pair.Cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return pair
+}
+
+// TestAdminOverTLS: operators need the credential and, where the node asks for it, a
+// certificate of the right authority; the commands can show both.
+func TestAdminOverTLS(t *testing.T) {
+	t.Parallel()
+	roots := x509.NewCertPool()
+	server, operator, stranger := mintFor(t, roots, "edge.example"), clientPair(t), clientPair(t)
+	authorityOf := func(pair configs.Certificate) string { return filepath.Join(filepath.Dir(pair.Cert), "ca.pem") }
+	n := newSocketNode(t, func(o *nodeOptions) {
+		o.config.Admin = configs.Admin{Cert: server.Cert, Key: server.Key, ClientCA: authorityOf(operator)}
+	})
+	address := n.admin.listener.Addr().String()
+	status := func(args ...string) (int, string) {
+		code, _, text := try(t, append([]string{"status", "--dir", n.config.Node.Dir}, args...)...)
+		return code, text
+	}
+	secure := []string{"--admin", "https://" + address, "--admin-ca", authorityOf(server)}
+	if code, text := status(append(secure, "--admin-cert", operator.Cert, "--admin-key", operator.Key)...); code != exitOK {
+		t.Errorf("with an operator's certificate: exit code %d, %s", code, text)
+	}
+	for name, args := range map[string][]string{
+		"no certificate":           secure,
+		"another's certificate":    append(slices.Clone(secure), "--admin-cert", stranger.Cert, "--admin-key", stranger.Key),
+		"no trust":                 {"--admin", "https://" + address, "--admin-cert", operator.Cert, "--admin-key", operator.Key},
+		"cleartext":                {"--admin", address},
+		"certificate without key":  append(slices.Clone(secure), "--admin-cert", operator.Cert),
+		"roots that are not there": {"--admin", "https://" + address, "--admin-ca", "/absent/ca.pem"},
+	} {
+		if code, text := status(args...); code == exitOK {
+			t.Errorf("%s: got exit code 0, %s", name, text)
+		}
 	}
 }
 
