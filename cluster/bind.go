@@ -11,34 +11,39 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// bind makes the memberlist on its address.
-func (c *Cluster) bind(ctx context.Context) (*memberlist.Memberlist, error) {
+// bind makes the memberlist on its address, and the keys that it uses.
+func (c *Cluster) bind(ctx context.Context) (*memberlist.Memberlist, *memberlist.Keyring, error) {
 	host, port, err := splitBind(c.options.Bind)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	logger := newGossipLog(c.log, &c.strangers)
 	t, bound, err := c.listen(host, port, logger)
 	if err != nil {
-		return nil, bindError(c.options.Bind, err)
+		return nil, nil, bindError(c.options.Bind, err)
 	}
 	told, err := c.advertised(ctx, bound)
 	if err != nil {
 		_ = t.Shutdown() // the error above says more
-		return nil, fmt.Errorf("cluster: gossip on %s: %w: give one with --advertise", c.options.Bind, err)
+		return nil, nil, fmt.Errorf("cluster: gossip on %s: %w: give one with --advertise", c.options.Bind, err)
 	}
 	if err := c.introduce(told); err != nil {
 		_ = t.Shutdown() // the error above says more
-		return nil, err
+		return nil, nil, err
 	}
-	list, err := memberlist.Create(c.config(t, told, logger))
+	config, err := c.config(t, told, logger)
 	if err != nil {
 		_ = t.Shutdown() // the error above says more
-		return nil, fmt.Errorf("cluster: gossip on %s: %w", c.options.Bind, err)
+		return nil, nil, err
+	}
+	list, err := memberlist.Create(config)
+	if err != nil {
+		_ = t.Shutdown() // the error above says more
+		return nil, nil, fmt.Errorf("cluster: gossip on %s: %w", c.options.Bind, err)
 	}
 	addr := told.String()
 	c.addr.Store(&addr)
-	return list, nil
+	return list, config.Keyring, nil
 }
 
 // introduce completes what this node tells about itself, now that its gossip address is known.
@@ -56,7 +61,7 @@ func (c *Cluster) introduce(told netip.AddrPort) error {
 			"node is at %s: listen for peers on an address that they can reach", peer, told.Addr())
 	}
 	c.roster.change(func(m *Member) {
-		m.Addr, m.PeerAddr = told.String(), peer.String()
+		m.Addr, m.PeerAddr, m.Keys = told.String(), peer.String(), c.options.Keyring.Secrets().IDs()
 		m.HTTPAddr, m.HTTPSAddr = reachable(m.HTTPAddr, told.Addr()), reachable(m.HTTPSAddr, told.Addr())
 	})
 	if _, err := parseMeta(c.selfMeta().encode()); err != nil {
@@ -111,13 +116,20 @@ func (c *Cluster) advertised(ctx context.Context, bound netip.AddrPort) (netip.A
 }
 
 // config returns memberlist's configuration.
-func (c *Cluster) config(t memberlist.Transport, told netip.AddrPort, logger *log.Logger) *memberlist.Config {
+func (c *Cluster) config(t memberlist.Transport, told netip.AddrPort, logger *log.Logger) (*memberlist.Config, error) {
 	o, d := &c.options, delegate{c}
+	keys, err := memberlist.NewKeyring(nil, nil)
+	if err == nil {
+		err = install(keys, o.Keyring.Secrets().gossipKeys())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cluster: keys of gossip: %w", err)
+	}
 	m := memberlist.DefaultLANConfig()
 	m.Name = o.Name
 	m.Transport = t
 	m.Label = o.Label
-	m.SecretKey = o.Secret.GossipKey()
+	m.Keyring = keys
 	m.AdvertiseAddr, m.AdvertisePort = told.Addr().String(), int(told.Port())
 	m.GossipInterval, m.GossipNodes = o.GossipInterval, o.GossipNodes
 	m.ProbeInterval, m.ProbeTimeout = o.ProbeInterval, o.ProbeTimeout
@@ -129,7 +141,7 @@ func (c *Cluster) config(t memberlist.Transport, told netip.AddrPort, logger *lo
 	m.DeadNodeReclaimTime = time.Millisecond // a dead member's name is free at once, for its restart at another address
 	m.Delegate, m.Events, m.Alive, m.Conflict = d, d, d, d
 	m.Logger = logger
-	return m
+	return m, nil
 }
 
 // bindError says what to do about a gossip address that cannot be had.

@@ -75,9 +75,10 @@ func (c *Cluster) Run(ctx context.Context) error {
 		return fmt.Errorf("cluster: %s runs already", c.options.Name)
 	}
 	var list *memberlist.Memberlist
+	var keys *memberlist.Keyring
 	if !c.options.alone() {
 		var err error
-		if list, err = c.bind(ctx); err != nil {
+		if list, keys, err = c.bind(ctx); err != nil {
 			return err
 		}
 	}
@@ -87,6 +88,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 	if list != nil {
 		others.Go(func() { c.rejoin(ctx, list) }) // ends with ctx, or when its last dial does
 		others.Go(func() { c.drainer(ctx, list) })
+		others.Go(func() { c.followKeys(ctx, list, keys) })
 	} else {
 		close(c.ready)
 		others.Go(func() { c.drainer(ctx, nil) })
@@ -253,6 +255,6 @@ func (c *Cluster) selfMeta() meta {
 	m := c.roster.members[c.roster.self]
 	return meta{
 		Draining: m.Draining, Shield: m.Shield, Relay: m.Relay, Weight: m.Weight, Role: m.Role, Zone: m.Zone, Region: m.Region, Peer: m.PeerAddr,
-		HTTP: m.HTTPAddr, HTTPS: m.HTTPSAddr, Build: m.Build,
+		HTTP: m.HTTPAddr, HTTPS: m.HTTPSAddr, Build: m.Build, Keys: m.Keys,
 	}
 }

@@ -25,6 +25,18 @@ var testSecret = func() Secret {
 	return s
 }()
 
+// testKeyring returns a keyring that holds it for ever. A bubble needs its own.
+func testKeyring() *Keyring {
+	k, err := NewKeyring(KeyringOptions{Secrets: Secrets{testSecret}})
+	if err != nil {
+		panic(err)
+	}
+	return k
+}
+
+// testKeys is how a node tells others that it has the secret.
+var testKeys = testSecret.ID()
+
 // lines collects a log.
 type lines struct {
 	mu  sync.Mutex // guards the fields below
@@ -64,7 +76,7 @@ type testNode struct {
 func nodeOptions(net *memnet, i int) Options {
 	ip := fmt.Sprintf("10.0.0.%d", i)
 	return Options{
-		Name: fmt.Sprintf("edge-%d", i), Secret: testSecret, Bind: ip + ":7946", PeerAddr: ":7443", Zone: "a",
+		Name: fmt.Sprintf("edge-%d", i), Keyring: testKeyring(), Bind: ip + ":7946", PeerAddr: ":7443", Zone: "a",
 		Join: []string{"10.0.0.1"}, Network: net.host(ip), Build: "test",
 	}
 }
@@ -206,7 +218,7 @@ func TestNodesConverge(t *testing.T) {
 				}
 				m := nodes[n-1].member("edge-1")
 				want := Member{
-					Name: "edge-1", Addr: "10.0.0.1:7946", PeerAddr: "10.0.0.1:7443", Zone: "a", Role: RoleEdge, Build: "test",
+					Name: "edge-1", Addr: "10.0.0.1:7946", PeerAddr: "10.0.0.1:7443", Zone: "a", Role: RoleEdge, Build: "test", Keys: testKeys,
 					Weight: 1, State: Alive, Since: m.Since,
 				}
 				if m != want || m.Since.IsZero() {

@@ -14,11 +14,23 @@
 //
 // # Secret
 //
-// memberlist runs open when it is given no key, therefore a node without a Secret does not gossip at all, and options that
+// memberlist runs open when it is given no key, therefore a node without a Keyring does not gossip at all, and options that
 // ask for company without one are refused. Two keys come from the one secret, by HKDF with a label each: the key that every
 // packet and stream of gossip is encrypted with (AES-256-GCM, the cluster's label authenticated), and the key of an
-// authority from which every node mints the certificate that it shows its peers (PeerTLS). Whoever has the secret is a
-// member in full and may take any name; there are no ranks among nodes. The secret never appears in logs or errors.
+// authority from which every node mints the certificate that it shows its peers (Keyring.PeerTLS). Whoever has the secret
+// is a member in full and may take any name; there are no ranks among nodes. The secret never appears in logs or errors.
+//
+// A secret is replaced while nodes run. A secret file holds up to four: the first encrypts, signs and mints, all are
+// accepted. A Keyring reads the file again when it has changed, or is told to, and refuses one that is wrong as a whole.
+// Three steps, each on all nodes before the next begins:
+//
+//  1. Append the new secret: all accept it, none uses it.
+//  2. Move it to the first line: all use it, and still accept the old one.
+//  3. Remove the old one.
+//
+// Each member tells the others the IDs of its secrets (Member.Keys, 8 digits derived from each), so that any node shows
+// whether all have taken a step. Connections between peers that run go on until they end by themselves; whoever came in
+// with a secret that has been stolen is gone for certain once the nodes have restarted.
 //
 // # Rings
 //
@@ -65,7 +77,6 @@
 //     draining counts as having left.
 //   - memberlist has no defence against the replay of recorded packets. Who replays one can make a member flap (one that
 //     left appears until it fails its first checks, one that is alive is lost until it answers the accusation), no more.
-//   - Nothing rotates the secret while nodes run: all nodes of a cluster are restarted with the new one.
 //
 // # Locks
 //

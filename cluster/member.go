@@ -40,6 +40,7 @@ type Member struct {
 	Region    string
 	Role      string
 	Build     string
+	Keys      string // IDs of the secrets it accepts, separated by spaces, that in use first; "" for a node alone
 	Weight    float64
 	Draining  bool // about to leave
 	Shield    bool // asks further up for its region

@@ -15,7 +15,7 @@ import (
 const RoleEdge = "edge"
 
 const (
-	metaVersion  = 1
+	metaVersion  = 2
 	metaMaxBytes = 512 // memberlist's limit
 
 	minWeight   = 0.001
@@ -29,6 +29,7 @@ const (
 	maxPeer   = 56 // an IPv6 address with zone-less brackets and a port is 47
 	maxPublic = 120
 	maxBuild  = 64
+	maxKeys   = maxSecrets*(2*idBytes+1) - 1
 
 	flagDraining = 1
 	flagShield   = 2
@@ -36,9 +37,9 @@ const (
 	flagsKnown   = flagDraining | flagShield | flagRelay
 )
 
-// meta is what a node tells about itself in gossip. Encoding, version 1: the version byte; flags (uvarint, bit 0
-// draining, 1 shield, 2 relay); weight in thousandths (uvarint); then role, zone, region, peer, http, https and build, each a uvarint length
-// and its bytes; then the end. Every uvarint is in its shortest form, so that a value has one encoding.
+// meta is what a node tells about itself in gossip. Encoding, version 2: the version byte; flags (uvarint, bit 0
+// draining, 1 shield, 2 relay); weight in thousandths (uvarint); then role, zone, region, peer, http, https, build and keys,
+// each a uvarint length and its bytes; then the end. Every uvarint is in its shortest form, so that a value has one encoding.
 type meta struct {
 	Draining bool
 	Shield   bool
@@ -51,6 +52,7 @@ type meta struct {
 	HTTP     string // host:port or ""
 	HTTPS    string // host:port or ""
 	Build    string
+	Keys     string // IDs of the secrets it accepts, separated by spaces, that in use first
 }
 
 // encode returns what parseMeta reads.
@@ -64,7 +66,7 @@ func (m meta) encode() []byte {
 	b := []byte{metaVersion}
 	b = binary.AppendUvarint(b, flags)
 	b = binary.AppendUvarint(b, uint64(math.Round(m.Weight*weightUnits)))
-	for _, s := range []string{m.Role, m.Zone, m.Region, m.Peer, m.HTTP, m.HTTPS, m.Build} {
+	for _, s := range []string{m.Role, m.Zone, m.Region, m.Peer, m.HTTP, m.HTTPS, m.Build, m.Keys} {
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
 	}
@@ -75,7 +77,7 @@ func (m meta) encode() []byte {
 func (m meta) member(name, addr string) Member {
 	return Member{
 		Name: name, Addr: addr, PeerAddr: m.Peer, HTTPAddr: m.HTTP, HTTPSAddr: m.HTTPS, Zone: m.Zone, Region: m.Region,
-		Role: m.Role, Build: m.Build, Weight: m.Weight, Draining: m.Draining, Shield: m.Shield, Relay: m.Relay,
+		Role: m.Role, Build: m.Build, Keys: m.Keys, Weight: m.Weight, Draining: m.Draining, Shield: m.Shield, Relay: m.Relay,
 	}
 }
 
@@ -103,6 +105,7 @@ func parseMeta(b []byte) (meta, error) {
 		HTTP:     r.string("http address", checkPublic),
 		HTTPS:    r.string("https address", checkPublic),
 		Build:    r.string("build", checkBuild),
+		Keys:     r.string("keys", checkKeys),
 	}
 	switch {
 	case r.err != nil:
@@ -219,6 +222,19 @@ func checkBuild(s string) error {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {
 			return errors.New("printable ASCII only")
+		}
+	}
+	return nil
+}
+
+// checkKeys allows what Secrets.IDs returns.
+func checkKeys(s string) error {
+	if len(s) > maxKeys {
+		return fmt.Errorf("%d bytes: at most %d", len(s), maxKeys)
+	}
+	for id := range strings.SplitSeq(s, " ") {
+		if len(id) != 2*idBytes || strings.Trim(id, "0123456789abcdef") != "" {
+			return fmt.Errorf("want %d hexadecimal digits for each secret", 2*idBytes)
 		}
 	}
 	return nil

@@ -15,7 +15,7 @@ func fullMeta() meta {
 	return meta{
 		Draining: true, Weight: maxWeight, Role: strings.Repeat("r", maxRole), Zone: strings.Repeat("z", maxPlace),
 		Region: strings.Repeat("r", maxPlace), Peer: "[2001:db8:1111:2222:3333:4444:5555:6666]:65535", HTTP: host, HTTPS: host,
-		Build: strings.Repeat("b", maxBuild),
+		Build: strings.Repeat("b", maxBuild), Keys: strings.Repeat("0123abcd ", maxSecrets-1) + "0123abcd",
 	}
 }
 
@@ -23,9 +23,9 @@ func TestMetaRoundTrip(t *testing.T) {
 	t.Parallel()
 	for _, m := range []meta{
 		fullMeta(),
-		{Weight: 1, Role: RoleEdge, Peer: "10.0.0.1:7443"},
-		{Weight: 0.001, Role: RoleEdge, Peer: "[::1]:1", Build: "v1.2 (go1.26)"},
-		{Weight: 2.5, Role: "relay", Zone: "eu-1a", Region: "eu_1", Peer: "127.0.0.1:7443", HTTP: "edge-1.example.com:80", HTTPS: "192.0.2.7:443"},
+		{Weight: 1, Role: RoleEdge, Peer: "10.0.0.1:7443", Keys: testKeys},
+		{Weight: 0.001, Role: RoleEdge, Peer: "[::1]:1", Keys: testKeys, Build: "v1.2 (go1.26)"},
+		{Weight: 2.5, Role: "relay", Zone: "eu-1a", Region: "eu_1", Peer: "127.0.0.1:7443", Keys: testKeys, HTTP: "edge-1.example.com:80", HTTPS: "192.0.2.7:443"},
 	} {
 		b := m.encode()
 		if len(b) > metaMaxBytes {
@@ -57,6 +57,11 @@ func TestMetaRefusesFields(t *testing.T) {
 		"region with a NUL":  func(m *meta) { m.Region = "a\x00" },
 		"build with newline": func(m *meta) { m.Build = "v1\nlevel=ERROR" },
 		"build long":         func(m *meta) { m.Build = strings.Repeat("b", maxBuild+1) },
+		"keys none":          func(m *meta) { m.Keys = "" },
+		"keys short":         func(m *meta) { m.Keys = "0123abc" },
+		"keys upper case":    func(m *meta) { m.Keys = "0123ABCD" },
+		"keys with a tab":    func(m *meta) { m.Keys = "0123abcd\t0123abcd" },
+		"keys many":          func(m *meta) { m.Keys += strings.Repeat(" 0123abcd", maxSecrets) },
 		"peer empty":         func(m *meta) { m.Peer = "" },
 		"peer a name":        func(m *meta) { m.Peer = "metadata.google.internal:80" },
 		"peer no port":       func(m *meta) { m.Peer = "10.0.0.1" },
@@ -82,7 +87,7 @@ func TestMetaRefusesFields(t *testing.T) {
 		"weight 0":           func(m *meta) { m.Weight = 0 },
 		"weight huge":        func(m *meta) { m.Weight = 1e9 },
 	} {
-		m := meta{Weight: 1, Role: RoleEdge, Peer: "10.0.0.1:7443"}
+		m := meta{Weight: 1, Role: RoleEdge, Peer: "10.0.0.1:7443", Keys: testKeys}
 		change(&m)
 		if got, err := parseMeta(m.encode()); err == nil {
 			t.Errorf("%s: accepted as %+v", name, got)
@@ -92,7 +97,7 @@ func TestMetaRefusesFields(t *testing.T) {
 
 func TestMetaRefusesEncodings(t *testing.T) {
 	t.Parallel()
-	rest := meta{Weight: 1, Role: RoleEdge, Peer: "10.0.0.1:7443"}.encode()[4:] // after version, flags and a weight of 1000
+	rest := meta{Weight: 1, Role: RoleEdge, Peer: "10.0.0.1:7443", Keys: testKeys}.encode()[4:] // after version, flags and a weight of 1000
 	with := func(head ...byte) []byte { return append(head, rest...) }
 	good := with(metaVersion, 0, 0xe8, 0x07)
 	if _, err := parseMeta(good); err != nil {
@@ -104,7 +109,7 @@ func TestMetaRefusesEncodings(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"empty":              {},
 		"version 0":          with(0, 0, 0xe8, 0x07),
-		"version 2":          with(2, 0, 0xe8, 0x07),
+		"version 1":          with(1, 0, 0xe8, 0x07),
 		"unknown flag":       with(metaVersion, 0x40, 0xe8, 0x07),
 		"long varint":        with(metaVersion, 0x80, 0, 0xe8, 0x07),
 		"endless varint":     with(metaVersion, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),
@@ -135,7 +140,7 @@ func TestMetaRefusesEncodings(t *testing.T) {
 
 func FuzzParseMeta(f *testing.F) {
 	f.Add(fullMeta().encode())
-	f.Add(meta{Weight: 1, Role: RoleEdge, Peer: "10.0.0.1:7443"}.encode())
+	f.Add(meta{Weight: 1, Role: RoleEdge, Peer: "10.0.0.1:7443", Keys: testKeys}.encode())
 	f.Add([]byte{metaVersion, 0, 0x80})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := parseMeta(b)

@@ -56,10 +56,11 @@ type Options struct {
 	// At most 64 bytes; "" means DefaultLabel.
 	Label string
 
-	// Secret is shared by all nodes of the cluster. Without one the node does not gossip at all.
-	Secret Secret
+	// Keyring holds the secrets that all nodes of the cluster share. Gossip follows its changes; whoever made it runs it.
+	// Without one the node does not gossip at all.
+	Keyring *Keyring
 
-	// Bind is the host:port to gossip on, UDP and TCP. Port 0 lets the system choose; "" means DefaultBind with a Secret.
+	// Bind is the host:port to gossip on, UDP and TCP. Port 0 lets the system choose; "" means DefaultBind with a Keyring.
 	Bind string
 
 	// Advertise is the host or host:port that other nodes are told, where it differs from Bind (address translation). ""
@@ -88,7 +89,7 @@ type Options struct {
 	WAN bool
 
 	// PeerAddr is the host:port where other nodes reach this node's peer listener. The host may be left out or be every
-	// address: then it is the one gossip advertises. Required with a Secret.
+	// address: then it is the one gossip advertises. Required with a Keyring.
 	PeerAddr string
 
 	// HTTPAddr and HTTPSAddr are the public host:port of this node, told to the others for steering. Optional. The host may
@@ -152,7 +153,7 @@ type Network interface {
 }
 
 // alone says whether the node stands alone, without gossip.
-func (o *Options) alone() bool { return o.Secret.IsZero() }
+func (o *Options) alone() bool { return o.Keyring == nil }
 
 // complete fills defaults and refuses nonsense.
 func (o *Options) complete() error {

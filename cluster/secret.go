@@ -15,11 +15,13 @@ import (
 const (
 	secretBytes    = 32   // least length of a secret, decoded
 	maxSecretText  = 1024 // most length of a secret's text
-	minSecretKinds = 8    // least number of different bytes in a secret: 32 random bytes have 25 or more, a placeholder few
+	idBytes        = 4
+	minSecretKinds = 8 // least number of different bytes in a secret: 32 random bytes have 25 or more, a placeholder few
 
 	// Each key has a label of its own, so that no key tells anything about another. The labels are part of the protocol.
 	gossipKeyLabel = "weir cluster v1 gossip key"
 	caKeyLabel     = "weir cluster v1 peer CA key"
+	idLabel        = "weir cluster v1 secret id"
 
 	redacted = "[cluster secret]"
 )
@@ -84,6 +86,15 @@ func (s Secret) GossipKey() []byte {
 		return nil
 	}
 	return s.derive(gossipKeyLabel)
+}
+
+// ID returns 8 hexadecimal digits by which operators tell secrets apart, or "" where there is none. It is derived as the
+// keys are, so that it tells nothing about them.
+func (s Secret) ID() string {
+	if s.IsZero() {
+		return ""
+	}
+	return hex.EncodeToString(s.derive(idLabel)[:idBytes])
 }
 
 // String returns a placeholder.

@@ -87,8 +87,8 @@ func TestSecretDoesNotPrint(t *testing.T) {
 	inside := struct {
 		Secret Secret
 		hidden Secret
-		o      Options
-	}{s, s, Options{Secret: s}}
+		o      KeyringOptions
+	}{s, s, KeyringOptions{Secrets: Secrets{s}}}
 	var out strings.Builder
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
 		fmt.Fprintf(&out, verb+"\n", s)
@@ -97,7 +97,7 @@ func TestSecretDoesNotPrint(t *testing.T) {
 		fmt.Fprintf(&out, verb+"\n", &inside)
 	}
 	for _, h := range []slog.Handler{slog.NewJSONHandler(&out, nil), slog.NewTextHandler(&out, nil)} {
-		slog.New(h).Info("x", "secret", s, "options", inside.o.Secret, "inside", fmt.Sprint(inside))
+		slog.New(h).Info("x", "secret", s, "options", inside.o.Secrets, "inside", fmt.Sprint(inside))
 	}
 	b, err := json.Marshal(map[string]any{"secret": s})
 	if err != nil {

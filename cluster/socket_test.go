@@ -18,7 +18,7 @@ func TestRealSockets(t *testing.T) {
 	var seeds []string
 	for i := range 3 {
 		c, err := New(Options{
-			Name: fmt.Sprintf("edge-%d", i+1), Secret: testSecret, Bind: "127.0.0.1:0", PeerAddr: "127.0.0.1:7443",
+			Name: fmt.Sprintf("edge-%d", i+1), Keyring: testKeyring(), Bind: "127.0.0.1:0", PeerAddr: "127.0.0.1:7443",
 			Join: seeds, GossipInterval: 20 * time.Millisecond, DrainTime: -1,
 		})
 		if err != nil {
@@ -100,7 +100,7 @@ func TestBindErrorsSayWhatToDo(t *testing.T) {
 		{"UDP port taken", udp.LocalAddr().String(), "choose another --gossip"},
 		{"not our address", "192.0.2.1:7946", "does not have that address"},
 	} {
-		c, err := New(Options{Name: "edge-1", Secret: testSecret, Bind: tt.bind, PeerAddr: "127.0.0.1:7443"})
+		c, err := New(Options{Name: "edge-1", Keyring: testKeyring(), Bind: tt.bind, PeerAddr: "127.0.0.1:7443"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,7 +119,7 @@ func TestAdvertise(t *testing.T) {
 		{"127.0.0.1:0", "", "127.0.0.1:PORT"},
 		{"127.0.0.1:0", "localhost:7000", "127.0.0.1:7000"},
 	} {
-		c, err := New(Options{Name: "edge-1", Secret: testSecret, Bind: tt.bind, Advertise: tt.advertise, PeerAddr: ":7443", DrainTime: -1})
+		c, err := New(Options{Name: "edge-1", Keyring: testKeyring(), Bind: tt.bind, Advertise: tt.advertise, PeerAddr: ":7443", DrainTime: -1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +150,7 @@ func TestAdvertise(t *testing.T) {
 
 func TestPeerOnLoopbackIsRefusedWhereGossipIsNot(t *testing.T) {
 	t.Parallel()
-	c, err := New(Options{Name: "edge-1", Secret: testSecret, Bind: "127.0.0.1:0", Advertise: "192.0.2.7", PeerAddr: "127.0.0.1:7443"})
+	c, err := New(Options{Name: "edge-1", Keyring: testKeyring(), Bind: "127.0.0.1:0", Advertise: "192.0.2.7", PeerAddr: "127.0.0.1:7443"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func TestGossipOnEveryAddress(t *testing.T) {
 	if err != nil {
 		t.Skip("this machine has no address but loopback")
 	}
-	c, err := New(Options{Name: "edge-1", Secret: testSecret, Bind: "0.0.0.0:0", PeerAddr: ":7443", DrainTime: -1})
+	c, err := New(Options{Name: "edge-1", Keyring: testKeyring(), Bind: "0.0.0.0:0", PeerAddr: ":7443", DrainTime: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

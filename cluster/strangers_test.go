@@ -59,7 +59,7 @@ func (saying) MergeRemoteState([]byte, bool)   {}
 
 func TestStrangersStayOutside(t *testing.T) {
 	t.Parallel()
-	good := meta{Weight: 1, Role: RoleEdge, Peer: "10.0.9.9:7443"}.encode()
+	good := meta{Weight: 1, Role: RoleEdge, Peer: "10.0.9.9:7443", Keys: testKeys}.encode()
 	for _, tt := range []struct {
 		name   string
 		change func(*memberlist.Config)
@@ -110,7 +110,7 @@ func TestHonestStrangerIsLetIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := newMemnet()
 		nodes := startCluster(t, net, 3, nil)
-		startStranger(t, net, "edge-9", meta{Weight: 2, Role: RoleEdge, Peer: "10.0.9.9:7443"}.encode(), nil)
+		startStranger(t, net, "edge-9", meta{Weight: 2, Role: RoleEdge, Peer: "10.0.9.9:7443", Keys: testKeys}.encode(), nil)
 		await(t, "honest node on every ring", 2*time.Second, func() bool { return agree(4, nodes...) })
 		if got := nodes[1].Ring().Node("edge-9"); got.Weight != 2 || got.Addr != "10.0.9.9:7443" {
 			t.Errorf("on the ring as %+v", got)
@@ -123,7 +123,7 @@ func TestOtherRolesAreNotOnTheRing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := newMemnet()
 		nodes := startCluster(t, net, 3, nil)
-		startStranger(t, net, "relay-1", meta{Weight: 1, Role: "relay", Peer: "10.0.9.9:7443"}.encode(), nil)
+		startStranger(t, net, "relay-1", meta{Weight: 1, Role: "relay", Peer: "10.0.9.9:7443", Keys: testKeys}.encode(), nil)
 		await(t, "member everywhere", 2*time.Second, func() bool { return nodes[0].Stats().Alive == 4 && nodes[2].Stats().Alive == 4 })
 		time.Sleep(time.Second)
 		if !agree(3, nodes...) {
@@ -134,12 +134,12 @@ func TestOtherRolesAreNotOnTheRing(t *testing.T) {
 
 func TestGarbageMetadataIsRefused(t *testing.T) {
 	t.Parallel()
-	ok := meta{Weight: 1, Role: RoleEdge, Peer: "10.0.9.9:7443"}
+	ok := meta{Weight: 1, Role: RoleEdge, Peer: "10.0.9.9:7443", Keys: testKeys}
 	for name, said := range map[string][]byte{
 		"nothing":    nil,
 		"junk":       bytes.Repeat([]byte{0xa5, 1, 0x80}, 170),
-		"link-local": meta{Weight: 1, Role: RoleEdge, Peer: "169.254.169.254:80"}.encode(),
-		"weight 0":   meta{Weight: 0, Role: RoleEdge, Peer: "10.0.9.9:7443"}.encode(),
+		"link-local": meta{Weight: 1, Role: RoleEdge, Peer: "169.254.169.254:80", Keys: testKeys}.encode(),
+		"weight 0":   meta{Weight: 0, Role: RoleEdge, Peer: "10.0.9.9:7443", Keys: testKeys}.encode(),
 		"cut short":  ok.encode()[:9],
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -186,7 +186,7 @@ func TestCallbacksDoNotPanicOutwards(t *testing.T) {
 
 func TestMemberOfRefuses(t *testing.T) {
 	t.Parallel()
-	said := meta{Weight: 1, Role: RoleEdge, Peer: "10.0.0.1:7443"}.encode()
+	said := meta{Weight: 1, Role: RoleEdge, Peer: "10.0.0.1:7443", Keys: testKeys}.encode()
 	for _, tt := range []struct {
 		name string
 		node memberlist.Node

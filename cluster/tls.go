@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/netip"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,47 +29,111 @@ const (
 
 // PeerTLS returns the configurations with which the node called name serves its peers and asks them: TLS 1.3, both sides
 // with a certificate of the cluster's own authority, HTTP/2 preferred over HTTP/1.1. The authority's key is derived from
-// the secret, so every node has it and mints its own certificate here; a node with another secret is refused in both
-// directions.
+// a secret, so every node has it and mints its own certificate here, from the first secret; certificates from any secret
+// of the keyring are accepted, and all others refused in both directions. The configurations follow the keyring: they do
+// for each handshake what its secrets say then, and leave alone what was connected before.
 //
 // The client always checks the chain. It also checks the peer's name where it knows one: when the ServerName is the node's
 // name (http.Transport takes it from the URL's host), the certificate must be for that node; when it is an IP address or
-// empty, any node of the cluster will do. now dates the certificate; it is good for ten years. Both configurations may be cloned and
-// used at the same time.
-func (s Secret) PeerTLS(name string, now time.Time) (server, client *tls.Config, err error) {
-	if s.IsZero() {
-		return nil, nil, ErrNoSecret
-	}
+// empty, any node of the cluster will do. A certificate is good for ten years. Both configurations may be cloned and used
+// at the same time.
+func (k *Keyring) PeerTLS(name string) (server, client *tls.Config, err error) {
 	if err := checkName(name); err != nil {
 		return nil, nil, fmt.Errorf("cluster: name %q: %w", name, err)
 	}
-	key, ca, err := s.authority()
-	if err != nil {
-		return nil, nil, fmt.Errorf("cluster: make peer authority: %w", err)
+	p := &peerIdentity{keyring: k, name: name}
+	if _, err := p.papers(); err != nil {
+		return nil, nil, err
 	}
-	leaf, err := mintLeaf(name, now, key, ca)
-	if err != nil {
-		return nil, nil, fmt.Errorf("cluster: make peer certificate for %s: %w", name, err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(ca)
 	server = &tls.Config{
-		MinVersion:   tls.VersionTLS13,
-		Certificates: []tls.Certificate{leaf},
-		ClientAuth:   tls.RequireAndVerifyClientCert,
-		ClientCAs:    roots,
-		NextProtos:   []string{"h2", "http/1.1"},
+		MinVersion: tls.VersionTLS13,
+		NextProtos: []string{"h2", "http/1.1"},
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			papers, err := p.papers()
+			if err != nil {
+				return nil, err
+			}
+			return papers.server, nil
+		},
 	}
 	client = &tls.Config{
-		MinVersion:   tls.VersionTLS13,
-		Certificates: []tls.Certificate{leaf},
-		RootCAs:      roots,
-		NextProtos:   []string{"h2", "http/1.1"},
+		MinVersion: tls.VersionTLS13,
+		NextProtos: []string{"h2", "http/1.1"},
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			papers, err := p.papers()
+			if err != nil {
+				return nil, err
+			}
+			return &papers.leaf, nil
+		},
 		// Peers are dialled by IP address while their certificates carry names, so the check is our own, below.
 		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection checks the chain always, the name where it is known
-		VerifyConnection:   func(state tls.ConnectionState) error { return verifyPeer(state, roots) },
+		VerifyConnection: func(state tls.ConnectionState) error {
+			papers, err := p.papers()
+			if err != nil {
+				return err
+			}
+			return verifyPeer(state, papers.roots)
+		},
 	}
 	return server, client, nil
+}
+
+// peerIdentity makes a node's papers anew when the keyring's secrets have changed. What it made is an immutable value
+// behind an atomic pointer.
+type peerIdentity struct {
+	keyring *Keyring
+	name    string
+	made    atomic.Pointer[peerPapers]
+}
+
+// peerPapers are what a node shows, and what it accepts, with one set of secrets.
+type peerPapers struct {
+	of     *keySet
+	leaf   tls.Certificate
+	roots  *x509.CertPool
+	server *tls.Config
+}
+
+// papers returns those for the secrets of now.
+func (p *peerIdentity) papers() (*peerPapers, error) {
+	of := p.keyring.current.Load()
+	if made := p.made.Load(); made != nil && made.of == of {
+		return made, nil
+	}
+	made, err := makePapers(of, p.name, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	p.made.Store(made) // another handshake may have made its own: both are good
+	return made, nil
+}
+
+func makePapers(of *keySet, name string, now time.Time) (*peerPapers, error) {
+	p := &peerPapers{of: of, roots: x509.NewCertPool()}
+	for i, secret := range of.secrets {
+		key, ca, err := secret.authority()
+		if err != nil {
+			return nil, fmt.Errorf("cluster: make peer authority: %w", err)
+		}
+		p.roots.AddCert(ca)
+		if i > 0 {
+			continue
+		}
+		if p.leaf, err = mintLeaf(name, now, key, ca); err != nil {
+			return nil, fmt.Errorf("cluster: make peer certificate for %s: %w", name, err)
+		}
+	}
+	p.server = &tls.Config{
+		MinVersion:   tls.VersionTLS13,
+		Certificates: []tls.Certificate{p.leaf},
+		ClientAuth:   tls.RequireAndVerifyClientCert,
+		ClientCAs:    p.roots,
+		NextProtos:   []string{"h2", "http/1.1"},
+		// A ticket would let in once more who came with a secret that is gone by now.
+		SessionTicketsDisabled: true,
+	}
+	return p, nil
 }
 
 // authority returns the cluster's certificate authority. Nothing in it depends on when or where it is made: all nodes have

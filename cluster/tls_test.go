@@ -67,13 +67,54 @@ func handshake(t *testing.T, server, client *tls.Config) (serverErr, clientErr e
 	return <-done, clientErr
 }
 
+// keyringOf returns a keyring that holds these secrets for ever.
+func keyringOf(t *testing.T, secrets ...Secret) *Keyring {
+	t.Helper()
+	k, err := NewKeyring(KeyringOptions{Secrets: secrets})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
 func peerTLS(t *testing.T, s Secret, name string) (server, client *tls.Config) {
 	t.Helper()
-	server, client, err := s.PeerTLS(name, time.Now())
+	server, client, err := keyringOf(t, s).PeerTLS(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return server, client
+}
+
+// identity is how a node serves and asks.
+type identity struct{ server, client *tls.Config }
+
+// pipeHandshake does what handshake does, on a pipe, as a synctest bubble needs it, and returns one error.
+func pipeHandshake(server, client *tls.Config) error {
+	a, b := net.Pipe()
+	done := make(chan error, 1)
+	go func() { // ends with the pipe, which is closed below
+		s := tls.Server(a, server)
+		_, err := s.Read(make([]byte, 1))
+		_ = a.Close() // the error above says more
+		done <- err
+	}()
+	c := tls.Client(b, client)
+	_, err := c.Write([]byte("x"))
+	if err != nil {
+		_ = b.Close() // the error above says more
+	}
+	return errors.Join(err, <-done)
+}
+
+// leafOf returns the certificate that a client shows.
+func leafOf(t *testing.T, client *tls.Config) tls.Certificate {
+	t.Helper()
+	leaf, err := client.GetClientCertificate(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *leaf
 }
 
 // to returns the configuration for asking the node called name.
@@ -103,10 +144,10 @@ func TestStrangePeersAreRefused(t *testing.T) {
 	otherServer, otherClient := peerTLS(t, NewSecret(), "edge-1")
 	plain := plainAuthority(t, "edge-1")
 	noCert := client.Clone()
-	noCert.Certificates = nil
+	noCert.GetClientCertificate = nil
 	old := client.Clone()
 	old.MinVersion, old.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
-	expired, _, err := testSecret.PeerTLS("edge-1", time.Now().Add(-11*365*24*time.Hour))
+	expired, err := makePapers(keyringOf(t, testSecret).current.Load(), "edge-1", time.Now().Add(-11*365*24*time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,14 +158,14 @@ func TestStrangePeersAreRefused(t *testing.T) {
 		name           string
 		server, client *tls.Config
 	}{
-		{"client of another cluster", server, careless(otherClient.Certificates...)},
+		{"client of another cluster", server, careless(leafOf(t, otherClient))},
 		{"client without certificate", server, to(noCert, "edge-1")},
 		{"client with a plain authority's certificate", server, careless(plain)},
 		{"client with TLS 1.2", server, to(old, "edge-1")},
 		{"server of another cluster", otherServer, to(client, "edge-1")},
 		{"server of another cluster, by address", otherServer, to(client, "10.0.0.1")},
 		{"server with a plain authority's certificate", careless(plain), to(client, "edge-1")},
-		{"server with an expired certificate", expired, to(client, "edge-1")},
+		{"server with an expired certificate", expired.server, to(client, "edge-1")},
 	} {
 		serverErr, clientErr := handshake(t, tt.server, tt.client)
 		if serverErr == nil || clientErr == nil {
@@ -163,7 +204,7 @@ func plainAuthority(t *testing.T, name string) tls.Certificate {
 func TestLeafIsNoAuthority(t *testing.T) {
 	t.Parallel()
 	server, client := peerTLS(t, testSecret, "edge-1")
-	leaf := client.Certificates[0]
+	leaf := leafOf(t, client)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -207,12 +248,80 @@ func TestAuthorityIsTheSameEverywhere(t *testing.T) {
 
 func TestPeerTLSRefuses(t *testing.T) {
 	t.Parallel()
-	if _, _, err := (Secret{}).PeerTLS("edge-1", time.Now()); !errors.Is(err, ErrNoSecret) {
-		t.Errorf("without a secret: %v, want %v", err, ErrNoSecret)
+	for _, secrets := range []Secrets{nil, {Secret{}}} {
+		if _, err := NewKeyring(KeyringOptions{Secrets: secrets}); !errors.Is(err, ErrNoSecret) {
+			t.Errorf("without a secret: %v, want %v", err, ErrNoSecret)
+		}
 	}
-	if _, _, err := testSecret.PeerTLS("10.0.0.1", time.Now()); err == nil {
+	if _, _, err := keyringOf(t, testSecret).PeerTLS("10.0.0.1"); err == nil {
 		t.Error("an address passed for a name")
 	}
+}
+
+// What a keyring's change does to peers: see TestRotation for the order that operators keep.
+func TestPeersFollowTheKeyring(t *testing.T) {
+	t.Parallel()
+	older, newer := NewSecret(), NewSecret()
+	one, two := keyringOf(t, older), keyringOf(t, older)
+	server, _, err := one.PeerTLS("edge-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, client, err := two.PeerTLS("edge-2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client = to(client, "edge-1") // net/http clones as well
+	client.ClientSessionCache = tls.NewLRUClientSessionCache(8)
+	running := tlsEcho(t, server, client)
+	for _, tt := range []struct {
+		name     string
+		one, two Secrets
+		ok       bool
+	}{
+		{"as they were", Secrets{older}, Secrets{older}, true},
+		{"the server accepts the new one", Secrets{older, newer}, Secrets{older}, true},
+		{"the client uses the new one", Secrets{older, newer}, Secrets{newer, older}, true},
+		{"both use it", Secrets{newer, older}, Secrets{newer, older}, true},
+		{"the client has the old one alone", Secrets{newer}, Secrets{older}, false},
+		{"the client shows the old one", Secrets{newer}, Secrets{older, newer}, false},
+		{"the server shows one that the client has not", Secrets{newer, older}, Secrets{older}, false},
+		{"the new one alone", Secrets{newer}, Secrets{newer}, true},
+	} {
+		one.set(tt.one)
+		two.set(tt.two)
+		if s, c := handshake(t, server, client); (s == nil && c == nil) != tt.ok {
+			t.Errorf("%s: server %v, client %v, want success: %v", tt.name, s, c, tt.ok)
+		}
+	}
+	running("a connection of before")
+}
+
+// tlsEcho connects, and returns a function that sends a text there and back.
+func tlsEcho(t *testing.T, server, client *tls.Config) func(string) {
+	t.Helper()
+	a, b := connect(t)
+	s, c := tls.Server(a, server), tls.Client(b, client)
+	done := make(chan struct{})
+	go func() { // ends with the connection
+		defer close(done)
+		_, _ = io.Copy(s, s) // the other side sees what is missing
+		_ = s.Close()        // likewise
+	}()
+	t.Cleanup(func() { _ = c.Close(); <-done }) // it may be broken
+	echo := func(text string) {
+		t.Helper()
+		got := make([]byte, len(text))
+		if _, err := io.WriteString(c, text); err != nil {
+			t.Errorf("%s: %v", text, err)
+			return
+		}
+		if _, err := io.ReadFull(c, got); err != nil || string(got) != text {
+			t.Errorf("%s: %q came back, %v", text, got, err)
+		}
+	}
+	echo("hello")
+	return echo
 }
 
 // TestPeersSpeakHTTP2 goes the way that requests go: http.Transport with the node's name as host.

@@ -126,7 +126,7 @@ type Cluster struct {
 	Peer string `yaml:"peer"`
 	// Join lists gossip addresses of nodes that are probably there. The node's own address may be among them.
 	Join []string `yaml:"join"`
-	// SecretFile is the file with the secret that all nodes share.
+	// SecretFile is the file with the secret that all nodes share: up to four lines, the first in use, all accepted.
 	SecretFile string `yaml:"secret_file"`
 	// Label keeps clusters apart that share a network.
 	Label string `yaml:"label"`

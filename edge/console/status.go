@@ -131,6 +131,7 @@ type Member struct {
 	State   string    `json:"state"` // alive, draining, left, dead
 	Weight  float64   `json:"weight"`
 	Build   string    `json:"build"`
+	Keys    string    `json:"keys"`  // IDs of the cluster secrets that it accepts, separated by spaces, that in use first
 	Since   time.Time `json:"since"` // when the state began
 	Self    bool      `json:"self"`
 	Answers string    `json:"answers"`     // how this node finds it: yes, no, or empty while it was not asked

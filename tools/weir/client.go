@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -274,6 +275,21 @@ func printMembers(w io.Writer, members []console.Member) {
 		if m.Error != "" {
 			fmt.Fprintf(w, "  %s: %s\n", m.Name, m.Error)
 		}
+	}
+	printSecrets(w, members)
+}
+
+// printSecrets tells which secrets the members accept, that in use first: one line while all have the same.
+func printSecrets(w io.Writer, members []console.Member) {
+	if len(members) == 0 || members[0].Keys == "" {
+		return
+	}
+	if !slices.ContainsFunc(members, func(m console.Member) bool { return m.Keys != members[0].Keys }) {
+		fmt.Fprintf(w, "secrets  %s, on all nodes\n", members[0].Keys)
+		return
+	}
+	for _, m := range members {
+		fmt.Fprintf(w, "secrets  %s, on %s\n", dash(m.Keys), m.Name)
 	}
 }
 

@@ -27,7 +27,7 @@ type edgeCommand struct {
 	MemorySize configs.Bytes `help:"Memory budget, such as 2GiB." placeholder:"SIZE"`
 	Gossip     string        `help:"Address for membership, UDP and TCP. Makes the node part of a cluster." placeholder:"ADDR"`
 	Join       []string      `help:"Gossip addresses of other nodes." placeholder:"ADDR"`
-	SecretFile string        `help:"File with the cluster's secret." placeholder:"FILE"`
+	SecretFile string        `help:"File with the secret that all nodes share; it is read again when it changes." placeholder:"FILE"`
 	Zone       string        `help:"Failure domain of this node."`
 	Region     string        `help:"Region of this node."`
 	Cert       string        `help:"Certificate file (PEM). Default: one is minted." placeholder:"FILE"`
@@ -41,14 +41,14 @@ func (c *edgeCommand) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	log := newLog(config.Log, std)
-	secret, err := readSecret(config.Cluster.SecretFile)
+	keyring, err := openKeyring(config.Cluster.SecretFile, log)
 	if err != nil {
 		return err
 	}
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	options := nodeOptions{config: config, log: log, secret: secret, load: c.configuration, hangup: hangup}
+	options := nodeOptions{config: config, log: log, keyring: keyring, load: c.configuration, hangup: hangup}
 	if options.access, err = openAccessLog(config.Log); err != nil {
 		return err
 	}

@@ -42,20 +42,16 @@ func level(name string) slog.Level {
 	return l
 }
 
-// readSecret is the zero Secret when no file is named.
-func readSecret(file string) (cluster.Secret, error) {
+// openKeyring is nil when no file is named. The keyring follows the file.
+func openKeyring(file string, log *slog.Logger) (*cluster.Keyring, error) {
 	if file == "" {
-		return cluster.Secret{}, nil
+		return nil, nil
 	}
-	text, err := os.ReadFile(file)
+	keyring, err := cluster.NewKeyring(cluster.KeyringOptions{Read: func() ([]byte, error) { return os.ReadFile(file) }, Log: log.With("file", file)})
 	if err != nil {
-		return cluster.Secret{}, usageError{fmt.Errorf("read the cluster secret: %w", err)}
+		return nil, usageError{fmt.Errorf("read the cluster secret from %s: %w", file, err)}
 	}
-	secret, err := cluster.ParseSecret(text)
-	if err != nil {
-		return cluster.Secret{}, usageError{fmt.Errorf("%s: %w", file, err)}
-	}
-	return secret, nil
+	return keyring, nil
 }
 
 // makeDir creates the state directory of a node and finds out at once whether

@@ -166,6 +166,7 @@ func (n *node) problems(s *console.Status) []console.Problem {
 		add("Requests are not tried again at the next node.", fmt.Sprintf("The budget for that is used up; %d were refused since the start.", b.Refused),
 			"The origin is asked instead. Look at the members that do not answer.")
 	}
+	n.mismatches(add)
 	for _, member := range n.cluster.Members() {
 		if member.State.String() == "dead" && time.Since(member.Since) < goneShown {
 			add("Node "+member.Name+" is gone.", fmt.Sprintf("It has not answered since %s.", member.Since.Format(time.TimeOnly)), "Restart it, or let it be: its keys have moved to other nodes.")
@@ -209,7 +210,7 @@ func (n *node) members() []console.Member {
 		}
 		out = append(out, n.answering(console.Member{
 			Name: m.Name, Address: cmp.Or(m.HTTPSAddr, m.HTTPAddr, m.PeerAddr),
-			Zone: m.Zone, Region: m.Region, State: state, Weight: m.Weight, Build: m.Build, Since: m.Since, Self: m.Self,
+			Zone: m.Zone, Region: m.Region, State: state, Weight: m.Weight, Build: m.Build, Keys: m.Keys, Since: m.Since, Self: m.Self,
 		}))
 	}
 	return out

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,13 +24,19 @@ import (
 type lab struct {
 	t       *testing.T
 	network *proof.Network
-	secret  cluster.Secret
-	names   []string          // in the order of their first start: all are seeds
-	regions map[string]string // of nodes
-	relays  []string          // seeds of the relays' pool
+	secrets map[string]cluster.Secret // by the name that a script gives them
+	files   map[string]*secretFile    // of nodes
+	names   []string                  // in the order of their first start: all are seeds
+	regions map[string]string         // of nodes
+	relays  []string                  // seeds of the relays' pool
 	dirs    map[string]string
 	nodes   map[string]*labNode
 }
+
+// secretFile is a node's, in memory.
+type secretFile struct{ text atomic.Pointer[[]byte] }
+
+func (f *secretFile) read() ([]byte, error) { return *f.text.Load(), nil }
 
 type labNode struct {
 	*node
@@ -39,7 +46,10 @@ type labNode struct {
 
 func newLab(t *testing.T, network *proof.Network) (proof.Lab, error) {
 	t.Helper()
-	return &lab{t: t, network: network, secret: cluster.NewSecret(), dirs: map[string]string{}, regions: map[string]string{}, nodes: map[string]*labNode{}}, nil
+	return &lab{
+		t: t, network: network, secrets: map[string]cluster.Secret{}, files: map[string]*secretFile{}, dirs: map[string]string{}, regions: map[string]string{},
+		nodes: map[string]*labNode{},
+	}, nil
 }
 
 // TestScenarios runs every script under testdata.
@@ -49,7 +59,8 @@ func TestScenarios(t *testing.T) {
 }
 
 // StartNode starts an edge, or starts it again with what it has on disk.
-// Options: origin=NAME (required), alone, zone=Z, region=R, shield, relay, home=R (of the origin), disk=SIZE, memory=SIZE.
+// Options: origin=NAME (required), alone, zone=Z, region=R, shield, relay, home=R (of the origin), disk=SIZE, memory=SIZE,
+// secrets=NAME,NAME.
 func (l *lab) StartNode(name string, options map[string]string) error {
 	config, err := l.configuration(name, options)
 	if err != nil {
@@ -60,7 +71,9 @@ func (l *lab) StartNode(name string, options map[string]string) error {
 		o.log = slog.New(slog.NewTextHandler(l.t.Output(), nil))
 	}
 	if _, alone := options["alone"]; !alone {
-		o.secret = l.secret
+		if err := l.keyring(name, options["secrets"], &o); err != nil {
+			return err
+		}
 	}
 	n, err := newNode(o)
 	if err != nil {
@@ -122,6 +135,36 @@ func (l *lab) configuration(name string, options map[string]string) (*configs.Co
 	return c, nil
 }
 
+// keyring gives a node its file of secrets: those named, or else what it had in an earlier life, or the one of all.
+func (l *lab) keyring(name, secrets string, o *nodeOptions) (err error) {
+	if l.files[name] == nil {
+		l.files[name] = &secretFile{}
+		if secrets == "" {
+			secrets = "first"
+		}
+	}
+	if secrets != "" {
+		l.writeSecrets(name, strings.Split(secrets, ","))
+	}
+	o.keyring, err = cluster.NewKeyring(cluster.KeyringOptions{Read: l.files[name].read, Log: o.log})
+	return err
+}
+
+// writeSecrets writes the file of a node and returns what stands for its secrets in a status.
+func (l *lab) writeSecrets(name string, secrets []string) (ids string) {
+	var text strings.Builder
+	for _, s := range secrets {
+		if l.secrets[s].IsZero() {
+			l.secrets[s] = cluster.NewSecret()
+		}
+		text.WriteString(l.secrets[s].Reveal() + " # " + s + "\n")
+		ids += l.secrets[s].ID() + " "
+	}
+	written := []byte(text.String())
+	l.files[name].text.Store(&written)
+	return strings.TrimSpace(ids)
+}
+
 // dir is the same for every life of a node.
 func (l *lab) dir(name string) string {
 	if l.dirs[name] == "" {
@@ -153,7 +196,8 @@ func (l *lab) Dial(ctx context.Context, client, node string, secure bool) (net.C
 
 // Do knows five actions: "leave" stops the node with a farewell, "await N" waits
 // until its ring has N nodes, "meets N" until it can ask N other regions, "sees NODE yes|no" is how it finds that another
-// answers, and "purge [soft] url|prefix|tag|all ITEM… [missing NODE…]"
+// answers, "secrets NAME…" rewrites the node's file of secrets and waits until all members of its ring see that it has them,
+// and "purge [soft] url|prefix|tag|all ITEM… [missing NODE…]"
 // purges, and wants these nodes, and no others, not to acknowledge it.
 func (l *lab) Do(name string, words []string) error {
 	n := l.nodes[name]
@@ -170,6 +214,8 @@ func (l *lab) Do(name string, words []string) error {
 			}
 		}
 		return fmt.Errorf("%s does not find that %s answers: %s; it has %+v", name, words[1], words[2], n.members())
+	case len(words) > 1 && words[0] == "secrets":
+		return l.rotate(name, l.writeSecrets(name, words[1:]))
 	case len(words) == 2 && words[0] == "await":
 		want, err := strconv.Atoi(words[1])
 		if err != nil {
@@ -211,6 +257,30 @@ func await(want int, of func() int, what string) error {
 		}
 	}
 	return nil
+}
+
+// rotate waits until all members of a node's ring see it with these secrets.
+func (l *lab) rotate(name, ids string) error {
+	ring := l.nodes[name].ring()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) { // virtual time
+		missing := ""
+		for _, n := range l.nodes {
+			if ring.Node(n.config.Node.Name) == nil {
+				continue
+			}
+			for _, m := range n.members() {
+				if m.Name == name && m.Keys != ids {
+					missing = fmt.Sprintf("%s sees %s with the secrets %s, want %s", n.config.Node.Name, name, m.Keys, ids)
+				}
+			}
+		}
+		if missing == "" {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return errors.New(missing)
+		}
+	}
 }
 
 // Close ends all nodes.

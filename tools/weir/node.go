@@ -39,8 +39,8 @@ type network interface {
 // nodeOptions is what makes a node.
 type nodeOptions struct {
 	config  *configs.Config
-	secret  cluster.Secret // zero: alone
-	network network        // nil: this machine's sockets
+	keyring *cluster.Keyring // nil: alone; the node runs it
+	network network          // nil: this machine's sockets
 	log     *slog.Logger
 	access  *os.File // of the access log, nil none
 	flag    string   // that changes an address, for messages; "" the flag of that address
@@ -170,10 +170,10 @@ func (n *node) buildEdge() error {
 
 // buildPeers makes both sides of the path between nodes, when there are others.
 func (n *node) buildPeers() error {
-	if n.options.secret.IsZero() {
+	if n.options.keyring == nil {
 		return nil
 	}
-	server, client, err := n.options.secret.PeerTLS(n.config.Node.Name, time.Now())
+	server, client, err := n.options.keyring.PeerTLS(n.config.Node.Name)
 	if err != nil {
 		return err
 	}
@@ -244,7 +244,7 @@ func (n *node) listen() error {
 func (n *node) buildCluster() error {
 	c := n.config.Cluster
 	options := cluster.Options{
-		Name: n.config.Node.Name, Label: c.Label, Secret: n.options.secret, Bind: c.Gossip, Advertise: c.Advertise, Join: c.Join,
+		Name: n.config.Node.Name, Label: c.Label, Keyring: n.options.keyring, Bind: c.Gossip, Advertise: c.Advertise, Join: c.Join,
 		Zone: n.config.Node.Zone, Region: n.config.Node.Region, Build: version, Weight: c.Weight, Shield: c.Shield, Relay: c.WAN.Gossip != "",
 		HTTPAddr: publicAddress(n.public.HTTPAddr()), HTTPSAddr: publicAddress(n.public.HTTPSAddr()),
 		GossipInterval: c.Timers.Gossip.D(), ProbeInterval: c.Timers.Probe.D(), ProbeTimeout: c.Timers.ProbeTimeout.D(),
@@ -365,6 +365,9 @@ func (n *node) listeners() []func(context.Context) error {
 // background is what must outlive them.
 func (n *node) background() []func(context.Context) error {
 	background := []func(context.Context) error{n.cache.Run, n.reportGossip, n.reloader, n.runTLS}
+	if n.options.keyring != nil {
+		background = append(background, n.options.keyring.Run)
+	}
 	if n.notices != nil {
 		background = append(background, n.notices.Run)
 	}

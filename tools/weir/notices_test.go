@@ -99,7 +99,11 @@ func BenchmarkPurge(b *testing.B) {
 		config.Cluster.Gossip, config.Cluster.Peer, config.Cluster.Join = "127.0.0.1:0", "127.0.0.1:0", join
 		config.Cache.Disk, config.Cache.Memory = 64<<20, 16<<20
 		config.Sites = []configs.Site{{Hosts: []string{"*"}, Origins: []string{"http://127.0.0.1:9"}}}
-		n, err := newNode(nodeOptions{config: config, secret: secret, log: slog.New(slog.DiscardHandler), hurry: true})
+		keyring, err := cluster.NewKeyring(cluster.KeyringOptions{Secrets: cluster.Secrets{secret}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		n, err := newNode(nodeOptions{config: config, keyring: keyring, log: slog.New(slog.DiscardHandler), hurry: true})
 		if err == nil {
 			err = n.listen()
 		}

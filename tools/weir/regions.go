@@ -11,7 +11,7 @@ import (
 // buildWAN makes a relay's view of the other regions. options are those of its own.
 func (n *node) buildWAN(options cluster.Options) (err error) {
 	c := n.config.Cluster
-	if c.WAN.Gossip == "" || n.options.secret.IsZero() {
+	if c.WAN.Gossip == "" || n.options.keyring == nil {
 		return nil
 	}
 	options.Label += "-wan"

@@ -30,6 +30,9 @@ func (n *node) reloader(ctx context.Context) error {
 		case <-n.options.hangup:
 			_ = n.reload() // it is in the log and in the status
 			n.reloadTLS(ctx)
+			if n.options.keyring != nil {
+				n.options.keyring.Reload()
+			}
 		}
 	}
 }

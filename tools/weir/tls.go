@@ -48,7 +48,9 @@ func (n *node) buildTLS(options *front.Options) error {
 	if c.MinVersion == "1.3" {
 		options.TLS.MinVersion = tls.VersionTLS13
 	}
-	options.TicketSecret = n.options.secret.TicketSecret()
+	if n.options.keyring != nil { // one that is put in its place counts for tickets from the next start on
+		options.TicketSecret = n.options.keyring.Secrets()[0].TicketSecret()
+	}
 	return nil
 }
 

@@ -127,7 +127,11 @@ func (u *upCluster) start(ctx context.Context) error {
 
 func (u *upCluster) startNode(ctx context.Context, i int) (*node, error) {
 	config := u.configuration(i)
-	n, err := newNode(nodeOptions{config: config, secret: u.secret, log: u.log, hurry: true, flag: "--port-shift"})
+	keyring, err := cluster.NewKeyring(cluster.KeyringOptions{Secrets: cluster.Secrets{u.secret}})
+	if err != nil {
+		return nil, err
+	}
+	n, err := newNode(nodeOptions{config: config, keyring: keyring, log: u.log, hurry: true, flag: "--port-shift"})
 	if err != nil {
 		return nil, err
 	}
