@@ -18,11 +18,11 @@ func (c *Cluster) bind(ctx context.Context) (*memberlist.Memberlist, *memberlist
 		return nil, nil, err
 	}
 	logger := newGossipLog(c.log, &c.strangers)
-	t, bound, err := c.listen(host, port, logger)
+	t, err := newTransport(c.options.Network, netip.AddrPortFrom(host, port), c.options.Gate)
 	if err != nil {
 		return nil, nil, bindError(c.options.Bind, err)
 	}
-	told, err := c.advertised(ctx, bound)
+	told, err := c.advertised(ctx, t.bound)
 	if err != nil {
 		_ = t.Shutdown() // the error above says more
 		return nil, nil, fmt.Errorf("cluster: gossip on %s: %w: give one with --advertise", c.options.Bind, err)
@@ -56,9 +56,15 @@ func (c *Cluster) introduce(told netip.AddrPort) error {
 		peer = netip.AddrPortFrom(told.Addr(), peer.Port())
 	}
 	// In memory the addresses of gossip and of the sockets have nothing to do with one another.
-	if c.options.Network == nil && peer.Addr().IsLoopback() && !told.Addr().IsLoopback() {
+	if c.options.Network == (sockets{}) && peer.Addr().IsLoopback() && !told.Addr().IsLoopback() {
 		return fmt.Errorf("cluster: the peer address %s can be reached from this machine alone, but gossip tells the others that the "+
 			"node is at %s: listen for peers on an address that they can reach", peer, told.Addr())
+	}
+	for _, own := range []netip.Addr{told.Addr(), peer.Addr()} {
+		if err := c.options.Gate.check(own); err != nil {
+			return fmt.Errorf("cluster: other nodes would refuse this one: its address %w: add its network to cluster.allow, "+
+				"or advertise another address", err)
+		}
 	}
 	c.roster.change(func(m *Member) {
 		m.Addr, m.PeerAddr, m.Keys = told.String(), peer.String(), c.options.Keyring.Secrets().IDs()
@@ -68,21 +74,6 @@ func (c *Cluster) introduce(told netip.AddrPort) error {
 		return fmt.Errorf("cluster: other nodes would refuse this one: %w", err)
 	}
 	return nil
-}
-
-func (c *Cluster) listen(host netip.Addr, port uint16, logger *log.Logger) (memberlist.Transport, netip.AddrPort, error) {
-	if c.options.Network != nil {
-		t, err := newTransport(c.options.Network, netip.AddrPortFrom(host, port).String())
-		if err != nil {
-			return nil, netip.AddrPort{}, err
-		}
-		return t, t.bound, nil
-	}
-	t, err := newSocketTransport(host, port, logger)
-	if err != nil {
-		return nil, netip.AddrPort{}, err
-	}
-	return t, netip.AddrPortFrom(host, uint16(t.GetAutoBindPort())), nil
 }
 
 // advertised returns the gossip address that others are told.
@@ -146,7 +137,7 @@ func (c *Cluster) config(t memberlist.Transport, told netip.AddrPort, logger *lo
 
 // bindError says what to do about a gossip address that cannot be had.
 func bindError(addr string, err error) error {
-	text := err.Error() // the library does not wrap, so only the words tell
+	text := err.Error() // a Network need not wrap, so only the words tell
 	switch {
 	case strings.Contains(text, "address already in use"):
 		return fmt.Errorf("cluster: gossip on %s: the port is taken by another process "+

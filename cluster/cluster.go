@@ -146,6 +146,7 @@ type Stats struct {
 	RingsPublished    int64
 	RefusedNodes      int64 // messages of nodes that said something wrong about themselves
 	RefusedMessages   int64 // packets and streams with another label, another key or none
+	RefusedAddresses  int64 // packets, streams and peers' connections from addresses that Options.Gate does not allow
 	CallbackPanics    int64
 	Joins             int64 // exchanges with seeds and lost members that succeeded
 	JoinFailures      int64
@@ -156,7 +157,7 @@ type Stats struct {
 func (c *Cluster) Stats() Stats {
 	s := Stats{
 		RingVersion: c.Ring().Version(), RingsPublished: c.published.Load(), RefusedNodes: c.refusedMeta.Load(),
-		RefusedMessages: c.strangers.Load(), CallbackPanics: c.panics.Load(), Joins: c.rejoins.Load(),
+		RefusedMessages: c.strangers.Load(), RefusedAddresses: c.options.Gate.Refused(), CallbackPanics: c.panics.Load(), Joins: c.rejoins.Load(),
 		JoinFailures: c.rejoinFailures.Load(), NameConflicts: c.conflicts.Load(),
 	}
 	for _, m := range c.Members() {

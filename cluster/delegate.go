@@ -47,10 +47,7 @@ func (d delegate) NotifyAlive(n *memberlist.Node) (err error) {
 	if n.Name == d.c.options.Name {
 		return nil
 	}
-	m, err := memberOf(n)
-	if err == nil {
-		err = d.c.options.welcome(m)
-	}
+	_, err = d.c.memberOf(n)
 	if err != nil {
 		d.c.refuse(n.Name, err)
 	}
@@ -95,10 +92,7 @@ func (d delegate) NotifyConflict(existing, other *memberlist.Node) {
 
 // note takes down what a node says about itself; false when it is refused.
 func (d delegate) note(n *memberlist.Node) (Member, bool) {
-	m, err := memberOf(n)
-	if err == nil {
-		err = d.c.options.welcome(m)
-	}
+	m, err := d.c.memberOf(n)
 	if err != nil {
 		if n.Name != d.c.options.Name {
 			d.c.refuse(n.Name, err)
@@ -135,8 +129,8 @@ func (d delegate) guard(err *error) {
 	}
 }
 
-// memberOf reads what a node says about itself. The result shares nothing with n.
-func memberOf(n *memberlist.Node) (Member, error) {
+// memberOf reads what a node says about itself, and refuses what this node may not use. The result shares nothing with n.
+func (c *Cluster) memberOf(n *memberlist.Node) (Member, error) {
 	if err := checkName(n.Name); err != nil {
 		return Member{}, fmt.Errorf("name: %w", err)
 	}
@@ -152,5 +146,47 @@ func memberOf(n *memberlist.Node) (Member, error) {
 	if err != nil {
 		return Member{}, fmt.Errorf("metadata: %w", err)
 	}
-	return m.member(n.Name, netip.AddrPortFrom(addr, n.Port).String()), nil
+	if err := c.checkPlaces(netip.AddrPortFrom(addr, n.Port), m); err != nil {
+		return Member{}, err
+	}
+	member := m.member(n.Name, netip.AddrPortFrom(addr, n.Port).String())
+	return member, c.options.welcome(member)
+}
+
+// checkPlaces refuses addresses that are good by themselves and not for another node. What is said of this node comes back
+// from others and is not checked again.
+func (c *Cluster) checkPlaces(gossip netip.AddrPort, m meta) error {
+	peer, err := netip.ParseAddrPort(m.Peer)
+	if err != nil {
+		return fmt.Errorf("peer address: %w", err) // not reached: parseMeta has checked it
+	}
+	for _, f := range []struct {
+		field string
+		addr  netip.AddrPort
+	}{{"gossip address", gossip}, {"peer address", peer}} {
+		if err := c.options.Gate.check(f.addr.Addr()); err != nil {
+			return fmt.Errorf("%s: %w", f.field, err)
+		}
+		if c.isAdmin(f.addr) {
+			return fmt.Errorf("%s: %s is where this node listens for operators", f.field, f.addr)
+		}
+	}
+	// A peer on loopback is this machine to every node; that is right only where all nodes are on one.
+	if peer.Addr().IsLoopback() && !gossip.Addr().IsLoopback() {
+		return fmt.Errorf("peer address: %s is on whatever machine asks, and gossip comes from %s", peer, gossip.Addr())
+	}
+	return nil
+}
+
+// isAdmin says whether an address is this node's listener for operators.
+func (c *Cluster) isAdmin(a netip.AddrPort) bool {
+	if c.options.AdminAddr == "" {
+		return false
+	}
+	host, port, err := splitBind(c.options.AdminAddr)
+	if err != nil || port != a.Port() { // New has checked it
+		return false
+	}
+	own, err := netip.ParseAddrPort(c.Addr())
+	return host == a.Addr() || host.IsUnspecified() && (a.Addr().IsLoopback() || err == nil && own.Addr() == a.Addr())
 }

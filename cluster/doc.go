@@ -32,6 +32,16 @@
 // whether all have taken a step. Connections between peers that run go on until they end by themselves; whoever came in
 // with a secret that has been stolen is gone for certain once the nodes have restarted.
 //
+// # Allowed addresses
+//
+// A Gate names the networks that nodes may come from. What comes from elsewhere, a packet, a stream of gossip or a peer's
+// connection, is dropped before anything of it is read; a member that says that its gossip or its peer listener is elsewhere
+// is refused, and so are addresses to join. It is no proof of who somebody is, which the secret is: an address in a packet
+// can be forged. It keeps strangers from making a node work.
+//
+// A member is also refused when it gives an address that would have others ask themselves: loopback, unless its gossip is
+// there too, or the listener for operators of the node that hears it.
+//
 // # Rings
 //
 // Every change of membership leads to new tables: a ring.Ring of all members that are alive and hold a share of the keys,

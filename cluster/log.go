@@ -5,7 +5,6 @@ import (
 	"log"
 	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -23,10 +22,7 @@ const (
 type gossipLog struct {
 	log       *slog.Logger
 	strangers *atomic.Int64
-
-	mu       sync.Mutex // guards the fields below
-	second   time.Time
-	warnings int
+	warnings  limiter
 }
 
 func newGossipLog(l *slog.Logger, strangers *atomic.Int64) *log.Logger {
@@ -48,7 +44,7 @@ func (g *gossipLog) Write(line []byte) (int, error) {
 	if isStranger(text) {
 		g.strangers.Add(1)
 	}
-	if level == slog.LevelWarn && !g.allow(time.Now()) {
+	if level == slog.LevelWarn && !g.warnings.allow(time.Now(), maxWarnings) {
 		return len(line), nil
 	}
 	if len(text) > maxLogLine {
@@ -56,17 +52,6 @@ func (g *gossipLog) Write(line []byte) (int, error) {
 	}
 	g.log.Log(context.Background(), level, "memberlist says", "text", text)
 	return len(line), nil
-}
-
-// allow says whether another warning may be written in this second.
-func (g *gossipLog) allow(now time.Time) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if now.Sub(g.second) >= time.Second {
-		g.second, g.warnings = now, 0
-	}
-	g.warnings++
-	return g.warnings <= maxWarnings
 }
 
 // isStranger recognises the library's words for a message with another label, another key or none.

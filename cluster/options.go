@@ -96,6 +96,14 @@ type Options struct {
 	// be a name; where there is none it is the one gossip advertises.
 	HTTPAddr, HTTPSAddr string
 
+	// Gate refuses packets, streams and members from addresses that are not allowed, and an address to join that is not.
+	// nil lets in everybody who has a secret.
+	Gate *Gate
+
+	// AdminAddr is the host:port of this node's listener for operators. It is not told to others; a node that gives it as
+	// its own, which would have this one ask itself, is refused. Optional; port 0 is nobody's.
+	AdminAddr string
+
 	// Network is what the node gossips over; nil means this machine's sockets.
 	Network Network
 
@@ -195,6 +203,9 @@ func (o *Options) defaults() {
 	o.DrainTime = max(o.DrainTime, 0)
 	orDuration(&o.LeaveTimeout, DefaultLeaveTimeout)
 	orDuration(&o.ForgetAfter, DefaultForgetAfter)
+	if o.Network == nil {
+		o.Network = sockets{}
+	}
 	if o.Resolve == nil {
 		o.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
@@ -290,7 +301,11 @@ func (o *Options) checkGossip() error {
 		}
 	}
 	for _, seed := range o.Join {
-		if _, _, err := splitSeed(seed, defaultPort); err != nil {
+		host, _, err := splitSeed(seed, defaultPort)
+		if addr, notAddr := netip.ParseAddr(host); err == nil && notAddr == nil {
+			err = o.Gate.check(addr)
+		}
+		if err != nil {
 			return fmt.Errorf("cluster: address to join %q: %w", seed, err)
 		}
 	}
@@ -299,6 +314,11 @@ func (o *Options) checkGossip() error {
 	}
 	if _, _, err := splitPeer(o.PeerAddr); err != nil {
 		return fmt.Errorf("cluster: peer address %q: %w", o.PeerAddr, err)
+	}
+	if o.AdminAddr != "" {
+		if _, _, err := splitBind(o.AdminAddr); err != nil {
+			return fmt.Errorf("cluster: admin address %q: %w", o.AdminAddr, err)
+		}
 	}
 	return nil
 }

@@ -38,6 +38,10 @@ func TestNewRefuses(t *testing.T) {
 		{"join every address", func(o *Options) { o.Join = []string{"0.0.0.0:7946"} }, "address to join"},
 		{"no peer", func(o *Options) { o.PeerAddr = "" }, "peer address"},
 		{"peer without port", func(o *Options) { o.PeerAddr = "10.0.0.1" }, "peer address"},
+		{"join outside", func(o *Options) {
+			o.Gate = NewGate([]netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")}, nil)
+		}, "address to join \"10.0.0.1\": 10.0.0.1 is outside the allowed networks, 192.168.0.0/16"},
+		{"admin", func(o *Options) { o.AdminAddr = "7070" }, "admin address"},
 		{"peer port 0", func(o *Options) { o.PeerAddr = ":0" }, "peer address"},
 		{"peer link-local", func(o *Options) { o.PeerAddr = "169.254.1.1:80" }, "peer address"},
 	} {

@@ -146,7 +146,7 @@ func (c *Cluster) lookup(ctx context.Context, host string, port uint16) []string
 	}
 	var out []string
 	for _, a := range addrs {
-		if a = a.Unmap(); checkHostAddr(a) == nil {
+		if a = a.Unmap(); checkHostAddr(a) == nil && c.options.Gate.Allows(a) {
 			out = append(out, netip.AddrPortFrom(a, port).String())
 		}
 	}

@@ -16,13 +16,14 @@ import (
 
 // stranger is a node that runs the gossip library by itself, with whatever it says.
 type stranger struct {
-	list *memberlist.Memberlist
+	list      *memberlist.Memberlist
+	transport *transport
 }
 
 // startStranger runs a bare memberlist at 10.0.9.9 that says said about itself, and lets it join the first node.
 func startStranger(t *testing.T, nw *memnet, name string, said []byte, change func(*memberlist.Config)) *stranger {
 	t.Helper()
-	tr, err := newTransport(nw.host("10.0.9.9"), "10.0.9.9:7946")
+	tr, err := newTransport(nw.host("10.0.9.9"), addrPort("10.0.9.9:7946"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +39,7 @@ func startStranger(t *testing.T, nw *memnet, name string, said []byte, change fu
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stranger{list: list}
+	s := &stranger{list: list, transport: tr}
 	t.Cleanup(func() {
 		if err := list.Shutdown(); err != nil {
 			t.Errorf("end the stranger: %v", err)
@@ -136,17 +137,21 @@ func TestGarbageMetadataIsRefused(t *testing.T) {
 	t.Parallel()
 	ok := meta{Weight: 1, Role: RoleEdge, Peer: "10.0.9.9:7443", Keys: testKeys}
 	for name, said := range map[string][]byte{
-		"nothing":    nil,
-		"junk":       bytes.Repeat([]byte{0xa5, 1, 0x80}, 170),
-		"link-local": meta{Weight: 1, Role: RoleEdge, Peer: "169.254.169.254:80", Keys: testKeys}.encode(),
-		"weight 0":   meta{Weight: 0, Role: RoleEdge, Peer: "10.0.9.9:7443", Keys: testKeys}.encode(),
-		"cut short":  ok.encode()[:9],
+		"nothing":       nil,
+		"junk":          bytes.Repeat([]byte{0xa5, 1, 0x80}, 170),
+		"link-local":    meta{Weight: 1, Role: RoleEdge, Peer: "169.254.169.254:80", Keys: testKeys}.encode(),
+		"every address": meta{Weight: 1, Role: RoleEdge, Peer: "0.0.0.0:7443", Keys: testKeys}.encode(),
+		"loopback":      meta{Weight: 1, Role: RoleEdge, Peer: "127.0.0.1:7443", Keys: testKeys}.encode(),
+		"admin port":    meta{Weight: 1, Role: RoleEdge, Peer: "10.0.0.1:7070", Keys: testKeys}.encode(),
+		"weight 1e9":    meta{Weight: 1e9, Role: RoleEdge, Peer: "10.0.9.9:7443", Keys: testKeys}.encode(),
+		"weight 0":      meta{Weight: 0, Role: RoleEdge, Peer: "10.0.9.9:7443", Keys: testKeys}.encode(),
+		"cut short":     ok.encode()[:9],
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				net := newMemnet()
-				nodes := startCluster(t, net, 3, nil)
+				nodes := startCluster(t, net, 3, func(o *Options) { o.AdminAddr = "10.0.0.1:7070" })
 				startStranger(t, net, "edge-9", said, nil)
 				time.Sleep(2 * time.Minute)
 				for _, n := range nodes {
@@ -187,6 +192,10 @@ func TestCallbacksDoNotPanicOutwards(t *testing.T) {
 func TestMemberOfRefuses(t *testing.T) {
 	t.Parallel()
 	said := meta{Weight: 1, Role: RoleEdge, Peer: "10.0.0.1:7443", Keys: testKeys}.encode()
+	c, err := New(Options{Name: "edge-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name string
 		node memberlist.Node
@@ -202,7 +211,7 @@ func TestMemberOfRefuses(t *testing.T) {
 		{"port 0", memberlist.Node{Name: "a", Addr: net.IPv4(10, 0, 0, 1), Meta: said}, "gossip address"},
 		{"metadata", memberlist.Node{Name: "a", Addr: net.IPv4(10, 0, 0, 1), Port: 7946}, "metadata"},
 	} {
-		_, err := memberOf(&tt.node)
+		_, err := c.memberOf(&tt.node)
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want an error with %q", tt.name, err, tt.want)
 		}

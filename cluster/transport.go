@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"net"
 	"net/netip"
 	"sync"
@@ -22,6 +21,9 @@ const (
 
 	// Asked for port 0, the system gives a TCP port that may be taken for UDP: so it is asked again.
 	bindAttempts = 10
+
+	// Packets come in bursts, when many members have news at once. As much as the system allows of this waits to be read.
+	socketBufferBytes = 2 << 20
 )
 
 // transport carries memberlist's packets and streams over a Network.
@@ -42,20 +44,10 @@ type transport struct {
 	conns map[*trackedConn]struct{}
 }
 
-// newTransport binds addr on network.
-func newTransport(network Network, addr string) (*transport, error) {
-	streams, err := network.Listen(addr)
+// newTransport binds addr on network, behind gate.
+func newTransport(network Network, addr netip.AddrPort, gate *Gate) (*transport, error) {
+	streams, packets, bound, err := bindBoth(network, addr)
 	if err != nil {
-		return nil, err
-	}
-	bound, err := netip.ParseAddrPort(streams.Addr().String())
-	if err != nil {
-		_ = streams.Close() // the error above says more
-		return nil, fmt.Errorf("bound address %q: %w", streams.Addr(), err)
-	}
-	packets, err := network.ListenPacket(bound.String())
-	if err != nil {
-		_ = streams.Close() // the error above says more
 		return nil, err
 	}
 	t := &transport{
@@ -63,10 +55,36 @@ func newTransport(network Network, addr string) (*transport, error) {
 		packetCh: make(chan *memberlist.Packet), streamCh: make(chan net.Conn),
 		conns: make(map[*trackedConn]struct{}),
 	}
+	if gate != nil {
+		t.packets, t.streams = gatedPackets{packets, gate}, gate.Listener(streams)
+	}
 	t.ctx, t.stop = context.WithCancel(context.Background())
 	t.wg.Go(t.readPackets) // both end at Shutdown, which waits
 	t.wg.Go(t.accept)
 	return t, nil
+}
+
+// bindBoth binds one port for streams and packets.
+func bindBoth(network Network, addr netip.AddrPort) (net.Listener, net.PacketConn, netip.AddrPort, error) {
+	for try := 1; ; try++ {
+		streams, err := network.Listen(addr.String())
+		if err != nil {
+			return nil, nil, addr, err
+		}
+		bound, err := netip.ParseAddrPort(streams.Addr().String())
+		if err != nil {
+			_ = streams.Close() // the error above says more
+			return nil, nil, addr, fmt.Errorf("bound address %q: %w", streams.Addr(), err)
+		}
+		packets, err := network.ListenPacket(bound.String())
+		if err == nil {
+			return streams, packets, netip.AddrPortFrom(bound.Addr().Unmap(), bound.Port()), nil
+		}
+		_ = streams.Close() // the error above says more
+		if addr.Port() != 0 || try == bindAttempts {
+			return nil, nil, addr, err
+		}
+	}
 }
 
 // FinalAdvertiseAddr returns what it is given, or the bound address.
@@ -198,47 +216,29 @@ func (c *trackedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// socketTransport is memberlist's own transport over real sockets, except that Shutdown also ends the dials under way.
-type socketTransport struct {
-	*memberlist.NetTransport
-	ctx  context.Context
-	stop context.CancelFunc
-}
+// sockets is the Network of this machine.
+type sockets struct{}
 
-// newSocketTransport binds host and port, UDP and TCP.
-func newSocketTransport(host netip.Addr, port uint16, logger *log.Logger) (*socketTransport, error) {
-	var err error
-	for range bindAttempts {
-		var t *memberlist.NetTransport
-		t, err = memberlist.NewNetTransport(&memberlist.NetTransportConfig{
-			BindAddrs: []string{host.String()}, BindPort: int(port), Logger: logger,
-		})
-		if err == nil {
-			ctx, stop := context.WithCancel(context.Background())
-			return &socketTransport{NetTransport: t, ctx: ctx, stop: stop}, nil
-		}
-		if port != 0 {
-			break
+// ListenPacket binds UDP.
+func (sockets) ListenPacket(addr string) (net.PacketConn, error) {
+	c, err := net.ListenPacket("udp", addr) //nolint:noctx // binding does not wait
+	if err != nil {
+		return nil, err
+	}
+	if udp, ok := c.(*net.UDPConn); ok {
+		for size := socketBufferBytes; size > 0 && udp.SetReadBuffer(size) != nil; size /= 2 {
 		}
 	}
-	return nil, err
+	return c, nil
 }
 
-// DialTimeout opens a stream.
-func (t *socketTransport) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(t.ctx, timeout)
-	defer cancel()
+// Listen binds TCP.
+func (sockets) Listen(addr string) (net.Listener, error) {
+	return net.Listen("tcp", addr) //nolint:noctx // binding does not wait
+}
+
+// Dial connects by TCP.
+func (sockets) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	var d net.Dialer
 	return d.DialContext(ctx, "tcp", addr)
-}
-
-// DialAddressTimeout opens a stream.
-func (t *socketTransport) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
-	return t.DialTimeout(a.Addr, timeout)
-}
-
-// Shutdown closes the sockets and ends the dials.
-func (t *socketTransport) Shutdown() error {
-	t.stop()
-	return t.NetTransport.Shutdown()
 }

@@ -367,11 +367,11 @@ func TestReplay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 100 {
+		for range 10_000 {
 			if _, err := r.send(t.Context(), Peer{Name: "a"}, message); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Minute)
+			time.Sleep(time.Second)
 		}
 		a.leave()
 		a = r.enter("a", nil)
