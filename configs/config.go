@@ -6,7 +6,7 @@ import (
 )
 
 // Config is one node's configuration. It is a plain value: whoever holds it may change any field; it is not safe for
-// changing from several goroutines. Sites, Join, Hosts, Origins and Tags are owned by the Config.
+// changing from several goroutines. Sites, Join, Allow, Hosts, Origins and Tags are owned by the Config.
 type Config struct {
 	Node     Node     `yaml:"node"`
 	Listen   Listen   `yaml:"listen"`
@@ -128,6 +128,9 @@ type Cluster struct {
 	Join []string `yaml:"join"`
 	// SecretFile is the file with the secret that all nodes share: up to four lines, the first in use, all accepted.
 	SecretFile string `yaml:"secret_file"`
+	// Allow lists the networks, such as 10.0.0.0/8, from which nodes may come, by gossip and as peers. Empty means everybody
+	// who has the secret.
+	Allow []string `yaml:"allow"`
 	// Label keeps clusters apart that share a network.
 	Label string `yaml:"label"`
 	// Weight is the node's share of the keys, relative to the others; from 0.001 to 1000.
@@ -152,18 +155,35 @@ type WAN struct {
 	Join []string `yaml:"join"`
 }
 
-// Timers sets the pace of membership. All are above 0.
+// Timers sets the pace of membership. All are above 0 but Drain, which may be 0.
 type Timers struct {
 	// Probe is the time between two health probes of a random member.
 	Probe Duration `yaml:"probe"`
 	// ProbeTimeout is how long a probe may take before others are asked to try.
 	ProbeTimeout Duration `yaml:"probe_timeout"`
+	// Suspicion is how many probe intervals pass, more above 10 members, between the first unanswered probe and the end of
+	// a member.
+	Suspicion int `yaml:"suspicion"`
 	// Gossip is the time between two rounds of news.
 	Gossip Duration `yaml:"gossip"`
+	// GossipNodes is how many random members get the news in a round.
+	GossipNodes int `yaml:"gossip_nodes"`
 	// Sync is the time between two full exchanges with a random member.
 	Sync Duration `yaml:"sync"`
+	// SyncTimeout bounds a full exchange, from dial to end.
+	SyncTimeout Duration `yaml:"sync_timeout"`
 	// Rejoin is the time between two tries to reach seeds and known members that are not in the cluster.
 	Rejoin Duration `yaml:"rejoin"`
+	// Forget is how long a member that is gone is shown, and one that did not say farewell is tried again.
+	Forget Duration `yaml:"forget"`
+	// Publish is how long a change waits for others before one new ring is built for all of them.
+	Publish Duration `yaml:"publish"`
+	// Drain is how long a stopping node is announced as draining before it says farewell.
+	Drain Duration `yaml:"drain"`
+	// Leave bounds each of the two announcements, draining and farewell.
+	Leave Duration `yaml:"leave"`
+	// Secret is the time between two looks at the secret file.
+	Secret Duration `yaml:"secret"`
 }
 
 // Site holds the rules of one or more host names.
@@ -265,9 +285,17 @@ func Default() *Config {
 			Timers: Timers{
 				Probe:        Duration(500 * time.Millisecond),
 				ProbeTimeout: Duration(250 * time.Millisecond),
+				Suspicion:    4,
 				Gossip:       Duration(100 * time.Millisecond),
+				GossipNodes:  3,
 				Sync:         Duration(10 * time.Second),
+				SyncTimeout:  Duration(5 * time.Second),
 				Rejoin:       Duration(5 * time.Second),
+				Forget:       Duration(time.Hour),
+				Publish:      Duration(50 * time.Millisecond),
+				Drain:        Duration(2 * time.Second),
+				Leave:        Duration(3 * time.Second),
+				Secret:       Duration(3 * time.Second),
 			},
 		},
 		Origin: Origin{HTTP: ":8090"},

@@ -104,6 +104,8 @@ func (d *decoder) byKind(node ast.Node, path string, into reflect.Value) error {
 		return boolean(node, into)
 	case reflect.Float64:
 		return number(node, into)
+	case reflect.Int:
+		return count(node, into)
 	case reflect.String:
 		return text(node, path, into)
 	default:
@@ -197,6 +199,17 @@ func number(node ast.Node, into reflect.Value) error {
 		}
 	}
 	return &hinted{source(node) + " is " + kind(node) + ", not a number", "write a number such as 1 or 2.5"}
+}
+
+// count takes whole numbers.
+func count(node ast.Node, into reflect.Value) error {
+	if _, ok := node.(*ast.IntegerNode); ok {
+		if value, err := strconv.ParseInt(source(node), 10, 32); err == nil {
+			into.SetInt(value)
+			return nil
+		}
+	}
+	return &hinted{source(node) + " is no whole number", "write a number such as 3"}
 }
 
 // text takes strings only: a number where a name or an address belongs is nearly always a slip.

@@ -57,6 +57,8 @@ func TestParseErrors(t *testing.T) {
 		{"item of a list", "cluster:\n  join: [a:1, 7]\n", "weir.yaml:2:15: cluster.join[1]: 7 is a number, not text"},
 		{"text as section", "log: info\n", "weir.yaml:1:1: log: info is text: write keys below it: level, format, access"},
 		{"text as number", "cluster:\n  weight: heavy\n", "cluster.weight: heavy is text, not a number"},
+		{"text as count", "cluster:\n  timers:\n    suspicion: 4s\n", "weir.yaml:3:5: cluster.timers.suspicion: 4s is no whole number: write a number such as 3"},
+		{"half a count", "cluster:\n  timers:\n    gossip_nodes: 2.5\n", "cluster.timers.gossip_nodes: 2.5 is no whole number"},
 		{"size as list", "cache:\n  disk: [1]\n", "cache.disk: the value is a list: write a number and a unit"},
 		{"alias", "a: &x {}\ntls: *x\n", "tls: the value is an anchor or alias (not supported)"},
 		{"second document", "node: {name: a}\n---\nnode: {name: b}\n", "weir.yaml:3:1: the file has a second document"},
@@ -104,7 +106,7 @@ node: {name: a, dir: "/x y"}
 listen: {http: :80, http3: false, drain_timeout: 1d}
 cache: {disk: 1.5TiB, memory: 0}
 tls: {certificates: [{cert: a.pem, key: a.key}], min_version: "1.3", strict_sni: true}
-cluster: {join: ["a:1", "b:2"], weight: 2.5, timers: {probe: 1500ms}}
+cluster: {join: ["a:1", "b:2"], weight: 2.5, allow: [10.0.0.0/8], timers: {probe: 1500ms, suspicion: 6}}
 sites:
   - hosts: ["*"]
     origins: [http://o]
@@ -121,6 +123,7 @@ log: {access: off}
 	want.TLS = TLS{Certificates: []Certificate{{Cert: "a.pem", Key: "a.key"}}, MinVersion: "1.3", StrictSNI: true, ACME: want.TLS.ACME}
 	want.Cluster.Join, want.Cluster.Weight = []string{"a:1", "b:2"}, 2.5
 	want.Cluster.Timers.Probe *= 3
+	want.Cluster.Allow, want.Cluster.Timers.Suspicion = []string{"10.0.0.0/8"}, 6
 	want.Sites = []Site{{
 		Hosts: []string{"*"}, Origins: []string{"http://o"}, Pages: true,
 		TargetedFields: []string{"Weir-Cache-Control"}, RequestCacheControl: true,

@@ -82,6 +82,8 @@ func inline(v reflect.Value) string {
 		return quote(value)
 	case bool:
 		return strconv.FormatBool(value)
+	case int:
+		return strconv.Itoa(value)
 	case float64:
 		return strconv.FormatFloat(value, 'g', -1, 64)
 	case map[string]string:

@@ -207,26 +207,96 @@ func (v *validator) cluster() {
 		v.address(itemPath("cluster.join", i), address)
 	}
 	v.wan()
+	v.timers()
+	v.allow()
+	v.secret()
+}
+
+func (v *validator) timers() {
+	t := v.c.Cluster.Timers
 	for _, f := range []struct {
 		path  string
 		value Duration
 	}{
-		{"cluster.timers.probe", c.Timers.Probe},
-		{"cluster.timers.probe_timeout", c.Timers.ProbeTimeout},
-		{"cluster.timers.gossip", c.Timers.Gossip},
-		{"cluster.timers.sync", c.Timers.Sync},
-		{"cluster.timers.rejoin", c.Timers.Rejoin},
+		{"cluster.timers.probe", t.Probe},
+		{"cluster.timers.probe_timeout", t.ProbeTimeout},
+		{"cluster.timers.gossip", t.Gossip},
+		{"cluster.timers.sync", t.Sync},
+		{"cluster.timers.sync_timeout", t.SyncTimeout},
+		{"cluster.timers.rejoin", t.Rejoin},
+		{"cluster.timers.forget", t.Forget},
+		{"cluster.timers.publish", t.Publish},
+		{"cluster.timers.leave", t.Leave},
+		{"cluster.timers.secret", t.Secret},
 	} {
 		if f.value <= 0 {
 			v.bad(f.path, f.value, f.value.String()+" is no pace", "write a time above 0, such as 500ms")
 		}
 	}
-	if c.Timers.ProbeTimeout >= c.Timers.Probe && c.Timers.Probe > 0 {
-		v.bad("cluster.timers.probe_timeout", c.Timers.ProbeTimeout,
-			c.Timers.ProbeTimeout.String()+" leaves no time before the next probe",
-			"keep it below cluster.timers.probe, "+c.Timers.Probe.String())
+	if t.Drain < 0 {
+		v.bad("cluster.timers.drain", t.Drain, t.Drain.String()+" is negative", "write a time such as 2s, or 0 for none")
 	}
-	v.secret()
+	if t.ProbeTimeout >= t.Probe && t.Probe > 0 {
+		v.bad("cluster.timers.probe_timeout", t.ProbeTimeout,
+			t.ProbeTimeout.String()+" leaves no time before the next probe", "keep it below cluster.timers.probe, "+t.Probe.String())
+	}
+	for _, f := range []struct {
+		path  string
+		value int
+	}{{"cluster.timers.suspicion", t.Suspicion}, {"cluster.timers.gossip_nodes", t.GossipNodes}} {
+		if f.value < 1 || f.value > 100 {
+			v.bad(f.path, f.value, strconv.Itoa(f.value)+" is out of range", "write a number from 1 to 100")
+		}
+	}
+}
+
+// allow checks the networks, and that this node and those that it joins are in one of them.
+func (v *validator) allow() {
+	c := v.c.Cluster
+	var allowed []netip.Prefix
+	for i, text := range c.Allow {
+		path := itemPath("cluster.allow", i)
+		network, err := netip.ParsePrefix(text)
+		switch {
+		case err != nil:
+			v.bad(path, text, strconv.Quote(text)+" is no network", "write one such as 10.0.0.0/8, or 10.1.2.3/32 for one address")
+		case network != network.Masked() || network.Addr().Is4In6():
+			v.bad(path, text, strconv.Quote(text)+" names an address, not a network", "write "+unmapped(network).Masked().String())
+		}
+		allowed = append(allowed, network)
+	}
+	check := func(path, address string) {
+		host, _, _ := net.SplitHostPort(address) // whether it is an address is checked elsewhere
+		a, err := netip.ParseAddr(host)
+		in := func(network netip.Prefix) bool { return network.Contains(a.Unmap()) }
+		if err == nil && !a.IsUnspecified() && len(allowed) > 0 && !slices.ContainsFunc(allowed, in) {
+			v.bad(path, address, host+" is outside cluster.allow", "add its network there: other nodes refuse an address from elsewhere")
+		}
+	}
+	if c.Gossip != "" {
+		if c.Advertise == "" {
+			check("cluster.gossip", c.Gossip)
+		}
+		check("cluster.advertise", c.Advertise)
+		check("cluster.peer", c.Peer)
+		if c.WAN.Advertise == "" {
+			check("cluster.wan.gossip", c.WAN.Gossip)
+		}
+		check("cluster.wan.advertise", c.WAN.Advertise)
+	}
+	for path, addresses := range map[string][]string{"cluster.join": c.Join, "cluster.wan.join": c.WAN.Join} {
+		for i, address := range addresses {
+			check(itemPath(path, i), address)
+		}
+	}
+}
+
+// unmapped turns an IPv4 network that is written as IPv6 into IPv4.
+func unmapped(network netip.Prefix) netip.Prefix {
+	if network.Addr().Is4In6() && network.Bits() >= 96 {
+		return netip.PrefixFrom(network.Addr().Unmap(), network.Bits()-96)
+	}
+	return network
 }
 
 // wan holds a relay to what it needs: a region to speak for, and a cluster there.

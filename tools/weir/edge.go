@@ -41,7 +41,7 @@ func (c *edgeCommand) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	log := newLog(config.Log, std)
-	keyring, err := openKeyring(config.Cluster.SecretFile, log)
+	keyring, err := openKeyring(config.Cluster, log)
 	if err != nil {
 		return err
 	}

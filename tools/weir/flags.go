@@ -43,11 +43,14 @@ func level(name string) slog.Level {
 }
 
 // openKeyring is nil when no file is named. The keyring follows the file.
-func openKeyring(file string, log *slog.Logger) (*cluster.Keyring, error) {
+func openKeyring(c configs.Cluster, log *slog.Logger) (*cluster.Keyring, error) {
+	file := c.SecretFile
 	if file == "" {
 		return nil, nil
 	}
-	keyring, err := cluster.NewKeyring(cluster.KeyringOptions{Read: func() ([]byte, error) { return os.ReadFile(file) }, Log: log.With("file", file)})
+	keyring, err := cluster.NewKeyring(cluster.KeyringOptions{
+		Read: func() ([]byte, error) { return os.ReadFile(file) }, Interval: c.Timers.Secret.D(), Log: log.With("file", file),
+	})
 	if err != nil {
 		return nil, usageError{fmt.Errorf("read the cluster secret from %s: %w", file, err)}
 	}

@@ -60,7 +60,7 @@ func TestScenarios(t *testing.T) {
 
 // StartNode starts an edge, or starts it again with what it has on disk.
 // Options: origin=NAME (required), alone, zone=Z, region=R, shield, relay, home=R (of the origin), disk=SIZE, memory=SIZE,
-// secrets=NAME,NAME.
+// secrets=NAME,NAME, allow=NETWORK, graceful (takes its time to leave).
 func (l *lab) StartNode(name string, options map[string]string) error {
 	config, err := l.configuration(name, options)
 	if err != nil {
@@ -69,6 +69,9 @@ func (l *lab) StartNode(name string, options map[string]string) error {
 	o := nodeOptions{config: config, network: l.network.Host(name), log: slog.New(slog.DiscardHandler), hurry: true}
 	if os.Getenv("WEIR_LAB_LOG") != "" {
 		o.log = slog.New(slog.NewTextHandler(l.t.Output(), nil))
+	}
+	if _, graceful := options["graceful"]; graceful {
+		o.hurry, config.Listen.DrainTimeout = false, configs.Default().Listen.DrainTimeout
 	}
 	if _, alone := options["alone"]; !alone {
 		if err := l.keyring(name, options["secrets"], &o); err != nil {
@@ -128,6 +131,9 @@ func (l *lab) configuration(name string, options map[string]string) (*configs.Co
 				return nil, err
 			}
 		}
+	}
+	if allow := options["allow"]; allow != "" {
+		c.Cluster.Allow = []string{allow}
 	}
 	if options["alone"] != "" {
 		c.Cluster.Gossip, c.Cluster.Join = "", nil
@@ -194,7 +200,8 @@ func (l *lab) Dial(ctx context.Context, client, node string, secure bool) (net.C
 	return l.network.Dial(ctx, client, net.JoinHostPort(l.network.Host(node).IP().String(), strconv.Itoa(port)))
 }
 
-// Do knows five actions: "leave" stops the node with a farewell, "await N" waits
+// Do knows eight actions: "drain" tells the node to stop and waits for nothing, "leave" stops it with a farewell,
+// "untroubled" wants no request of the node to another one to have failed, "await N" waits
 // until its ring has N nodes, "meets N" until it can ask N other regions, "sees NODE yes|no" is how it finds that another
 // answers, "secrets NAME…" rewrites the node's file of secrets and waits until all members of its ring see that it has them,
 // and "purge [soft] url|prefix|tag|all ITEM… [missing NODE…]"
@@ -204,6 +211,14 @@ func (l *lab) Do(name string, words []string) error {
 	switch {
 	case n == nil:
 		return fmt.Errorf("%s does not run", name)
+	case len(words) == 1 && words[0] == "drain":
+		n.task.cancel()
+		return nil
+	case len(words) == 1 && words[0] == "untroubled":
+		if s := n.peers.Stats(); s.Failures > 0 || s.Broken > 0 {
+			return fmt.Errorf("of %d requests to other nodes %d failed and %d broke off", s.Requests, s.Failures, s.Broken)
+		}
+		return nil
 	case len(words) == 1 && words[0] == "leave":
 		delete(l.nodes, name)
 		return n.task.stop()

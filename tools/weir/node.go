@@ -70,6 +70,7 @@ type node struct {
 	edge     *edge.Edge
 	public   *front.Server
 	inner    *front.Server // peers ask here; nil alone
+	gate     *cluster.Gate // of gossip and inner; nil lets in everybody
 	cluster  *cluster.Cluster
 	wan      *cluster.Cluster // of relays of all regions; nil: this node is none
 	notices  *notice.Board    // of purges; nil alone
@@ -177,6 +178,11 @@ func (n *node) buildPeers() error {
 	if err != nil {
 		return err
 	}
+	allow, err := cluster.ParseAllow(n.config.Cluster.Allow)
+	if err != nil {
+		return usageError{err}
+	}
+	n.gate = cluster.NewGate(allow, n.log)
 	peers := upstream.PeerOptions{TLS: client, Says: ringField}
 	inner := front.Options{
 		HTTPS: n.config.Cluster.Peer, HTTPSFlag: "cluster.peer in the file", TLS: server, DisableHTTP3: true, Log: n.log, DrainTimeout: n.config.Listen.DrainTimeout.D(),
@@ -189,6 +195,7 @@ func (n *node) buildPeers() error {
 		peers.Dial = dialOver(over)
 		inner.Listen = listenOver(over)
 	}
+	inner.Listen = behind(n.gate, inner.Listen)
 	if n.peers, err = upstream.NewPeers(peers); err != nil {
 		return err
 	}
@@ -244,11 +251,14 @@ func (n *node) listen() error {
 func (n *node) buildCluster() error {
 	c := n.config.Cluster
 	options := cluster.Options{
-		Name: n.config.Node.Name, Label: c.Label, Keyring: n.options.keyring, Bind: c.Gossip, Advertise: c.Advertise, Join: c.Join,
+		Name: n.config.Node.Name, Label: c.Label, Keyring: n.options.keyring, Gate: n.gate, AdminAddr: n.config.Listen.Admin,
+		Bind: c.Gossip, Advertise: c.Advertise, Join: c.Join,
 		Zone: n.config.Node.Zone, Region: n.config.Node.Region, Build: version, Weight: c.Weight, Shield: c.Shield, Relay: c.WAN.Gossip != "",
 		HTTPAddr: publicAddress(n.public.HTTPAddr()), HTTPSAddr: publicAddress(n.public.HTTPSAddr()),
-		GossipInterval: c.Timers.Gossip.D(), ProbeInterval: c.Timers.Probe.D(), ProbeTimeout: c.Timers.ProbeTimeout.D(),
-		PushPullInterval: c.Timers.Sync.D(), RejoinInterval: c.Timers.Rejoin.D(),
+		GossipInterval: c.Timers.Gossip.D(), GossipNodes: c.Timers.GossipNodes,
+		ProbeInterval: c.Timers.Probe.D(), ProbeTimeout: c.Timers.ProbeTimeout.D(), SuspicionMult: c.Timers.Suspicion,
+		PushPullInterval: c.Timers.Sync.D(), StreamTimeout: c.Timers.SyncTimeout.D(), RejoinInterval: c.Timers.Rejoin.D(),
+		ForgetAfter: c.Timers.Forget.D(), PublishDelay: c.Timers.Publish.D(), DrainTime: c.Timers.Drain.D(), LeaveTimeout: c.Timers.Leave.D(),
 		Log: n.log,
 	}
 	if n.inner != nil {
@@ -256,6 +266,9 @@ func (n *node) buildCluster() error {
 	}
 	if n.options.network != nil {
 		options.Network = n.options.network
+	}
+	if options.DrainTime == 0 {
+		options.DrainTime = -1
 	}
 	if n.options.hurry {
 		options.DrainTime, options.LeaveTimeout = -1, hurriedLeave
@@ -492,6 +505,20 @@ func (n *node) flag(own string) string {
 
 func dialOver(n network) upstream.DialFunc {
 	return func(ctx context.Context, _, address string) (net.Conn, error) { return n.Dial(ctx, address) }
+}
+
+// behind is listen, or net.Listen where that is nil, without connections from addresses that the gate refuses.
+func behind(gate *cluster.Gate, listen func(network, address string) (net.Listener, error)) func(network, address string) (net.Listener, error) {
+	if listen == nil {
+		listen = net.Listen
+	}
+	return func(network, address string) (net.Listener, error) {
+		l, err := listen(network, address)
+		if err != nil {
+			return nil, err
+		}
+		return gate.Listener(l), nil
+	}
 }
 
 func listenOver(n network) func(network, address string) (net.Listener, error) {

@@ -16,7 +16,8 @@ func (n *node) buildWAN(options cluster.Options) (err error) {
 	}
 	options.Label += "-wan"
 	options.WAN, options.Bind, options.Advertise, options.Join = true, c.WAN.Gossip, c.WAN.Advertise, c.WAN.Join
-	options.GossipInterval, options.ProbeInterval, options.ProbeTimeout, options.PushPullInterval = 0, 0, 0, 0 // those of a region are too short
+	options.GossipInterval, options.ProbeInterval, options.ProbeTimeout = 0, 0, 0 // those of a region are too short
+	options.PushPullInterval, options.StreamTimeout, options.SuspicionMult, options.GossipNodes = 0, 0, 0, 0
 	if c.WAN.Advertise != "" {
 		if _, port, err := net.SplitHostPort(options.PeerAddr); err == nil {
 			options.PeerAddr = net.JoinHostPort("", port) // at the host that is advertised

@@ -6,6 +6,7 @@ import (
 
 	"weir/cache"
 	"weir/cache/tag"
+	"weir/cluster"
 	"weir/edge"
 	"weir/edge/console"
 	"weir/edge/upstream"
@@ -103,6 +104,7 @@ func (n *node) registerMetrics() error {
 		{counter, "weir_sendfile_bytes_total", "Bytes sent by sendfile.", func() float64 { return float64(n.public.Stats().SendfileBytes) }, nil},
 		{gauge, "weir_connections", "Client connections open.", func() float64 { return float64(n.connections()) }, nil},
 		{gauge, "weir_cluster_members", "Members alive, this node included.", func() float64 { return float64(n.cluster.Stats().Alive) }, nil},
+		{counter, "weir_cluster_name_conflicts_total", "Messages that claim a member's name for another address.", func() float64 { return float64(n.cluster.Stats().NameConflicts) }, nil},
 		{counter, "weir_config_reloads_total", "Times that the configuration was read again.", func() float64 { return float64(n.reloads.good.Load()) }, []string{"result", "taken"}},
 		{counter, "weir_config_reloads_total", "Times that the configuration was read again.", func() float64 { return float64(n.reloads.bad.Load()) }, []string{"result", "refused"}},
 		{counter, "weir_ring_disagreements_total", "Requests of nodes whose table of nodes was another one than this node's; they were served.", func() float64 { return float64(n.edge.Disagreements()) }, nil},
@@ -110,6 +112,13 @@ func (n *node) registerMetrics() error {
 	}
 	for _, reason := range edge.Reasons() {
 		metrics = append(metrics, metric{counter, "weir_refusals_total", "Requests refused, by reason.", func() float64 { return float64(n.edge.Refused(reason)) }, []string{"reason", reason}})
+	}
+	for reason, read := range map[string]func(cluster.Stats) int64{
+		"metadata": func(s cluster.Stats) int64 { return s.RefusedNodes },
+		"key":      func(s cluster.Stats) int64 { return s.RefusedMessages },
+		"address":  func(s cluster.Stats) int64 { return s.RefusedAddresses },
+	} {
+		metrics = append(metrics, metric{counter, "weir_cluster_refused_total", "What came by gossip and was refused: what nodes say of themselves, messages with another label, key or none, and addresses that are not allowed, those of peers' connections too.", func() float64 { return float64(read(n.cluster.Stats())) }, []string{"reason", reason}})
 	}
 	for _, kind := range tag.Kinds() {
 		metrics = append(metrics, metric{counter, "weir_purges_total", "Purges obeyed, those by writes of clients among them, by kind.", func() float64 { return float64(n.purges.Stats().Purges[kind]) }, []string{"kind", string(kind)}})
