@@ -61,7 +61,7 @@ func New(o Options) (*Cluster, error) {
 	c.roster = newRoster(Member{
 		Name: o.Name, PeerAddr: o.PeerAddr, // bind fills in the host where there is none
 		HTTPAddr: o.HTTPAddr, HTTPSAddr: o.HTTPSAddr, Zone: o.Zone, Region: o.Region, Role: o.Role, Build: o.Build,
-		Weight: o.Weight, Shield: o.Shield, Relay: o.Relay, Self: true, Since: time.Now(),
+		Weight: o.Weight, Shield: o.Shield, Relay: o.Relay, Cleartext: o.Cleartext, Self: true, Since: time.Now(),
 	})
 	c.tables.Store(&tables{region: ring.New(nil), tiers: ring.Tiers{Zone: ring.New(nil), Shield: ring.New(nil)}})
 	c.publish()
@@ -255,7 +255,7 @@ func (c *Cluster) selfMeta() meta {
 	defer c.roster.mu.Unlock()
 	m := c.roster.members[c.roster.self]
 	return meta{
-		Draining: m.Draining, Shield: m.Shield, Relay: m.Relay, Weight: m.Weight, Role: m.Role, Zone: m.Zone, Region: m.Region, Peer: m.PeerAddr,
+		Draining: m.Draining, Shield: m.Shield, Relay: m.Relay, Clear: m.Cleartext, Weight: m.Weight, Role: m.Role, Zone: m.Zone, Region: m.Region, Peer: m.PeerAddr,
 		HTTP: m.HTTPAddr, HTTPS: m.HTTPSAddr, Build: m.Build, Keys: m.Keys,
 	}
 }

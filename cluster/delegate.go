@@ -100,6 +100,10 @@ func (d delegate) note(n *memberlist.Node) (Member, bool) {
 		return Member{}, false
 	}
 	d.c.roster.alive(m, time.Now())
+	if m.Cleartext != d.c.options.Cleartext {
+		d.c.log.Warn("member is not asked, and does not ask: one of the two speaks TLS with its peers, the other HTTP in the clear; "+
+			"set cluster.cleartext alike on all nodes", "member", m.Name, "cleartext", m.Cleartext)
+	}
 	return m, true
 }
 

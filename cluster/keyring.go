@@ -50,6 +50,7 @@ type Keyring struct {
 // keySet is what a Keyring holds between two changes.
 type keySet struct {
 	secrets Secrets
+	signing [][]byte      // the key of each for requests in the clear
 	next    chan struct{} // closed when another set has taken its place
 }
 
@@ -170,7 +171,11 @@ func (k *Keyring) say(err error) {
 }
 
 func (k *Keyring) set(s Secrets) {
-	old := k.current.Swap(&keySet{secrets: s, next: make(chan struct{})})
+	set := &keySet{secrets: s, next: make(chan struct{})}
+	for _, secret := range s {
+		set.signing = append(set.signing, secret.derive(signKeyLabel))
+	}
+	old := k.current.Swap(set)
 	if old != nil {
 		close(old.next)
 	}

@@ -45,6 +45,7 @@ type Member struct {
 	Draining  bool // about to leave
 	Shield    bool // asks further up for its region
 	Relay     bool // is in the pool of relays too
+	Cleartext bool // its peer listener speaks HTTP in the clear, not TLS
 	Self      bool // this node
 	State     State
 	Since     time.Time // when State began, by this node's clock

@@ -34,16 +34,18 @@ const (
 	flagDraining = 1
 	flagShield   = 2
 	flagRelay    = 4
-	flagsKnown   = flagDraining | flagShield | flagRelay
+	flagClear    = 8
+	flagsKnown   = flagDraining | flagShield | flagRelay | flagClear
 )
 
 // meta is what a node tells about itself in gossip. Encoding, version 2: the version byte; flags (uvarint, bit 0
-// draining, 1 shield, 2 relay); weight in thousandths (uvarint); then role, zone, region, peer, http, https, build and keys,
+// draining, 1 shield, 2 relay, 3 clear); weight in thousandths (uvarint); then role, zone, region, peer, http, https, build and keys,
 // each a uvarint length and its bytes; then the end. Every uvarint is in its shortest form, so that a value has one encoding.
 type meta struct {
 	Draining bool
 	Shield   bool
 	Relay    bool
+	Clear    bool // the peer listener speaks HTTP in the clear
 	Weight   float64
 	Role     string
 	Zone     string
@@ -58,7 +60,7 @@ type meta struct {
 // encode returns what parseMeta reads.
 func (m meta) encode() []byte {
 	flags := uint64(0)
-	for flag, set := range map[uint64]bool{flagDraining: m.Draining, flagShield: m.Shield, flagRelay: m.Relay} {
+	for flag, set := range map[uint64]bool{flagDraining: m.Draining, flagShield: m.Shield, flagRelay: m.Relay, flagClear: m.Clear} {
 		if set {
 			flags |= flag
 		}
@@ -78,6 +80,7 @@ func (m meta) member(name, addr string) Member {
 	return Member{
 		Name: name, Addr: addr, PeerAddr: m.Peer, HTTPAddr: m.HTTP, HTTPSAddr: m.HTTPS, Zone: m.Zone, Region: m.Region,
 		Role: m.Role, Build: m.Build, Keys: m.Keys, Weight: m.Weight, Draining: m.Draining, Shield: m.Shield, Relay: m.Relay,
+		Cleartext: m.Clear,
 	}
 }
 
@@ -97,6 +100,7 @@ func parseMeta(b []byte) (meta, error) {
 		Draining: flags&flagDraining != 0,
 		Shield:   flags&flagShield != 0,
 		Relay:    flags&flagRelay != 0,
+		Clear:    flags&flagClear != 0,
 		Weight:   float64(weight) / weightUnits,
 		Role:     r.string("role", checkRole),
 		Zone:     r.string("zone", checkPlace),

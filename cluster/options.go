@@ -92,6 +92,10 @@ type Options struct {
 	// address: then it is the one gossip advertises. Required with a Keyring.
 	PeerAddr string
 
+	// Cleartext says that the peer listener speaks HTTP in the clear, to requests that are signed, and not TLS. A member that
+	// does it the other way is on no ring of this node.
+	Cleartext bool
+
 	// HTTPAddr and HTTPSAddr are the public host:port of this node, told to the others for steering. Optional. The host may
 	// be a name; where there is none it is the one gossip advertises.
 	HTTPAddr, HTTPSAddr string

@@ -13,16 +13,17 @@ import (
 // roster is what this node knows of all members, itself included. Gossip writes it from its callbacks; everybody else
 // reads copies.
 type roster struct {
-	self    string
-	changed chan struct{} // holds one token while there is a change that no ring was built from
-	changes atomic.Int64  // number of changes so far
+	self      string
+	cleartext bool          // this node speaks HTTP in the clear with its peers: who does not is on no ring
+	changed   chan struct{} // holds one token while there is a change that no ring was built from
+	changes   atomic.Int64  // number of changes so far
 
 	mu      sync.Mutex // guards the fields below
 	members map[string]Member
 }
 
 func newRoster(self Member) *roster {
-	return &roster{self: self.Name, changed: make(chan struct{}, 1), members: map[string]Member{self.Name: self}}
+	return &roster{self: self.Name, cleartext: self.Cleartext, changed: make(chan struct{}, 1), members: map[string]Member{self.Name: self}}
 }
 
 // alive records that a member joined or changed. Since stays when it was alive before.
@@ -112,7 +113,7 @@ func (r *roster) tables(before tables, wan bool) tables {
 		if m.Self {
 			self = m
 		}
-		if m.State != Alive || m.Role != RoleEdge {
+		if m.State != Alive || m.Role != RoleEdge || m.Cleartext != r.cleartext {
 			continue
 		}
 		nodes = append(nodes, ring.Node{Name: m.Name, Addr: m.PeerAddr, Zone: m.Zone, Weight: m.Weight, Draining: m.Draining})
