@@ -15,13 +15,16 @@ import (
 // Its wait is ctx's. Any status but 200 is an error.
 func (p *Peers) Call(ctx context.Context, name, address, path string, message []byte, limit int64) ([]byte, error) {
 	node := p.learn(name, address, false)
-	to := url.URL{Scheme: "https", Host: name, Path: path}
+	to := url.URL{Scheme: p.scheme(), Host: name, Path: path}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to.String(), bytes.NewReader(message))
 	if err != nil {
 		return nil, fmt.Errorf("call %s: %w", name, err)
 	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Header["User-Agent"] = nil
+	if p.options.Sign != nil {
+		p.options.Sign(r, name, message)
+	}
 	resp, err := p.transport.RoundTrip(r)
 	if err != nil {
 		return nil, fmt.Errorf("call %s: %w", name, err)

@@ -2,7 +2,8 @@
 //
 // A [Group] is an origin: one or more equal hosts, tried in turn, a host that
 // keeps failing left out for a while, never all of them. [Peers] asks other
-// nodes of the cluster over mutually authenticated HTTP/2. Both answer with a
+// nodes of the cluster over mutually authenticated HTTP/2, or over HTTP/1.1 in
+// the clear with signed requests. Both answer with a
 // [Response] whose body fails when the upstream stalls, ends short or resets,
 // and never ends cleanly before the last promised byte.
 //
@@ -24,12 +25,14 @@
 // that word, or in the middle of a body, does not answer the ping that follows a
 // second of silence, and has lost its connection after two. Only the first interim
 // response of an origin, and the first four of a peer, begin the wait for the head
-// anew: who sends them for ever is not waited for.
+// anew: who sends them for ever is not waited for. HTTP/1.1 has no pings: in the
+// clear a peer that hangs in the middle of a body is given up after StallTimeout.
 //
 // # Trust
 //
 // An origin's address comes from the configuration alone; nothing in a request
 // can change it. Redirects are not followed but handed on. Peers are
 // known by the certificate that the cluster secret signs: the name in the ring
-// is the name in the certificate.
+// is the name in the certificate. In the clear they know us by our signature, and
+// nothing tells whether an answer is theirs: that is for networks that are trusted.
 package upstream

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -21,6 +22,7 @@ const (
 	peerSigns          = 4                // a peer says so for each fill that it joins for us
 	peerWindowBytes    = 4 << 20          // receive window of one stream: a 2 MiB segment flows without a pause
 	peerConnBytes      = 64 << 20
+	clearConns         = 256 // idle connections kept to each node where HTTP/1.1 needs one for each request
 	// peerSilence is after how long without a frame a peer is asked whether it is
 	// there, and how long it may take to say so. A peer that waits for a slow origin
 	// answers; one that hangs has lost its transfers after twice this time, and they
@@ -49,8 +51,16 @@ const (
 	maxNodes      = 4096 // more names than a cluster ever has at once
 )
 
+// unsignedField is in the answer of a node that does not accept our signature.
+const unsignedField = "Weir-Unsigned"
+
+var errUnsigned = errors.New("it does not accept this node's signature: the secrets, or the clocks, differ")
+
 // PeerOptions describes how other nodes are asked.
 type PeerOptions struct {
+	// Sign signs a request to the node called to, whose body is nil or known as a whole; it may change the header. Where
+	// it is given, peers are asked over HTTP/1.1 in the clear, and TLS is not used.
+	Sign           func(r *http.Request, to string, body []byte)
 	TLS            *tls.Config   // client side of the cluster's mutual TLS; ServerName is set to the node's name
 	Dial           DialFunc      // nil: net.Dialer
 	ConnectTimeout time.Duration // connection and handshake, default 250 ms each
@@ -63,7 +73,7 @@ type PeerOptions struct {
 	Says string
 }
 
-// Peers asks other nodes of the cluster over HTTP/2. Safe for concurrent use.
+// Peers asks other nodes of the cluster over HTTP/2, or HTTP/1.1 in the clear. Safe for concurrent use.
 type Peers struct {
 	options   PeerOptions
 	transport *http.Transport
@@ -93,8 +103,8 @@ type saying struct {
 
 // NewPeers starts nothing.
 func NewPeers(o PeerOptions) (*Peers, error) {
-	if o.TLS == nil {
-		return nil, errors.New("upstream: peers need the cluster's TLS configuration")
+	if o.TLS == nil && o.Sign == nil {
+		return nil, errors.New("upstream: peers need the cluster's TLS configuration, or a way to sign requests in the clear")
 	}
 	o.ConnectTimeout = orDefault(o.ConnectTimeout, defaultPeerConnect)
 	o.SignTimeout = orDefault(o.SignTimeout, defaultPeerSign)
@@ -112,17 +122,21 @@ func NewPeers(o PeerOptions) (*Peers, error) {
 	}
 	p.transport = &http.Transport{
 		DialContext:         p.dialNode(dial),
-		TLSClientConfig:     o.TLS.Clone(),
 		TLSHandshakeTimeout: max(o.ConnectTimeout, time.Second), // a busy peer may be slow to sign
-		ForceAttemptHTTP2:   true,
 		DisableCompression:  true,
 		IdleConnTimeout:     60 * time.Second,
-		HTTP2: &http.HTTP2Config{
-			MaxReceiveBufferPerStream:     peerWindowBytes,
-			MaxReceiveBufferPerConnection: peerConnBytes,
-			SendPingTimeout:               peerSilence, // a silent connection is tested, and replaced
-			PingTimeout:                   peerSilence,
-		},
+		MaxIdleConnsPerHost: clearConns,
+	}
+	if o.Sign != nil {
+		return p, nil
+	}
+	p.transport.TLSClientConfig = o.TLS.Clone()
+	p.transport.ForceAttemptHTTP2 = true
+	p.transport.HTTP2 = &http.HTTP2Config{
+		MaxReceiveBufferPerStream:     peerWindowBytes,
+		MaxReceiveBufferPerConnection: peerConnBytes,
+		SendPingTimeout:               peerSilence, // a silent connection is tested, and replaced
+		PingTimeout:                   peerSilence,
 	}
 	return p, nil
 }
@@ -131,9 +145,13 @@ func NewPeers(o PeerOptions) (*Peers, error) {
 func (p *Peers) Fetch(ctx context.Context, name, address string, r *Request) (*Response, error) {
 	op := "fetch from peer " + name
 	node := p.learn(name, address, r.Far)
-	out, err := newRequest(r, "https", name, "")
+	out, err := newRequest(r, p.scheme(), name, "")
 	if err != nil {
 		return nil, &Error{Op: op, Source: FromSelf, Kind: InternalError, Err: err}
+	}
+	if p.options.Sign != nil {
+		out.Header = maps.Clone(out.Header) // the caller's goes to others too
+		p.options.Sign(out, name, nil)
 	}
 	waits := limits{sign: node.wait(p.options.SignTimeout), head: p.options.HeadTimeout, signs: peerSigns, stall: p.options.StallTimeout, end: r.Deadline}
 	sent := time.Now()
@@ -150,6 +168,10 @@ func (p *Peers) Fetch(ctx context.Context, name, address string, r *Request) (*R
 			r.Interim(status, h)
 		}
 	}, waits, &p.count, op, FromPeer)
+	if err == nil && p.options.Sign != nil && resp.Status == http.StatusForbidden && resp.Header.Get(unsignedField) != "" {
+		_ = resp.Body.Close() // a line of text
+		resp, err = nil, &Error{Op: op, Source: FromPeer, Kind: HTTPProtocolError, Retry: true, Status: http.StatusForbidden, Err: errUnsigned}
+	}
 	if err != nil {
 		node.running.Add(-1)
 	}
@@ -166,6 +188,13 @@ func (p *Peers) Fetch(ctx context.Context, name, address string, r *Request) (*R
 		node.bad(err.Error(), time.Now())
 	}
 	return resp, err
+}
+
+func (p *Peers) scheme() string {
+	if p.options.Sign != nil {
+		return "http"
+	}
+	return "https"
 }
 
 // PeerState is what the request path knows of a node.

@@ -382,3 +382,66 @@ func TestCall(t *testing.T) {
 		t.Error("calls tell about fetches")
 	}
 }
+
+func TestPeersInTheClear(t *testing.T) {
+	t.Parallel()
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 1 || r.Header.Get("Weir-Signature") != "for edge-2" {
+			w.Header().Set("Weir-Unsigned", "1")
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		if r.URL.Path == "/forbidden" {
+			w.WriteHeader(http.StatusForbidden)
+		}
+		_, _ = io.Copy(w, r.Body)
+		_, _ = io.WriteString(w, r.Host)
+	}))
+	t.Cleanup(node.Close)
+	forged := false
+	p, err := NewPeers(PeerOptions{Sign: func(r *http.Request, to string, body []byte) {
+		if !forged {
+			r.Header.Set("Weir-Signature", "for "+to)
+		}
+		if (r.Method == http.MethodPost) != (string(body) == "hello ") {
+			t.Errorf("%s is signed with the body %q", r.Method, body)
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	address := node.Listener.Addr().String()
+	fetch := func(path string) (*Response, error) {
+		r := &Request{Method: http.MethodGet, Host: "video.example", Path: path, Header: http.Header{}}
+		resp, err := p.Fetch(t.Context(), "edge-2", address, r)
+		if len(r.Header) > 0 && r.Header["Weir-Signature"] != nil {
+			t.Error("the signature is left in the caller's header, which may go to an origin next")
+		}
+		if err == nil {
+			t.Cleanup(func() { _ = resp.Body.Close() }) // nothing more comes
+		}
+		return resp, err
+	}
+	resp, err := fetch("/a")
+	if err != nil || resp.Status != http.StatusOK {
+		t.Fatalf("got %+v, %v", resp, err)
+	}
+	if text, err := io.ReadAll(resp.Body); string(text) != "video.example" || err != nil || resp.Protocol != "http/1.1" {
+		t.Errorf("got %q, %v over %s", text, err, resp.Protocol)
+	}
+	if got, err := p.Call(t.Context(), "edge-2", address, "/x", []byte("hello "), 100); string(got) != "hello edge-2" || err != nil {
+		t.Errorf("call: got %q, %v", got, err)
+	}
+	if resp, err := fetch("/forbidden"); err != nil || resp.Status != http.StatusForbidden {
+		t.Errorf("the origin's 403: got %+v, %v", resp, err)
+	}
+	forged = true
+	var fault *Error
+	if _, err := fetch("/a"); !errors.As(err, &fault) || !fault.Retry || fault.Source != FromPeer {
+		t.Errorf("the peer's own 403: got %v, want an error after which another one is asked", err)
+	}
+	if s, _ := p.State("edge-2"); s.LastError == "" {
+		t.Error("a node that refuses us counts as one that answers")
+	}
+}
