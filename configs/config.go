@@ -124,6 +124,8 @@ type Cluster struct {
 	Advertise string `yaml:"advertise"`
 	// Peer is the host:port that other nodes fetch objects from, over mutual TLS.
 	Peer string `yaml:"peer"`
+	// Cleartext says whether peers speak HTTP/1.1 in the clear, with signed requests, and not TLS. It is alike on all nodes.
+	Cleartext bool `yaml:"cleartext"`
 	// Join lists gossip addresses of nodes that are probably there. The node's own address may be among them.
 	Join []string `yaml:"join"`
 	// SecretFile is the file with the secret that all nodes share: up to four lines, the first in use, all accepted.

@@ -60,7 +60,7 @@ func TestScenarios(t *testing.T) {
 
 // StartNode starts an edge, or starts it again with what it has on disk.
 // Options: origin=NAME (required), alone, zone=Z, region=R, shield, relay, home=R (of the origin), disk=SIZE, memory=SIZE,
-// secrets=NAME,NAME, allow=NETWORK, graceful (takes its time to leave).
+// secrets=NAME,NAME, allow=NETWORK, cleartext, graceful (takes its time to leave).
 func (l *lab) StartNode(name string, options map[string]string) error {
 	config, err := l.configuration(name, options)
 	if err != nil {
@@ -132,6 +132,7 @@ func (l *lab) configuration(name string, options map[string]string) (*configs.Co
 			}
 		}
 	}
+	_, c.Cluster.Cleartext = options["cleartext"]
 	if allow := options["allow"]; allow != "" {
 		c.Cluster.Allow = []string{allow}
 	}
@@ -200,7 +201,7 @@ func (l *lab) Dial(ctx context.Context, client, node string, secure bool) (net.C
 	return l.network.Dial(ctx, client, net.JoinHostPort(l.network.Host(node).IP().String(), strconv.Itoa(port)))
 }
 
-// Do knows eight actions: "drain" tells the node to stop and waits for nothing, "leave" stops it with a farewell,
+// Do knows nine actions: "finds TEXT" wants the node to have a problem with these words, "drain" tells the node to stop and waits for nothing, "leave" stops it with a farewell,
 // "untroubled" wants no request of the node to another one to have failed, "await N" waits
 // until its ring has N nodes, "meets N" until it can ask N other regions, "sees NODE yes|no" is how it finds that another
 // answers, "secrets NAME…" rewrites the node's file of secrets and waits until all members of its ring see that it has them,
@@ -211,6 +212,13 @@ func (l *lab) Do(name string, words []string) error {
 	switch {
 	case n == nil:
 		return fmt.Errorf("%s does not run", name)
+	case len(words) == 2 && words[0] == "finds":
+		for _, p := range n.status().Problems {
+			if strings.Contains(p.What+" "+p.Why+" "+p.Fix, words[1]) {
+				return nil
+			}
+		}
+		return fmt.Errorf("%s does not find that %s: %+v", name, words[1], n.status().Problems)
 	case len(words) == 1 && words[0] == "drain":
 		n.task.cancel()
 		return nil

@@ -69,8 +69,9 @@ type node struct {
 	peers    *upstream.Peers
 	edge     *edge.Edge
 	public   *front.Server
-	inner    *front.Server // peers ask here; nil alone
-	gate     *cluster.Gate // of gossip and inner; nil lets in everybody
+	inner    *front.Server   // peers ask here; nil alone
+	signer   *cluster.Signer // of requests between peers in the clear; nil with TLS
+	gate     *cluster.Gate   // of gossip and inner; nil lets in everybody
 	cluster  *cluster.Cluster
 	wan      *cluster.Cluster // of relays of all regions; nil: this node is none
 	notices  *notice.Board    // of purges; nil alone
@@ -174,22 +175,28 @@ func (n *node) buildPeers() error {
 	if n.options.keyring == nil {
 		return nil
 	}
-	server, client, err := n.options.keyring.PeerTLS(n.config.Node.Name)
-	if err != nil {
-		return err
-	}
 	allow, err := cluster.ParseAllow(n.config.Cluster.Allow)
 	if err != nil {
 		return usageError{err}
 	}
 	n.gate = cluster.NewGate(allow, n.log)
-	peers := upstream.PeerOptions{TLS: client, Says: ringField}
 	inner := front.Options{
-		HTTPS: n.config.Cluster.Peer, HTTPSFlag: "cluster.peer in the file", TLS: server, DisableHTTP3: true, Log: n.log, DrainTimeout: n.config.Listen.DrainTimeout.D(),
+		Log: n.log, DrainTimeout: n.config.Listen.DrainTimeout.D(),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // the edge comes later
 			n.sayRing(w.Header())
 			n.peerHandler().ServeHTTP(w, r)
 		}),
+	}
+	peers := upstream.PeerOptions{Says: ringField}
+	if n.config.Cluster.Cleartext {
+		n.signer = cluster.NewSigner(n.options.keyring, n.config.Node.Name, n.log)
+		peers.Sign = n.signer.Sign
+		inner.HTTP, inner.HTTPFlag, inner.Handler = n.config.Cluster.Peer, "cluster.peer in the file", n.signer.Handler(inner.Handler)
+	} else {
+		inner.HTTPS, inner.HTTPSFlag, inner.DisableHTTP3 = n.config.Cluster.Peer, "cluster.peer in the file", true
+		if inner.TLS, peers.TLS, err = n.options.keyring.PeerTLS(n.config.Node.Name); err != nil {
+			return err
+		}
 	}
 	if over := n.options.network; over != nil {
 		peers.Dial = dialOver(over)
@@ -252,7 +259,7 @@ func (n *node) buildCluster() error {
 	c := n.config.Cluster
 	options := cluster.Options{
 		Name: n.config.Node.Name, Label: c.Label, Keyring: n.options.keyring, Gate: n.gate, AdminAddr: n.config.Listen.Admin,
-		Bind: c.Gossip, Advertise: c.Advertise, Join: c.Join,
+		Bind: c.Gossip, Advertise: c.Advertise, Join: c.Join, Cleartext: c.Cleartext,
 		Zone: n.config.Node.Zone, Region: n.config.Node.Region, Build: version, Weight: c.Weight, Shield: c.Shield, Relay: c.WAN.Gossip != "",
 		HTTPAddr: publicAddress(n.public.HTTPAddr()), HTTPSAddr: publicAddress(n.public.HTTPSAddr()),
 		GossipInterval: c.Timers.Gossip.D(), GossipNodes: c.Timers.GossipNodes,
@@ -262,7 +269,7 @@ func (n *node) buildCluster() error {
 		Log: n.log,
 	}
 	if n.inner != nil {
-		options.PeerAddr = n.inner.HTTPSAddr()
+		options.PeerAddr = n.peerAddr()
 	}
 	if n.options.network != nil {
 		options.Network = n.options.network
@@ -278,6 +285,14 @@ func (n *node) buildCluster() error {
 		return err
 	}
 	return n.buildWAN(options)
+}
+
+// peerAddr is where other nodes reach this one.
+func (n *node) peerAddr() string {
+	if n.signer != nil {
+		return n.inner.HTTPAddr()
+	}
+	return n.inner.HTTPSAddr()
 }
 
 // publicNodes lists the nodes as viewers reach them.
@@ -401,7 +416,7 @@ func (n *node) reportGossip(ctx context.Context) error {
 	select {
 	case <-n.cluster.Ready():
 		if address := n.cluster.Addr(); address != "" {
-			n.log.Info("gossip is up", "gossip", address, "peer", n.inner.HTTPSAddr(), "members", n.ring().Len())
+			n.log.Info("gossip is up", "gossip", address, "peer", n.peerAddr(), "members", n.ring().Len())
 		}
 	case <-ctx.Done():
 	}

@@ -32,10 +32,23 @@ func (n *node) buildNotices() (err error) {
 		Name: n.config.Node.Name, File: filepath.Join(n.config.Node.Dir, "notices"), Log: n.log,
 		Joined: n.cluster.Ready, Peers: n.noticePeers, Apply: n.obey, Lapse: n.lapse,
 		Send: func(ctx context.Context, to notice.Peer, body []byte) ([]byte, error) {
+			if err := n.sameProtocol(to.Name); err != nil {
+				return nil, err
+			}
 			return n.peers.Call(ctx, to.Name, to.Address, noticePath, body, noticeLimitBytes)
 		},
 	}, time.Now())
 	return err
+}
+
+// sameProtocol refuses to tell a node anything that speaks another protocol with its peers: never is one tried for the other.
+func (n *node) sameProtocol(name string) error {
+	for _, m := range n.cluster.Members() {
+		if m.Name == name && m.Cleartext != n.config.Cluster.Cleartext {
+			return fmt.Errorf("its peers speak %s, those of this node %s: set cluster.cleartext alike", peerProtocol(m.Cleartext), peerProtocol(!m.Cleartext))
+		}
+	}
+	return nil
 }
 
 // noticePeers lists the nodes that have to hear of purges: not those that said farewell.

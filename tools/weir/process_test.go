@@ -37,7 +37,7 @@ type process struct {
 }
 
 // startWeir runs weir with these arguments until the test ends.
-func startWeir(t *testing.T, args ...string) *process {
+func startWeir(t testing.TB, args ...string) *process {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -51,7 +51,7 @@ func startWeir(t *testing.T, args ...string) *process {
 
 // startProcess runs a command until the test ends, and reads what it says; its
 // output only where cmd has no other place for it.
-func startProcess(t *testing.T, cmd *exec.Cmd) *process {
+func startProcess(t testing.TB, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{cmd: cmd, done: make(chan struct{}), news: make(chan struct{})}
 	reader, writer := io.Pipe()
@@ -110,7 +110,7 @@ func (p *process) output() string {
 }
 
 // signal sends a signal.
-func (p *process) signal(t *testing.T, s os.Signal) {
+func (p *process) signal(t testing.TB, s os.Signal) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func (p *process) signal(t *testing.T, s os.Signal) {
 }
 
 // await waits for a line that matches and returns its last group.
-func (p *process) await(t *testing.T, pattern string) string {
+func (p *process) await(t testing.TB, pattern string) string {
 	t.Helper()
 	found := p.awaitOrEnd(t, pattern)
 	if found == "" {
@@ -128,7 +128,7 @@ func (p *process) await(t *testing.T, pattern string) string {
 }
 
 // awaitOrEnd is await, and "" when the process ends first.
-func (p *process) awaitOrEnd(t *testing.T, pattern string) string {
+func (p *process) awaitOrEnd(t testing.TB, pattern string) string {
 	t.Helper()
 	expression := regexp.MustCompile(pattern)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -154,7 +154,7 @@ func (p *process) awaitOrEnd(t *testing.T, pattern string) string {
 }
 
 // awaitReady waits until the operators' address says that the node is ready.
-func awaitReady(t *testing.T, admin string) {
+func awaitReady(t testing.TB, admin string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

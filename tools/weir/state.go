@@ -123,6 +123,9 @@ func (n *node) registerMetrics() error {
 	for _, kind := range tag.Kinds() {
 		metrics = append(metrics, metric{counter, "weir_purges_total", "Purges obeyed, those by writes of clients among them, by kind.", func() float64 { return float64(n.purges.Stats().Purges[kind]) }, []string{"kind", string(kind)}})
 	}
+	if n.signer != nil {
+		metrics = append(metrics, metric{counter, "weir_peer_unsigned_total", "Requests on the peers' listener that no node of the cluster has signed, or too long ago.", func() float64 { return float64(n.signer.Refused()) }, nil})
+	}
 	if n.notices != nil {
 		metrics = append(metrics,
 			metric{counter, "weir_purges_posted_total", "Purges that this node has told the others.", func() float64 { return float64(n.notices.Stats().Posted) }, nil},
