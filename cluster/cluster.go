@@ -22,6 +22,7 @@ type Cluster struct {
 
 	roster *roster
 	tables atomic.Pointer[tables]
+	news   *news
 	ready  chan struct{}
 	drain  chan struct{} // closed by Drain
 	once   sync.Once     // closes drain
@@ -51,7 +52,7 @@ func New(o Options) (*Cluster, error) {
 	}
 	c := &Cluster{
 		options: o, log: o.Log.With("node", o.Name), seedPort: defaultPort,
-		ready: make(chan struct{}), drain: make(chan struct{}), refused: make(map[string]string),
+		news: newNews(), ready: make(chan struct{}), drain: make(chan struct{}), refused: make(map[string]string),
 	}
 	if o.Bind != "" {
 		if _, port, err := splitBind(o.Bind); err == nil && port != 0 {
@@ -83,8 +84,9 @@ func (c *Cluster) Run(ctx context.Context) error {
 		}
 	}
 	work, stop := context.WithCancel(context.WithoutCancel(ctx)) // the farewell comes after the end of ctx
-	var publisher, others sync.WaitGroup
-	publisher.Go(func() { c.publisher(work) }) // ends with work, after the farewell
+	var last, others sync.WaitGroup
+	last.Go(func() { c.publisher(work) }) // both end with work, after the farewell
+	last.Go(func() { c.hear(work) })
 	if list != nil {
 		others.Go(func() { c.rejoin(ctx, list) }) // ends with ctx, or when its last dial does
 		others.Go(func() { c.drainer(ctx, list) })
@@ -103,7 +105,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 	}
 	others.Wait()
 	stop()
-	publisher.Wait()
+	last.Wait()
 	return err
 }
 
@@ -151,6 +153,7 @@ type Stats struct {
 	Joins             int64 // exchanges with seeds and lost members that succeeded
 	JoinFailures      int64
 	NameConflicts     int64 // messages that claim a member's name for another address
+	DroppedNews       int64 // messages to all members that did not go out, or were not heard, because too many waited
 }
 
 // Stats returns a snapshot.
@@ -158,7 +161,7 @@ func (c *Cluster) Stats() Stats {
 	s := Stats{
 		RingVersion: c.Ring().Version(), RingsPublished: c.published.Load(), RefusedNodes: c.refusedMeta.Load(),
 		RefusedMessages: c.strangers.Load(), RefusedAddresses: c.options.Gate.Refused(), CallbackPanics: c.panics.Load(), Joins: c.rejoins.Load(),
-		JoinFailures: c.rejoinFailures.Load(), NameConflicts: c.conflicts.Load(),
+		JoinFailures: c.rejoinFailures.Load(), NameConflicts: c.conflicts.Load(), DroppedNews: c.news.dropped.Load(),
 	}
 	for _, m := range c.Members() {
 		switch m.State {

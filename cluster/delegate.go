@@ -29,11 +29,19 @@ func (d delegate) NodeMeta(limit int) (b []byte) {
 	return b
 }
 
-// NotifyMsg ignores messages: nothing sends any.
-func (d delegate) NotifyMsg([]byte) {}
+// NotifyMsg takes news, see Cluster.Tell; the library uses the bytes again.
+func (d delegate) NotifyMsg(message []byte) {
+	defer d.guard(nil)
+	if d.c.options.News != nil {
+		d.c.news.arrived(message)
+	}
+}
 
-// GetBroadcasts has nothing to send.
-func (d delegate) GetBroadcasts(int, int) [][]byte { return nil }
+// GetBroadcasts returns news for one packet.
+func (d delegate) GetBroadcasts(overhead, limit int) (texts [][]byte) {
+	defer d.guard(nil)
+	return d.c.news.take(overhead, limit, newsSends(d.c.Ring().Len()))
+}
 
 // LocalState has nothing to add to a full exchange.
 func (d delegate) LocalState(bool) []byte { return nil }

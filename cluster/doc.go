@@ -74,6 +74,12 @@
 //
 // A region that is cut off goes on with what it has and with its own way to the origin.
 //
+// # News
+//
+// Cluster.Tell sends a message of up to 1,200 bytes with the packets of gossip to random members, each of which tells it
+// again when it is new to it: ten nodes have all heard it within 0.25 s of virtual time (8 runs of the test). Nobody
+// answers. Purges travel so beside the connections between nodes (cluster/notice).
+//
 // # Promises
 //
 //   - Ring is never nil and holds at least this node, unless its role keeps it off.
@@ -116,7 +122,7 @@
 //
 // # Locks
 //
-// Outer to inner: memberlist's own locks (held in most callbacks), then roster.mu or Cluster.mu or transport.mu, never two of
-// those. Nothing here calls memberlist with a lock held. Callbacks write to the log, as memberlist does itself under the
+// Outer to inner: memberlist's own locks (held in most callbacks), then roster.mu or Cluster.mu or transport.mu or news.mu, never
+// two of those. Nothing here calls memberlist with a lock held. Callbacks write to the log, as memberlist does itself under the
 // same locks, so Options.Log should not block for long.
 package cluster

@@ -108,6 +108,11 @@ type Options struct {
 	// its own, which would have this one ask itself, is refused. Optional; port 0 is nobody's.
 	AdminAddr string
 
+	// News gets each message that another member has sent with Tell, some several times, one after the other; it owns
+	// them. While it takes its time 256 wait, then others are dropped and counted. A panic is stopped and counted. nil
+	// ignores them.
+	News func(message []byte)
+
 	// Network is what the node gossips over; nil means this machine's sockets.
 	Network Network
 
