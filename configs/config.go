@@ -142,6 +142,11 @@ type Cluster struct {
 	Shield bool `yaml:"shield"`
 	// WAN makes the node a relay between its region and the others.
 	WAN WAN `yaml:"wan"`
+	// Strict says whether a node that has lost a majority of the nodes for longer than Lease has the origin confirm what
+	// it serves, on all sites: it may have been purged elsewhere.
+	Strict bool `yaml:"strict"`
+	// Lease is how long a node that is strict, on all sites or some, serves on without a majority; at least 2 s.
+	Lease Duration `yaml:"lease"`
 	// Timers sets the pace of membership.
 	Timers Timers `yaml:"timers"`
 }
@@ -214,6 +219,8 @@ type Site struct {
 	SurrogateControl bool `yaml:"surrogate_control"`
 	// ShowTags says whether clients get the fields that list a response's tags.
 	ShowTags bool `yaml:"show_tags"`
+	// Strict is Cluster.Strict for this site alone. It cannot be off where that is on.
+	Strict bool `yaml:"strict"`
 	// TargetedFields are names of fields like CDN-Cache-Control (RFC 9213) that go before it, the first before the
 	// others.
 	TargetedFields []string `yaml:"targeted_fields"`
@@ -283,7 +290,7 @@ func Default() *Config {
 		TLS:   TLS{MinVersion: "1.2", ACME: ACME{Directory: "https://acme-v02.api.letsencrypt.org/directory"}},
 		Cache: Cache{Disk: 10 * GiB, Memory: 512 * MiB},
 		Cluster: Cluster{
-			Peer: ":7443", Label: "weir", Weight: 1,
+			Peer: ":7443", Label: "weir", Weight: 1, Lease: Duration(10 * time.Second),
 			Timers: Timers{
 				Probe:        Duration(500 * time.Millisecond),
 				ProbeTimeout: Duration(250 * time.Millisecond),

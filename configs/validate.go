@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Validate checks what the values mean and returns every problem as a [Problems], nil if there is none. It opens no
@@ -202,6 +203,9 @@ func (v *validator) cluster() {
 	if !(c.Weight >= 0.001 && c.Weight <= 1000) { // also when it is not a number
 		v.bad("cluster.weight", c.Weight, strconv.FormatFloat(c.Weight, 'g', -1, 64)+" is out of range",
 			"write a number from 0.001 to 1000")
+	}
+	if c.Lease < Duration(2*time.Second) {
+		v.bad("cluster.lease", c.Lease, c.Lease.String()+" is too short: nodes exchange what was purged twice a second", "write a time from 2s on, such as 10s")
 	}
 	for i, address := range c.Join {
 		v.address(itemPath("cluster.join", i), address)

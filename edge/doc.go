@@ -147,6 +147,14 @@
 //   - An owner may have what was purged here and not yet there. It says how long ago it asked the origin, and where that
 //     was before the purge, this node asks the origin itself.
 //   - Purges survive a restart where Options.Purges has a file.
+//   - A node may be cut off from the others and not hear of a purge. A site that is Strict then serves only what was
+//     fetched from the origin, or confirmed by it, after Options.Doubt: with a lease of 10 s each stored response is
+//     validated once in 10 s at most. What a peer sends has to be as new, or the origin is asked itself. Slices of a
+//     large representation need not be: its head is, and names their version.
+//
+// Why a doubtful response stands in for no error: RFC 5861 lets a stale response be used, and this one may be purged.
+// What is purged softly may be used so, but who has not heard of a purge cannot know which kind it was. So the answer
+// is 504 where the origin cannot be reached, as for must-revalidate, and the origin's own error where it sends one.
 //
 // A non-error response to an unsafe method invalidates its target, and Location and Content-Location of the same origin
 // (RFC 9111, 4.4), and the cache groups that it lists (RFC 9875): hard purges too, but nobody waits until they are on

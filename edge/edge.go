@@ -31,6 +31,11 @@ type Options struct {
 	Observe func(x *Exchange)                      // called at the end of each exchange, from its goroutine; nil: nobody
 	Fetched func(from upstream.Source, status int) // called after each fetch; status 0: no response came; nil: nobody
 	Log     *slog.Logger                           // nil: discard
+
+	// Doubt returns the time before which a fetch from the origin must have begun for its response to be doubtful at now: it
+	// may have been purged without this node's having heard of that. Strict sites validate it before they serve it. The
+	// zero time: nothing is doubtful. It is called for each request of a strict site. nil: nothing ever is.
+	Doubt func(now time.Time) time.Time
 }
 
 // Edge answers clients and peers. Safe for concurrent use.

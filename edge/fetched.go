@@ -49,11 +49,16 @@ func (x *Exchange) fetched(o *cache.Object) time.Time {
 }
 
 // predates tells whether a peer's response was fetched before a purge that covers it here: the peer has not heard of it
-// yet, and the origin is to be asked.
+// yet, and the origin is to be asked. So it is where the response is doubtful; slices are not, as the origin has
+// confirmed their version.
 func (e *Edge) predates(f *flight, resp *upstream.Response) bool {
 	head := cache.Head{Tags: tagsOf(f.target.Host, resp.Header), Fetched: fetchedAt(resp)}
 	if resp.Status == http.StatusNotModified && f.stale != nil {
 		head.Tags = append(head.Tags, f.stale.Head().Tags...)
 	}
-	return e.options.Purges.Check(f.target.KeyText(), head.Tags, head.Fetched, time.Now()) != tag.Verdict{}
+	now := time.Now()
+	if !f.slice && e.doubtful(f.site, head.Fetched, now) {
+		return true
+	}
+	return e.options.Purges.Check(f.target.KeyText(), head.Tags, head.Fetched, now) != tag.Verdict{}
 }

@@ -131,7 +131,10 @@ func (e *Edge) settle(x *Exchange, fill *cache.Fill, f *flight, object *cache.Ob
 		x.status.Detail = "stale-if-error"
 		e.deliverStale(x, stale)
 	default:
-		x.unvalidated = stale != nil && (stale.Head().Freshness.MustRevalidate || stale.Head().Freshness.NoCache)
+		if stale != nil {
+			fresh, _ := e.reusable(x, stale, time.Now())
+			x.unvalidated = fresh.MustRevalidate || fresh.NoCache
+		}
 		e.fail(x, err)
 	}
 	return false

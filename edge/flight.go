@@ -27,6 +27,7 @@ type flight struct {
 	request http.Header // of the request that caused it; read only
 	hops    int         // what the request may still have us ask
 	until   time.Time   // when who asked gives up; zero: not known
+	slice   bool        // of slices, whose version is known
 	stale   *cache.Object
 	leader  context.Context // of the request that caused it
 

@@ -70,6 +70,9 @@ func (e *Edge) reuse(x *Exchange, object *cache.Object, lasts freshness.Freshnes
 		e.deliverStale(x, object)
 	default:
 		x.status.Forward = field.ForwardStale
+		if lasts.NoCache && !object.Head().Freshness.NoCache {
+			x.status.Detail = detailDoubt
+		}
 		e.fill(x, object)
 	}
 }

@@ -149,13 +149,29 @@ func (e *Edge) verdict(x *Exchange, o *cache.Object, now time.Time) tag.Verdict 
 	return e.options.Purges.Check(x.url, head.Tags, head.Fetched, now)
 }
 
-// outdated tells whether a response was fetched before a purge that covers it.
+// outdated tells whether a response was fetched before a purge that covers it, or is doubtful.
 func (e *Edge) outdated(x *Exchange, o *cache.Object) bool {
-	return e.verdict(x, o, time.Now()) != tag.Verdict{}
+	now := time.Now()
+	return e.verdict(x, o, now) != tag.Verdict{} || e.doubtful(x.site, o.Head().Fetched, now)
 }
 
+// doubtful tells whether a response of a strict site may have been purged without this node's having heard of it. One
+// from the future of the clock may have been fetched at any time.
+//
+// Hot path: for strict sites what Options.Doubt costs, for others nothing.
+func (e *Edge) doubtful(site *Site, fetched, now time.Time) bool {
+	if !site.Strict || e.options.Doubt == nil {
+		return false
+	}
+	doubt := e.options.Doubt(now)
+	return !doubt.IsZero() && (fetched.Before(doubt) || fetched.After(now))
+}
+
+// detailDoubt is why a response was validated that is not stale, in Cache-Status.
+const detailDoubt = "no-majority"
+
 // reusable returns how long a stored response may be used; false after a hard purge. A soft one ends its lifetime, so
-// that what RFC 5861 allows for stale responses begins there.
+// that what RFC 5861 allows for stale responses begins there. One that is doubtful is to be validated before each use.
 func (e *Edge) reusable(x *Exchange, o *cache.Object, now time.Time) (freshness.Freshness, bool) {
 	fresh, v := o.Head().Freshness, e.verdict(x, o, now)
 	if !v.Soft.IsZero() {
@@ -165,6 +181,7 @@ func (e *Edge) reusable(x *Exchange, o *cache.Object, now time.Time) (freshness.
 		}
 		fresh.Lifetime = min(fresh.Lifetime, fresh.Age(since))
 	}
+	fresh.NoCache = fresh.NoCache || e.doubtful(x.site, o.Head().Fetched, now)
 	return fresh, !v.Hard
 }
 

@@ -211,7 +211,7 @@ func TestSoftPurgesDoNotLengthenALife(t *testing.T) {
 		defer turn.Fill.Abort(io.EOF)
 		check := func(url string, fresh, onError bool) {
 			t.Helper()
-			f, ok := e.reusable(&Exchange{url: url}, o, time.Now())
+			f, ok := e.reusable(&Exchange{url: url, site: &Site{}}, o, time.Now())
 			if !ok || f.Fresh(time.Now()) != fresh || f.OnError(time.Now()) != onError {
 				t.Errorf("got %v, fresh %v, on error %v", ok, f.Fresh(time.Now()), f.OnError(time.Now()))
 			}

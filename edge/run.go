@@ -31,7 +31,7 @@ var errNoRun = &upstream.Error{Op: "fetch slices", Source: upstream.FromSelf, Ki
 // its way.
 func (e *Edge) newRun(v *version, n, end int64, fill *cache.Fill) *run {
 	r := &run{version: v, first: n, fills: []*cache.Fill{fill}, flight: &flight{
-		key: v.key, place: v.place(n), target: v.target, site: v.site, request: v.request.Clone(), hops: v.hops,
+		key: v.key, place: v.place(n), target: v.target, site: v.site, request: v.request.Clone(), hops: v.hops, slice: true,
 	}}
 	for n++; n < min(groupEnd(r.first), ceilSlice(min(end, v.size))); n++ {
 		next := e.beginSlice(v, n)

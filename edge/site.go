@@ -35,6 +35,8 @@ type Site struct {
 	// Targeted names fields like CDN-Cache-Control (RFC 9213) that are obeyed before
 	// it, in canonical form, the closest first.
 	Targeted []string
+	// Strict serves nothing that Options.Doubt is about, unless the origin has confirmed it.
+	Strict bool
 	// RequestControl obeys Cache-Control and Pragma of requests (RFC 9111, 5.2.1):
 	// who may send them may make the origin work. Off, only only-if-cached counts.
 	RequestControl bool

@@ -32,10 +32,17 @@ func (e *Edge) validated(f *flight, resp *upstream.Response) (*upstream.Response
 		return e.validated(f, whole)
 	case resp.Status == http.StatusNotModified: // nobody asked under a condition
 		return nil, e.received(f, resp, upstream.HTTPProtocolError)
-	case failed(resp.Status) && f.stale != nil && f.stale.Head().Freshness.OnError(time.Now()) && !e.ended(f, f.stale.Head()):
+	case failed(resp.Status) && f.stale != nil && e.standsIn(f):
 		return nil, e.received(f, resp, upstream.DestinationUnavail)
 	}
 	return resp, nil
+}
+
+// standsIn tells whether the stale object may be served in place of an error (RFC 5861, 4): never where it may have been
+// purged.
+func (e *Edge) standsIn(f *flight) bool {
+	head, now := f.stale.Head(), time.Now()
+	return head.Freshness.OnError(now) && !e.ended(f, head) && !e.doubtful(f.site, head.Fetched, now)
 }
 
 // received closes a response of which nothing can be used and says so.

@@ -37,7 +37,8 @@ type Receipt struct {
 
 // NodeReceipt is one node's part of a Receipt.
 type NodeReceipt struct {
-	Node string `json:"node"`
+	Node   string `json:"node"`             // "" for a whole region that could not be reached
+	Region string `json:"region,omitempty"` // "" where the cluster has none
 	// State is Applied when the node serves nothing of it any more, also after a restart. Else it is Missing: the node
 	// did not say so in time, and obeys when it can be reached; Error tells why.
 	State   string     `json:"state"`
@@ -52,11 +53,15 @@ const (
 	Missing = "missing"
 )
 
-// Missing returns the names of the nodes that have not acknowledged.
+// Missing returns the names of the nodes that have not acknowledged, and of the regions where nobody has.
 func (r *Receipt) Missing() []string {
 	var names []string
 	for _, n := range r.Nodes {
-		if n.State != Applied {
+		switch {
+		case n.State == Applied:
+		case n.Node == "":
+			names = append(names, "all of "+n.Region)
+		default:
 			names = append(names, n.Node)
 		}
 	}
