@@ -28,6 +28,8 @@ type room struct {
 	mu    sync.Mutex // guards the fields below
 	seats map[string]*seat
 	loss  float64
+	lost  func(from, to string) bool          // nil: nothing else is
+	takes func(from, to string) time.Duration // one way; nil: nothing
 }
 
 // seat is one life of a node, and what it was told.
@@ -65,7 +67,8 @@ func (r *room) enter(name string, change func(*Options)) *seat {
 	close(joined)
 	o := Options{
 		Name: name, File: filepath.Join(r.dir, name), Joined: func() <-chan struct{} { return joined },
-		Peers: func() []Peer { return r.others(name) }, Send: r.send, Apply: s.apply, Lapse: s.lapse,
+		Peers: func() []Peer { return r.others(name) }, Apply: s.apply, Lapse: s.lapse,
+		Send: func(ctx context.Context, to Peer, body []byte) ([]byte, error) { return r.send(ctx, name, to, body) },
 	}
 	if change != nil {
 		change(&o)
@@ -93,6 +96,36 @@ func (s *seat) leave() {
 	<-s.done
 }
 
+// kill ends a node that does not come to write its file any more.
+func (r *room) kill(s *seat) {
+	r.t.Helper()
+	path := s.options.File
+	text, err := os.ReadFile(path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	s.leave()
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// part has messages lost between those of whom f tells it.
+func (r *room) part(f func(from, to string) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lost = f
+}
+
+func (s *seat) down() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // lose has a share of the messages, and of the answers, not arrive.
 func (r *room) lose(share float64) {
 	r.mu.Lock()
@@ -111,25 +144,43 @@ func (r *room) others(name string) (peers []Peer) {
 	return peers
 }
 
-func (r *room) send(_ context.Context, to Peer, body []byte) ([]byte, error) {
+func (r *room) send(ctx context.Context, from string, to Peer, body []byte) ([]byte, error) {
 	r.mu.Lock()
 	s := r.seats[to.Name]
-	lost, answerLost := r.random.Float64() < r.loss, r.random.Float64() < r.loss
-	r.mu.Unlock()
-	select {
-	case <-s.done:
-		lost = true
-	default:
+	lost, answerLost := r.random.Float64() < r.loss || r.lost != nil && r.lost(from, to.Name), r.random.Float64() < r.loss
+	way := time.Duration(0)
+	if r.takes != nil {
+		way = r.takes(from, to.Name)
 	}
-	if lost {
+	r.mu.Unlock()
+	if lost || s.down() {
 		return nil, errors.New("lost")
+	}
+	if !pass(ctx, way) {
+		return nil, ctx.Err()
 	}
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(string(body))))
+	if !pass(ctx, way) {
+		return nil, ctx.Err()
+	}
 	if answerLost || w.Code != http.StatusOK {
 		return nil, fmt.Errorf("status %d: %s", w.Code, w.Body)
 	}
 	return w.Body.Bytes(), nil
+}
+
+// pass lets time pass, unless ctx ends before.
+func pass(ctx context.Context, wait time.Duration) bool {
+	if wait == 0 {
+		return ctx.Err() == nil
+	}
+	select {
+	case <-time.After(wait):
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func (s *seat) apply(records []Record) (int, error) {
@@ -263,14 +314,8 @@ func walk(t *testing.T, seed uint64) {
 	for step := range 120 {
 		name := names[choice.IntN(len(names))]
 		s := r.seats[name]
-		down := false
-		select {
-		case <-s.done:
-			down = true
-		default:
-		}
 		switch n := choice.IntN(10); {
-		case down:
+		case s.down():
 			r.enter(name, options)
 		case n == 0 && !long:
 			s.leave()
@@ -284,10 +329,8 @@ func walk(t *testing.T, seed uint64) {
 	}
 	r.lose(0)
 	for _, name := range names {
-		select {
-		case <-r.seats[name].done:
+		if r.seats[name].down() {
 			r.enter(name, options)
-		default:
 		}
 	}
 	time.Sleep(20 * time.Second)
@@ -368,14 +411,14 @@ func TestReplay(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 10_000 {
-			if _, err := r.send(t.Context(), Peer{Name: "a"}, message); err != nil {
+			if _, err := r.send(t.Context(), "", Peer{Name: "a"}, message); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)
 		}
 		a.leave()
 		a = r.enter("a", nil)
-		if _, err := r.send(t.Context(), Peer{Name: "a"}, message); err != nil {
+		if _, err := r.send(t.Context(), "", Peer{Name: "a"}, message); err != nil {
 			t.Fatal(err)
 		}
 		if a.count("1") != 1 || a.count("2") != 1 {
@@ -457,7 +500,7 @@ func TestAStartWaitsFiveSecondsAtMost(t *testing.T) {
 		if took := time.Since(start); took != startTimeout {
 			t.Errorf("a node that nobody answers is current after %s, want %s", took, startTimeout)
 		}
-		if receipts := deaf.post(`1`); len(receipts) != 10 || receipts[0].Err == nil || time.Since(start) != startTimeout+postTimeout {
+		if receipts := deaf.post(`1`); len(receipts) != 10 || receipts[0].Err == nil || time.Since(start) != startTimeout+DefaultPostTimeout {
 			t.Errorf("got %v after %s", receipts, time.Since(start))
 		}
 		alone.leave()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -16,25 +17,41 @@ const keepMargin = time.Hour
 // maxRounds bounds one exchange: a full log in batches.
 const maxRounds = 64
 
-// Run catches up with the other nodes, then exchanges notices with one of them at random each Options.Interval, until
-// ctx ends. It returns nil.
+// Run catches up with the other nodes, then exchanges notices with one of them at random each Options.Interval, and a
+// relay with one of another region each second time, until ctx ends. It returns nil.
 func (b *Board) Run(ctx context.Context) error {
+	b.save(time.Now()) // the file of the last life may say that nothing came after it
 	b.catchUp(ctx)
 	close(b.current)
-	for {
-		pause := time.Duration(float64(b.options.Interval) * (0.75 + rand.Float64()/2)) // nodes that start together drift apart
-		select {
-		case <-ctx.Done():
-			b.save(time.Now())
-			return nil
-		case <-time.After(pause):
-		}
+	var abroad sync.WaitGroup
+	if b.options.Regions != nil {
+		abroad.Go(func() { b.exchangeAbroad(ctx) }) // ends with ctx
+	}
+	for b.pause(ctx, b.options.Interval) {
 		if peers := b.reachable(); len(peers) > 0 {
-			if err := b.exchange(ctx, peers[0]); err != nil && ctx.Err() == nil {
-				b.options.Log.Debug("no exchange of notices", "member", peers[0].Name, "error", err)
-			}
+			b.exchangeWith(ctx, peers[0])
 		}
+		b.reckon()
 		b.saveSometimes(time.Now())
+	}
+	abroad.Wait()
+	b.end()
+	return nil
+}
+
+// pause waits, give or take a quarter so that nodes that start together drift apart; false when ctx has ended.
+func (b *Board) pause(ctx context.Context, wait time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(time.Duration(float64(wait) * (0.75 + rand.Float64()/2))):
+		return true
+	}
+}
+
+func (b *Board) exchangeWith(ctx context.Context, peer Peer) {
+	if err := b.exchange(ctx, peer); err != nil && ctx.Err() == nil {
+		b.options.Log.Debug("no exchange of notices", "member", peer.Name, "error", err)
 	}
 }
 
@@ -47,6 +64,7 @@ func (b *Board) catchUp(ctx context.Context) {
 	case <-ctx.Done():
 	}
 	done, peers := 0, b.reachable()
+	b.reckon()
 	var last error
 	for _, peer := range peers {
 		if done == startMembers || ctx.Err() != nil {
@@ -58,6 +76,10 @@ func (b *Board) catchUp(ctx context.Context) {
 		}
 		done++
 	}
+	if relay, ok := b.foreign(); ok && ctx.Err() == nil {
+		b.exchangeWith(ctx, relay)
+	}
+	b.reckon()
 	if done < min(startMembers, len(peers)) || ctx.Err() != nil {
 		b.options.Log.Warn("this node serves before it has heard of all that was purged while it was away", "members", len(peers), "asked", done, "error", last)
 	}
@@ -65,16 +87,7 @@ func (b *Board) catchUp(ctx context.Context) {
 }
 
 // reachable returns the members that can be asked, in random order.
-func (b *Board) reachable() []Peer {
-	var peers []Peer
-	for _, peer := range b.options.Peers() {
-		if !peer.Lost {
-			peers = append(peers, peer)
-		}
-	}
-	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
-	return peers
-}
+func (b *Board) reachable() []Peer { return shuffled(b.options.Peers()) }
 
 // exchange takes from another node what is missing here, and gives what is missing there.
 func (b *Board) exchange(ctx context.Context, with Peer) error {
@@ -91,8 +104,12 @@ func (b *Board) exchange(ctx context.Context, with Peer) error {
 		if err := b.settle(theirs.Digest); err != nil {
 			return err
 		}
-		if _, err := b.receive(theirs.Records); err != nil {
+		_, noted, err := b.receive(theirs.Records)
+		if err != nil {
 			return err
+		}
+		if !theirs.More && noted && !with.far {
+			b.touch(with, &theirs, now)
 		}
 		b.mu.Lock()
 		records, more := b.log.missing(theirs.Digest, time.Now())
@@ -179,8 +196,8 @@ func (b *Board) settle(theirs []position) error {
 	return nil
 }
 
-// receive obeys the notices that are new, and notes them.
-func (b *Board) receive(records []Record) (removed int, err error) {
+// receive obeys the notices that are new, and notes them. Not noted: some wait for too many before them, and come again.
+func (b *Board) receive(records []Record) (removed int, noted bool, err error) {
 	now := time.Now()
 	var fresh, known []Record
 	b.mu.Lock()
@@ -197,18 +214,22 @@ func (b *Board) receive(records []Record) (removed int, err error) {
 	b.mu.Unlock()
 	if len(fresh) > 0 {
 		if removed, err = b.options.Apply(fresh); err != nil {
-			return removed, err
+			return removed, false, err
 		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	noted = true
 	for _, r := range append(known, fresh...) {
-		b.log.add(r)
+		noted = b.log.add(r) && noted
 		b.unsaved = true
 	}
 	b.counts[received].Add(int64(len(fresh)))
-	return removed, nil
+	return removed, noted, nil
 }
+
+// errNoRoom keeps a notice from being acknowledged that this node could not tell others.
+var errNoRoom = errors.New("notice: obeyed, and not noted: too many wait for one before them")
 
 // ServeHTTP answers other nodes. It belongs behind a listener that authenticates them.
 func (b *Board) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -227,7 +248,7 @@ func (b *Board) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	a, err := b.answer(&m)
+	a, err := b.answer(r.Context(), &m)
 	if err == nil {
 		text, err = encode(a)
 	}
@@ -240,17 +261,27 @@ func (b *Board) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(text) // the node has gone: it asks again
 }
 
-func (b *Board) answer(m *message) (a answer, err error) {
+func (b *Board) answer(ctx context.Context, m *message) (a answer, err error) {
 	var settled error
 	if m.Ask {
 		settled = b.settle(m.Digest)
 	}
-	a.Removed, err = b.receive(m.Records)
+	var noted bool
+	a.Removed, noted, err = b.receive(m.Records)
+	switch {
+	case err == nil && !noted:
+		err = errNoRoom
+	case err == nil && m.Reach != reachNode:
+		var receipts []Receipt
+		receipts, err = b.bring(ctx, m.Records, m.Reach)
+		a.Receipts = toSend(receipts)
+	}
 	if m.Ask {
 		now := time.Now()
 		b.mu.Lock()
 		a.Digest = b.log.digest(now)
 		a.Records, a.More = b.log.missing(m.Digest, now)
+		a.Contacts, a.Young = b.lease.told(now), b.lease.young
 		b.mu.Unlock()
 	}
 	return a, errors.Join(settled, err)

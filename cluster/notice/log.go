@@ -1,6 +1,8 @@
 package notice
 
 import (
+	"iter"
+	"maps"
 	"slices"
 	"time"
 )
@@ -60,6 +62,9 @@ func (l *log) high(o Origin) uint64 {
 	return 0
 }
 
+// gaps tells whether anything waits for one before it.
+func (l *log) gaps() bool { return l.waiting > 0 }
+
 func (l *log) has(o Origin, sequence uint64) bool {
 	h := l.histories[o]
 	if h == nil {
@@ -69,22 +74,45 @@ func (l *log) has(o Origin, sequence uint64) bool {
 	return early || sequence <= h.high()
 }
 
-// add notes a record. It does nothing for one that is there.
-func (l *log) add(r Record) {
+// pass tells whether a record is to be sent on by gossip: it is there, and pass was not asked before.
+func (l *log) pass(o Origin, sequence uint64) bool {
+	h := l.histories[o]
+	if h == nil {
+		return false
+	}
+	if r, ok := h.early[sequence]; ok {
+		first := !r.passed
+		r.passed = true
+		h.early[sequence] = r
+		return first
+	}
+	if sequence <= h.floor || sequence > h.high() {
+		return false
+	}
+	r := &h.records[sequence-h.floor-1]
+	first := !r.passed
+	r.passed = true
+	return first
+}
+
+// add notes a record. It does nothing for one that is there. False: there is no room for it, as one before it is missing.
+func (l *log) add(r Record) bool {
 	if l.has(r.Origin, r.Sequence) {
-		return
+		return true
 	}
 	h := l.history(r.Origin)
 	if r.Sequence != h.high()+1 {
-		if len(h.early) < maxEarly && l.waiting+r.cost() <= l.mostBytes {
-			h.early[r.Sequence] = r
-			l.waiting += r.cost()
+		if len(h.early) == maxEarly || l.waiting+r.cost() > l.mostBytes {
+			return false
 		}
-		return
+		h.early[r.Sequence] = r
+		l.waiting += r.cost()
+		return true
 	}
 	l.append(h, r)
 	l.absorb(h)
 	l.shrink()
+	return true
 }
 
 func (l *log) append(h *history, r Record) {
@@ -168,10 +196,13 @@ func (l *log) digest(now time.Time) []position {
 	l.expire(now)
 	all := make([]position, 0, len(l.histories))
 	for o, h := range l.histories {
-		if h.high() == 0 {
-			continue // nothing but early ones
+		p := position{Origin: o, Floor: h.floor, High: h.high(), Early: slices.Sorted(maps.Keys(h.early))}
+		if p.High == 0 && len(p.Early) == 0 {
+			continue
 		}
-		p := position{Origin: o, Floor: h.floor, High: h.high(), Age: age(now, h.last())}
+		if p.High > 0 {
+			p.Age = age(now, h.last())
+		}
 		if h.floor > 0 {
 			p.FloorAge = age(now, h.since)
 		}
@@ -180,28 +211,41 @@ func (l *log) digest(now time.Time) []position {
 	return all
 }
 
-// missing returns the records that a digest lacks, in order of their numbers, or the first of them.
+// missing returns the records that a digest lacks, of each origin in order of their numbers, or the first of them.
 func (l *log) missing(theirs []position, now time.Time) (records []Record, more bool) {
-	have := make(map[Origin]uint64, len(theirs))
+	have := make(map[Origin]position, len(theirs))
 	for _, p := range theirs {
-		have[p.Origin] = p.High
+		have[p.Origin] = p
 	}
 	bytes := int64(0)
 	for o, h := range l.histories {
-		from := max(have[o], h.floor)
-		if from >= h.high() {
-			continue
-		}
-		for _, r := range h.records[from-h.floor:] {
+		for r := range h.after(have[o]) {
 			if len(records) == batchRecords || bytes > batchBytes {
 				return records, true
 			}
-			r.Age = age(now, r.born)
-			records = append(records, r)
+			records = append(records, r.aged(now))
 			bytes += r.cost()
 		}
 	}
 	return records, false
+}
+
+// after yields the records that another node lacks, in order.
+func (h *history) after(has position) iter.Seq[Record] {
+	return func(yield func(Record) bool) {
+		if from := max(has.High, h.floor); from < h.high() {
+			for _, r := range h.records[from-h.floor:] {
+				if _, ok := slices.BinarySearch(has.Early, r.Sequence); !ok && !yield(r) {
+					return
+				}
+			}
+		}
+		for _, sequence := range slices.Sorted(maps.Keys(h.early)) {
+			if _, ok := slices.BinarySearch(has.Early, sequence); !ok && sequence > has.High && !yield(h.early[sequence]) {
+				return
+			}
+		}
+	}
 }
 
 // age is never negative, whatever the clock did.

@@ -36,7 +36,14 @@ type Record struct {
 	Age  time.Duration   `json:"age"` // nanoseconds
 	Body json.RawMessage `json:"body"`
 
-	born time.Time // when it was posted or later, by this node's clock
+	born   time.Time // when it was posted or later, by this node's clock
+	passed bool      // it has come by gossip, and was sent on
+}
+
+// aged is the record as it is told at a time.
+func (r Record) aged(now time.Time) Record {
+	r.Age = age(now, r.born)
+	return r
 }
 
 func (r Record) cost() int64 { return int64(len(r.Body) + len(r.Node) + recordBytes) }
@@ -48,10 +55,11 @@ const recordBytes = 128
 type position struct {
 	Origin
 
-	Floor    uint64        `json:"floor"`     // up to here they are no longer there, or never were
-	FloorAge time.Duration `json:"floor_age"` // of the last of those
-	High     uint64        `json:"high"`      // up to here they are obeyed
-	Age      time.Duration `json:"age"`       // of the last of those
+	Floor    uint64        `json:"floor"`           // up to here they are no longer there, or never were
+	FloorAge time.Duration `json:"floor_age"`       // of the last of those
+	High     uint64        `json:"high"`            // up to here they are obeyed
+	Age      time.Duration `json:"age"`             // of the last of those
+	Early    []uint64      `json:"early,omitempty"` // obeyed too, after a gap; ascending
 }
 
 // message is what one node sends another.
@@ -59,6 +67,7 @@ type message struct {
 	Ask     bool       `json:"ask,omitempty"` // for the notices that Digest lacks
 	Digest  []position `json:"digest,omitempty"`
 	Records []Record   `json:"records,omitempty"`
+	Reach   reach      `json:"reach,omitempty"` // of the one record
 }
 
 // answer is what it gets.
@@ -67,6 +76,10 @@ type answer struct {
 	Digest  []position `json:"digest,omitempty"`
 	Records []Record   `json:"records,omitempty"`
 	More    bool       `json:"more,omitempty"` // notices than were sent
+
+	Contacts []contact `json:"contacts,omitempty"`
+	Young    bool      `json:"young,omitempty"`    // see lease
+	Receipts []receipt `json:"receipts,omitempty"` // of the others that message.Reach was for
 }
 
 var errMessage = errors.New("notice: no message of a node")
@@ -80,8 +93,24 @@ func parse[T interface{ check() error }](text []byte, into T) error {
 	return into.check()
 }
 
-func (m *message) check() error { return errors.Join(checkAll(m.Digest), checkAll(m.Records)) }
-func (a *answer) check() error  { return errors.Join(checkAll(a.Digest), checkAll(a.Records)) }
+func (m *message) check() error {
+	if !m.Reach.valid() {
+		return fmt.Errorf("%w: reach %.20q", errMessage, m.Reach)
+	}
+	return errors.Join(checkAll(m.Digest), checkAll(m.Records))
+}
+
+func (a *answer) check() error {
+	if len(a.Contacts) > maxContacts {
+		return fmt.Errorf("%w: %d contacts", errMessage, len(a.Contacts))
+	}
+	return errors.Join(checkAll(a.Digest), checkAll(a.Records), checkAll(a.Contacts), checkAll(a.Receipts))
+}
+
+// packet is a notice that travels by gossip.
+type packet struct{ Record }
+
+func (p *packet) check() error { return checkAll([]Record{p.Record}) }
 
 func checkAll[T interface{ valid() bool }](all []T) error {
 	for i := range all {
@@ -99,7 +128,7 @@ func (r Record) valid() bool {
 }
 
 func (p position) valid() bool {
-	return p.Origin.valid() && p.Floor <= p.High && p.Age >= 0 && p.FloorAge >= 0
+	return p.Origin.valid() && p.Floor <= p.High && p.Age >= 0 && p.FloorAge >= 0 && len(p.Early) <= maxEarly
 }
 
 // encode writes a message. Bodies stay as they are: without the escapes that HTML would need.

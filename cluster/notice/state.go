@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -13,6 +15,8 @@ import (
 type state struct {
 	Heard   time.Time `json:"heard"`
 	Origins []obeyed  `json:"origins"`
+	Members []string  `json:"members,omitempty"` // with a lease: the last known ones
+	Ended   bool      `json:"ended,omitempty"`   // nothing was acknowledged after this was written
 }
 
 type obeyed struct {
@@ -50,6 +54,12 @@ func (b *Board) load(now time.Time) error {
 			b.before[o.Origin] = o
 		}
 	}
+	if b.options.Lease > 0 {
+		for _, name := range s.Members[:min(len(s.Members), maxContacts)] {
+			b.lease.members[name] = seen{lost: true, at: now}
+		}
+	}
+	b.lease.young = !s.Ended
 	return nil
 }
 
@@ -62,6 +72,14 @@ func (b *Board) resume(now time.Time) {
 		b.log.raise(o, known.High, known.Last)
 	}
 	b.log.expire(now)
+}
+
+// end says in the file that nothing comes after it.
+func (b *Board) end() {
+	b.mu.Lock()
+	b.ended = true
+	b.mu.Unlock()
+	b.save(time.Now())
 }
 
 func (b *Board) saveSometimes(now time.Time) {
@@ -90,7 +108,10 @@ func (b *Board) save(now time.Time) {
 }
 
 func (b *Board) stateLocked() state {
-	s := state{Heard: b.heard}
+	s := state{Heard: b.heard, Ended: b.ended && !b.log.gaps()}
+	if b.options.Lease > 0 {
+		s.Members = slices.Sorted(maps.Keys(b.lease.members))
+	}
 	for o, h := range b.log.histories {
 		if high := h.high(); high > b.before[o].High {
 			s.Origins = append(s.Origins, obeyed{o, high, h.last()})
