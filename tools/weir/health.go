@@ -152,6 +152,12 @@ func (n *node) problems(s *console.Status) []console.Problem {
 	if s.PurgeLog != nil && s.PurgeLog.Lag > 0 {
 		add("Purges of other nodes are not obeyed here.", fmt.Sprintf("%d are known to be missing.", s.PurgeLog.Lag), "Look at the node's log; with a full disk purges cannot be kept.")
 	}
+	if strict(n.config) && n.notices != nil && !n.notices.Doubt(time.Now()).IsZero() {
+		have, all := n.notices.Majority()
+		add("This node is cut off from most of the others.",
+			fmt.Sprintf("It has heard lately from %d of %d nodes, itself included, and cannot know what was purged elsewhere: strict sites have the origin confirm what they serve.", have, all),
+			"Bring the network or the other nodes back. Nodes that are gone for good count for a week, or until this node is restarted without cluster.strict.")
+	}
 	for _, member := range n.members() {
 		if member.Answers == "no" && member.State == "alive" {
 			add("Node "+member.Name+" does not answer this node.", silence(&member), "Other nodes are asked instead of it. Look at its log, and at the network between the two.")

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,11 +27,14 @@ type lab struct {
 	network *proof.Network
 	secrets map[string]cluster.Secret // by the name that a script gives them
 	files   map[string]*secretFile    // of nodes
-	names   []string                  // in the order of their first start: all are seeds
 	regions map[string]string         // of nodes
 	relays  []string                  // seeds of the relays' pool
 	dirs    map[string]string
 	nodes   map[string]*labNode
+
+	mu    sync.Mutex      // guards the fields below
+	names []string        // of nodes, in the order of their first start: all are seeds
+	off   map[string]bool // nodes that no peer reaches, and that reach none; gossip works
 }
 
 // secretFile is a node's, in memory.
@@ -48,7 +52,7 @@ func newLab(t *testing.T, network *proof.Network) (proof.Lab, error) {
 	t.Helper()
 	return &lab{
 		t: t, network: network, secrets: map[string]cluster.Secret{}, files: map[string]*secretFile{}, dirs: map[string]string{}, regions: map[string]string{},
-		nodes: map[string]*labNode{},
+		nodes: map[string]*labNode{}, off: map[string]bool{},
 	}, nil
 }
 
@@ -59,14 +63,14 @@ func TestScenarios(t *testing.T) {
 }
 
 // StartNode starts an edge, or starts it again with what it has on disk.
-// Options: origin=NAME (required), alone, zone=Z, region=R, shield, relay, home=R (of the origin), disk=SIZE, memory=SIZE,
+// Options: origin=NAME (required), alone, strict, zone=Z, region=R, shield, relay, home=R (of the origin), disk=SIZE, memory=SIZE,
 // secrets=NAME,NAME, allow=NETWORK, cleartext, graceful (takes its time to leave).
 func (l *lab) StartNode(name string, options map[string]string) error {
 	config, err := l.configuration(name, options)
 	if err != nil {
 		return err
 	}
-	o := nodeOptions{config: config, network: l.network.Host(name), log: slog.New(slog.DiscardHandler), hurry: true}
+	o := nodeOptions{config: config, network: labNetwork{l.network.Host(name), l, name}, log: slog.New(slog.DiscardHandler), hurry: true}
 	if os.Getenv("WEIR_LAB_LOG") != "" {
 		o.log = slog.New(slog.NewTextHandler(l.t.Output(), nil))
 	}
@@ -136,6 +140,7 @@ func (l *lab) configuration(name string, options map[string]string) (*configs.Co
 	if allow := options["allow"]; allow != "" {
 		c.Cluster.Allow = []string{allow}
 	}
+	c.Cluster.Strict = options["strict"] != ""
 	if options["alone"] != "" {
 		c.Cluster.Gossip, c.Cluster.Join = "", nil
 	}
@@ -175,7 +180,9 @@ func (l *lab) writeSecrets(name string, secrets []string) (ids string) {
 // dir is the same for every life of a node.
 func (l *lab) dir(name string) string {
 	if l.dirs[name] == "" {
+		l.mu.Lock()
 		l.names = append(l.names, name)
+		l.mu.Unlock()
 		l.dirs[name] = l.t.TempDir()
 	}
 	return l.dirs[name]
@@ -201,10 +208,55 @@ func (l *lab) Dial(ctx context.Context, client, node string, secure bool) (net.C
 	return l.network.Dial(ctx, client, net.JoinHostPort(l.network.Host(node).IP().String(), strconv.Itoa(port)))
 }
 
-// Do knows nine actions: "finds TEXT" wants the node to have a problem with these words, "drain" tells the node to stop and waits for nothing, "leave" stops it with a farewell,
+// labNetwork is a node's network, where connections between peers can fail though all others work.
+type labNetwork struct {
+	network
+
+	lab  *lab
+	name string
+}
+
+// Dial connects the node.
+func (n labNetwork) Dial(ctx context.Context, address string) (net.Conn, error) {
+	conn, err := n.network.Dial(ctx, address)
+	if err != nil || !strings.HasSuffix(address, ":7443") {
+		return conn, err
+	}
+	n.lab.mu.Lock()
+	names := slices.Clone(n.lab.names)
+	n.lab.mu.Unlock()
+	for _, other := range names {
+		if strings.HasPrefix(address, n.lab.network.Host(other).IP().String()+":") {
+			return &labConn{conn, n.lab, [2]string{n.name, other}}, nil
+		}
+	}
+	return conn, nil
+}
+
+// labConn is a connection between two peers.
+type labConn struct {
+	net.Conn
+
+	lab  *lab
+	ends [2]string
+}
+
+// Write fails while either end is off.
+func (c *labConn) Write(b []byte) (int, error) {
+	c.lab.mu.Lock()
+	off := c.lab.off[c.ends[0]] || c.lab.off[c.ends[1]]
+	c.lab.mu.Unlock()
+	if off {
+		return 0, errors.New("peers are off")
+	}
+	return c.Conn.Write(b)
+}
+
+// Do knows ten actions: "finds TEXT" wants the node to have a problem with these words, "drain" tells the node to stop and waits for nothing, "leave" stops it with a farewell,
 // "untroubled" wants no request of the node to another one to have failed, "await N" waits
 // until its ring has N nodes, "meets N" until it can ask N other regions, "sees NODE yes|no" is how it finds that another
 // answers, "secrets NAME…" rewrites the node's file of secrets and waits until all members of its ring see that it has them,
+// "peers off|on" has its connections with other nodes fail, those of gossip excepted,
 // and "purge [soft] url|prefix|tag|all ITEM… [missing NODE…]"
 // purges, and wants these nodes, and no others, not to acknowledge it.
 func (l *lab) Do(name string, words []string) error {
@@ -239,6 +291,11 @@ func (l *lab) Do(name string, words []string) error {
 		return fmt.Errorf("%s does not find that %s answers: %s; it has %+v", name, words[1], words[2], n.members())
 	case len(words) > 1 && words[0] == "secrets":
 		return l.rotate(name, l.writeSecrets(name, words[1:]))
+	case len(words) == 2 && words[0] == "peers":
+		l.mu.Lock()
+		l.off[name] = words[1] == "off"
+		l.mu.Unlock()
+		return nil
 	case len(words) == 2 && words[0] == "await":
 		want, err := strconv.Atoi(words[1])
 		if err != nil {

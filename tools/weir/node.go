@@ -164,7 +164,7 @@ func (n *node) buildEdge() error {
 	}
 	n.edge, err = edge.New(edge.Options{
 		Name: n.config.Node.Name, Loop: n.config.Cluster.Label, Cache: n.cache, Sites: routes.sites, Purges: n.purges, Tiers: n.tiers, Region: n.config.Node.Region, Peers: n.peers, Geo: n.geo,
-		Joined:  time.Now(),
+		Joined: time.Now(), Doubt: n.doubt,
 		Observe: n.observe, Fetched: func(from upstream.Source, status int) { n.metrics.ObserveUpstream(source(from), status) }, Log: n.log,
 	})
 	return err
@@ -266,7 +266,7 @@ func (n *node) buildCluster() error {
 		ProbeInterval: c.Timers.Probe.D(), ProbeTimeout: c.Timers.ProbeTimeout.D(), SuspicionMult: c.Timers.Suspicion,
 		PushPullInterval: c.Timers.Sync.D(), StreamTimeout: c.Timers.SyncTimeout.D(), RejoinInterval: c.Timers.Rejoin.D(),
 		ForgetAfter: c.Timers.Forget.D(), PublishDelay: c.Timers.Publish.D(), DrainTime: c.Timers.Drain.D(), LeaveTimeout: c.Timers.Leave.D(),
-		Log: n.log,
+		News: func(message []byte) { n.notices.Hear(message) }, Log: n.log,
 	}
 	if n.inner != nil {
 		options.PeerAddr = n.peerAddr()

@@ -13,6 +13,7 @@ import (
 	"weir/cache/tag"
 	"weir/cluster"
 	"weir/cluster/notice"
+	"weir/configs"
 	"weir/edge/console"
 )
 
@@ -30,7 +31,8 @@ func (n *node) buildNotices() (err error) {
 	}
 	n.notices, err = notice.New(notice.Options{
 		Name: n.config.Node.Name, File: filepath.Join(n.config.Node.Dir, "notices"), Log: n.log,
-		Joined: n.cluster.Ready, Peers: n.noticePeers, Apply: n.obey, Lapse: n.lapse,
+		Region: n.config.Node.Region, Lease: n.lease(),
+		Joined: n.cluster.Ready, Peers: n.noticePeers, Apply: n.obey, Lapse: n.lapse, Gossip: n.cluster.Tell,
 		Send: func(ctx context.Context, to notice.Peer, body []byte) ([]byte, error) {
 			if err := n.sameProtocol(to.Name); err != nil {
 				return nil, err
@@ -49,6 +51,27 @@ func (n *node) sameProtocol(name string) error {
 		}
 	}
 	return nil
+}
+
+// strict tells whether any site is.
+func strict(c *configs.Config) bool {
+	return c.Cluster.Strict || slices.ContainsFunc(c.Sites, func(s configs.Site) bool { return s.Strict })
+}
+
+// lease is 0 where no site is strict: then members that are gone need not be remembered.
+func (n *node) lease() time.Duration {
+	if !strict(n.config) {
+		return 0
+	}
+	return n.config.Cluster.Lease.D()
+}
+
+// doubt tells the edge what may have been purged unknown to this node.
+func (n *node) doubt(now time.Time) time.Time {
+	if n.notices == nil {
+		return time.Time{}
+	}
+	return n.notices.Doubt(now)
 }
 
 // noticePeers lists the nodes that have to hear of purges: not those that said farewell.
@@ -78,13 +101,13 @@ func (n *node) spread(ctx context.Context, p tag.Purge) ([]console.NodeReceipt, 
 	}
 	receipts := make([]console.NodeReceipt, 0, len(posted))
 	for _, r := range posted {
-		receipt := console.NodeReceipt{Node: r.Node, State: console.Missing}
+		receipt := console.NodeReceipt{Node: r.Node, Region: r.Region, State: console.Missing}
 		if r.Err == nil {
 			at := start.Add(r.Took)
 			receipt.State, receipt.Time, receipt.Removed = console.Applied, &at, r.Removed
 		} else {
 			receipt.Error = reasonOf(r.Err)
-			n.log.Warn("a purge is not acknowledged", "id", p.ID, "member", r.Node, "error", r.Err)
+			n.log.Warn("a purge is not acknowledged", "id", p.ID, "member", r.Node, "region", r.Region, "error", r.Err)
 		}
 		receipts = append(receipts, receipt)
 	}

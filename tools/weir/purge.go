@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,7 +30,7 @@ func (n *node) purge(ctx context.Context, p console.Purge) (console.Receipt, err
 	now := time.Now()
 	receipt := console.Receipt{
 		ID: plan.ID, Time: plan.Time, Kind: p.Kind, Items: plan.Items, Soft: plan.Soft,
-		Nodes: []console.NodeReceipt{{Node: n.config.Node.Name, State: console.Applied, Time: &now, Removed: removed}},
+		Nodes: []console.NodeReceipt{{Node: n.config.Node.Name, Region: n.config.Node.Region, State: console.Applied, Time: &now, Removed: removed}},
 	}
 	others, err := n.spread(ctx, plan)
 	receipt.Nodes = append(receipt.Nodes, others...)
@@ -146,9 +147,13 @@ func printReceipt(w io.Writer, r *console.Receipt) {
 	}
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NODE\tSTATE\tREMOVED AT ONCE\t")
+	fmt.Fprintln(t, "NODE\tSTATE\tREMOVED AT ONCE\tAT\tREGION\t")
 	for _, n := range r.Nodes {
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\n", n.Node, n.State, n.Removed, n.Error)
+		at := "-"
+		if n.Time != nil {
+			at = n.Time.Local().Format("15:04:05.000")
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\n", cmp.Or(n.Node, "(all)"), n.State, n.Removed, at, cmp.Or(n.Region, "-"), n.Error)
 	}
 	_ = t.Flush()
 }

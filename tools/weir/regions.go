@@ -23,7 +23,7 @@ func (n *node) buildWAN(options cluster.Options) (err error) {
 			options.PeerAddr = net.JoinHostPort("", port) // at the host that is advertised
 		}
 	}
-	options.Log = n.log.With("pool", "relays")
+	options.News, options.Log = nil, n.log.With("pool", "relays")
 	n.wan, err = cluster.New(options)
 	return err
 }

@@ -77,5 +77,8 @@ func (n *node) reconfigure() (wait []string, err error) {
 			wait = append(wait, key)
 		}
 	}
+	if strict(config) && !strict(n.config) {
+		wait = append(wait, "sites[].strict") // this node has no lease
+	}
 	return wait, nil
 }

@@ -37,7 +37,7 @@ func (n *node) buildRoutes(config []configs.Site, before *routes) (*routes, erro
 		}
 		site := &edge.Site{
 			Hosts: s.Hosts, Origin: group, Home: s.Home, Heuristic: s.Heuristic, Surrogate: s.SurrogateControl, ShowTags: s.ShowTags,
-			RequestControl: s.RequestCacheControl,
+			RequestControl: s.RequestCacheControl, Strict: s.Strict || n.config.Cluster.Strict,
 		}
 		if site.Access, err = accessList(s.Access); err != nil {
 			return nil, fmt.Errorf("site %s: %w", s.Hosts[0], err)

@@ -134,6 +134,9 @@ func (n *node) registerMetrics() error {
 			metric{counter, "weir_purge_lapses_total", "Times that purges could not be had any more, and everything before them counted as purged.", func() float64 { return float64(n.notices.Stats().Lapses) }, nil},
 			metric{gauge, "weir_purge_log_lag", "Purges that the last exchange with another node found missing here.", func() float64 { return float64(n.notices.Stats().Lag) }, nil},
 			metric{gauge, "weir_purge_log_records", "Purges kept for other nodes.", func() float64 { return float64(n.notices.Stats().Records) }, nil},
+			metric{counter, "weir_purges_gossiped_total", "Of the purges received, those that came by gossip first.", func() float64 { return float64(n.notices.Stats().Gossiped) }, nil},
+			metric{counter, "weir_news_dropped_total", "Small messages with gossip that were not sent or not heard, as too many waited.", func() float64 { return float64(n.cluster.Stats().DroppedNews) }, nil},
+			metric{gauge, "weir_majority_lost", "1 while this node has not heard of a majority of the nodes for cluster.lease, where sites are strict.", n.majorityLost, nil},
 			metric{gauge, "weir_purge_log_bytes", "Bytes of those.", func() float64 { return float64(n.notices.Stats().Bytes) }, nil},
 		)
 	}
@@ -158,6 +161,13 @@ func (n *node) registerMetrics() error {
 		}
 	}
 	return n.registerTLSMetrics()
+}
+
+func (n *node) majorityLost() float64 {
+	if n.notices.Doubt(time.Now()).IsZero() {
+		return 0
+	}
+	return 1
 }
 
 func (n *node) connections() int64 {
