@@ -29,7 +29,8 @@
 // # Concurrency
 //
 // All methods may be called at any time. Check takes no lock and writes nothing: tables of atomics that only one writer
-// fills, replaced as a whole through an atomic pointer when they grow. Lock order: journal.mu, Table.mu.
+// fills, replaced as a whole through an atomic pointer when they grow. Lock order: journal.syncing,
+// journal.mu, Table.mu. Purges that come at the same time share the wait for the disk.
 //
 // # Why
 //

@@ -26,9 +26,13 @@ var errDamaged = errors.New("tag: the file is damaged")
 type journal struct {
 	path string
 
+	syncing sync.Mutex // held by whoever waits for the disk; taken before mu
+
 	// mu guards the fields below. It is held over writes, because their order counts; Check never needs it.
 	mu    sync.Mutex
 	file  *os.File // nil once closed
+	added int64    // appends so far
+	safe  int64    // of them, those that are on the disk
 	lines int
 	least int  // lines that the file would have if it were rewritten now, or a while ago
 	torn  bool // a write ended in the middle of a line: the file is to be rewritten
@@ -90,25 +94,57 @@ func (j *journal) append(entries []entry, t *Table, durable bool) error {
 	for _, e := range entries {
 		text = e.appendTo(text)
 	}
+	n, err := j.write(text, len(entries), t)
+	if err == nil && durable {
+		err = j.sync(n, t)
+	}
+	return err
+}
+
+// write appends lines and returns how many appends there are now.
+func (j *journal) write(text []byte, lines int, t *Table) (int64, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.added++
 	switch {
 	case j.file == nil:
-		return fs.ErrClosed
-	case j.torn || j.lines+len(entries) > 2*j.least+slackLines:
-		return j.rewrite(t) // the table has the entries already
+		return 0, fs.ErrClosed
+	case j.torn || j.lines+lines > 2*j.least+slackLines:
+		return j.added, j.rewrite(t) // the table has the entries already
 	}
 	if _, err := j.file.Write(text); err != nil {
 		j.torn = true
-		return fmt.Errorf("keep the purge: %w", err)
+		return 0, fmt.Errorf("keep the purge: %w", err)
 	}
-	j.lines += len(entries)
-	if !durable {
+	j.lines += lines
+	return j.added, nil
+}
+
+// sync returns once the first n appends are on the disk. Those that come while the disk is busy share the next turn.
+func (j *journal) sync(n int64, t *Table) error {
+	j.syncing.Lock()
+	defer j.syncing.Unlock()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case j.safe >= n:
 		return nil
+	case j.file == nil:
+		return fs.ErrClosed
+	case j.torn: // a sync after one that failed may say that all is well
+		return j.rewrite(t)
 	}
-	if err := j.file.Sync(); err != nil {
+	file, added := j.file, j.added
+	j.mu.Unlock()
+	err := file.Sync()
+	j.mu.Lock()
+	switch {
+	case j.safe >= n: // the file was rewritten meanwhile
+	case err != nil:
 		j.torn = true // who knows what is there
 		return fmt.Errorf("keep the purge: %w", err)
+	default:
+		j.safe = added
 	}
 	return nil
 }
@@ -138,6 +174,7 @@ func (j *journal) rewrite(t *Table) error {
 		j.file.Close()
 	}
 	j.file, j.lines, j.least, j.torn = file, lines, lines, false
+	j.safe = j.added
 	return nil
 }
 

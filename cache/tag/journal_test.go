@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -221,4 +223,86 @@ func FuzzParseEntry(f *testing.F) {
 		table.enterLocked(e)
 		table.mu.Unlock()
 	})
+}
+
+// TestPurgesAtOnce: those that share a wait for the disk are all there afterwards, also where the file is rewritten.
+func TestPurgesAtOnce(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "purges")
+	table, err := New(Options{File: file}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const workers, each, items = 16, 40, 20
+	var work sync.WaitGroup
+	for w := range workers {
+		work.Go(func() {
+			for i := range each {
+				names := make([]string, items)
+				for k := range names {
+					names[k] = fmt.Sprint(w, " ", i%8, " ", k)
+				}
+				if err := table.Purge(Purge{Time: table.Stamp(time.Now()), Kind: Tag, Items: names}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	work.Wait()
+	table.journal.mu.Lock()
+	added, safe, lines := table.journal.added, table.journal.safe, table.journal.lines
+	table.journal.mu.Unlock()
+	if added != workers*each || safe != added || lines >= workers*each*items {
+		t.Errorf("%d appends, %d of them on the disk, %d lines; want %d, all, and less as the file was rewritten", added, safe, lines, workers*each)
+	}
+	before := table.Stats().Names
+	if err := table.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := New(Options{File: file}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if got := again.Stats().Names; got != before || before != workers*8*items {
+		t.Errorf("%d names after a restart, %d before, want %d", got, before, workers*8*items)
+	}
+}
+
+// BenchmarkPurgesAtOnce keeps purges that 16 callers make at the same time.
+func BenchmarkPurgesAtOnce(b *testing.B) {
+	table, err := New(Options{File: filepath.Join(b.TempDir(), "purges")}, time.Now())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer table.Close()
+	b.SetParallelism(16 / runtime.GOMAXPROCS(0))
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if err := table.Purge(Purge{Time: table.Stamp(time.Now()), Kind: Tag, Items: []string{"film"}}); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
+
+// TestAFailedSyncIsMended: the disk may have dropped what it could not take, and call the next sync a success; who had
+// waited for that one gets a whole file.
+func TestAFailedSyncIsMended(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "purges")
+	table := newTable(t, Options{File: file})
+	if err := table.Invalidate(Purge{Time: at(1), Kind: URL, Items: []string{"a"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(file, int64(len(banner))); err != nil {
+		t.Fatal(err)
+	}
+	table.journal.torn = true // as a sync that failed leaves it
+	if err := table.journal.sync(table.journal.added, table); err != nil {
+		t.Fatal(err)
+	}
+	if again := newTable(t, Options{File: file}); !again.Check("a", nil, at(0), late()).Hard {
+		t.Error("what was said to be on the disk is not")
+	}
 }
