@@ -257,7 +257,7 @@ func (c *labConn) Write(b []byte) (int, error) {
 // until its ring has N nodes, "meets N" until it can ask N other regions, "sees NODE yes|no" is how it finds that another
 // answers, "secrets NAME…" rewrites the node's file of secrets and waits until all members of its ring see that it has them,
 // "peers off|on" has its connections with other nodes fail, those of gossip excepted,
-// and "purge [soft] url|prefix|tag|all ITEM… [missing NODE…]"
+// and "purge [soft] url|prefix|tag|all ITEM… [within 3ms] [missing NODE…]"
 // purges, and wants these nodes, and no others, not to acknowledge it.
 func (l *lab) Do(name string, words []string) error {
 	n := l.nodes[name]
@@ -320,7 +320,19 @@ func (l *lab) Do(name string, words []string) error {
 		if i := slices.Index(p.Items, "missing"); i >= 0 {
 			p.Items, missing = p.Items[:i], strings.Join(p.Items[i+1:], " ")
 		}
+		limit := time.Minute
+		if i := slices.Index(p.Items, "within"); i >= 0 && i+2 == len(p.Items) {
+			var err error
+			if limit, err = time.ParseDuration(p.Items[i+1]); err != nil {
+				return err
+			}
+			p.Items = p.Items[:i]
+		}
+		began := time.Now()
 		receipt, err := n.purge(l.t.Context(), p)
+		if took := time.Since(began); err == nil && took > limit {
+			return fmt.Errorf("the purge took %s, more than %s", took, limit)
+		}
 		if got := strings.Join(receipt.Missing(), " "); err == nil && got != missing {
 			err = fmt.Errorf("the purge is not acknowledged by %q, want %q: %+v", got, missing, receipt.Nodes)
 		}
