@@ -69,7 +69,8 @@
 // A region is a pool of its own: a member that says it is of another one is refused, because a ring over long ways would
 // send half of all fills around the world. Regions meet through relays, a few nodes of each that are in a second pool as
 // well (Options.WAN, another label, another port): there a node learns which shields the other regions have
-// (ring.Tiers.Homes), and nothing that the members of a region do among themselves travels. Timers in that pool suit
+// (ring.Tiers.Homes) and whom to tell of purges (package notice), and nothing else that the members of a region do among
+// themselves travels. Timers in that pool suit
 // long ways: a relay that is gone is missed after 12 s, and the request path notices much sooner.
 //
 // A region that is cut off goes on with what it has and with its own way to the origin.

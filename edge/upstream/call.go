@@ -10,13 +10,20 @@ import (
 	"strings"
 )
 
-// Call posts a short message to a path of that node at that address, over the same connection as fetches, and returns
+// Callee is a node to call.
+type Callee struct {
+	Name    string
+	Address string // host:port of its peers' listener
+	Far     bool   // in another region: a connection may take longer
+}
+
+// Call posts a short message to a path of a node, over the same connection as fetches, and returns
 // the answer, up to limit bytes. What happens to it says nothing about the node as an upstream: no breaker, no budget.
 // Its wait is ctx's. Any status but 200 is an error.
-func (p *Peers) Call(ctx context.Context, name, address, path string, message []byte, limit int64) ([]byte, error) {
-	node := p.learn(name, address, false)
-	to := url.URL{Scheme: p.scheme(), Host: name, Path: path}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to.String(), bytes.NewReader(message))
+func (p *Peers) Call(ctx context.Context, to Callee, path string, message []byte, limit int64) ([]byte, error) {
+	name, node := to.Name, p.learn(to.Name, to.Address, to.Far)
+	target := url.URL{Scheme: p.scheme(), Host: name, Path: path}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), bytes.NewReader(message))
 	if err != nil {
 		return nil, fmt.Errorf("call %s: %w", name, err)
 	}

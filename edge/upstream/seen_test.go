@@ -122,7 +122,7 @@ func TestWhatIsKnownOfAPeer(t *testing.T) {
 	if _, known := p.State("example.com"); known {
 		t.Error("something is known of a node that was never asked")
 	}
-	if _, err := p.Call(t.Context(), "example.com", node.Listener.Addr().String(), "/call", nil, 100); err != nil {
+	if _, err := p.Call(t.Context(), Callee{Name: "example.com", Address: node.Listener.Addr().String()}, "/call", nil, 100); err != nil {
 		t.Fatal(err)
 	}
 	if s, _ := p.State("example.com"); s.Said != "0123abcd" || s.Asked || time.Since(s.SaidAt) > time.Minute {

@@ -367,15 +367,15 @@ func TestCall(t *testing.T) {
 	for _, tt := range []struct{ message, answer, fault string }{
 		{"hello", "hello", ""}, {"", "", ""}, {"hellos", "", "status 404: no s"},
 	} {
-		got, err := p.Call(t.Context(), "example.com", address, "/.weir/x", []byte(tt.message), 5)
+		got, err := p.Call(t.Context(), Callee{Name: "example.com", Address: address}, "/.weir/x", []byte(tt.message), 5)
 		if string(got) != tt.answer || (err == nil) != (tt.fault == "") || err != nil && !strings.Contains(err.Error(), tt.fault) {
 			t.Errorf("%q: got %q, %v", tt.message, got, err)
 		}
 	}
-	if _, err := p.Call(t.Context(), "example.com", address, "/.weir/x", []byte("hello"), 4); err == nil {
+	if _, err := p.Call(t.Context(), Callee{Name: "example.com", Address: address}, "/.weir/x", []byte("hello"), 4); err == nil {
 		t.Error("an answer past the limit is taken")
 	}
-	if _, err := p.Call(t.Context(), "example.net", address, "/.weir/x", []byte("hello"), 5); err == nil {
+	if _, err := p.Call(t.Context(), Callee{Name: "example.net", Address: address}, "/.weir/x", []byte("hello"), 5); err == nil {
 		t.Error("a node with the name of another is taken")
 	}
 	if !p.Usable("example.com") {
@@ -430,7 +430,7 @@ func TestPeersInTheClear(t *testing.T) {
 	if text, err := io.ReadAll(resp.Body); string(text) != "video.example" || err != nil || resp.Protocol != "http/1.1" {
 		t.Errorf("got %q, %v over %s", text, err, resp.Protocol)
 	}
-	if got, err := p.Call(t.Context(), "edge-2", address, "/x", []byte("hello "), 100); string(got) != "hello edge-2" || err != nil {
+	if got, err := p.Call(t.Context(), Callee{Name: "edge-2", Address: address}, "/x", []byte("hello "), 100); string(got) != "hello edge-2" || err != nil {
 		t.Errorf("call: got %q, %v", got, err)
 	}
 	if resp, err := fetch("/forbidden"); err != nil || resp.Status != http.StatusForbidden {

@@ -15,6 +15,7 @@ import (
 	"weir/cluster/notice"
 	"weir/configs"
 	"weir/edge/console"
+	"weir/edge/upstream"
 )
 
 const (
@@ -31,13 +32,13 @@ func (n *node) buildNotices() (err error) {
 	}
 	n.notices, err = notice.New(notice.Options{
 		Name: n.config.Node.Name, File: filepath.Join(n.config.Node.Dir, "notices"), Log: n.log,
-		Region: n.config.Node.Region, Lease: n.lease(),
+		Region: n.config.Node.Region, Relays: n.relays, Regions: n.otherRegions, Lease: n.lease(),
 		Joined: n.cluster.Ready, Peers: n.noticePeers, Apply: n.obey, Lapse: n.lapse, Gossip: n.cluster.Tell,
 		Send: func(ctx context.Context, to notice.Peer, body []byte) ([]byte, error) {
 			if err := n.sameProtocol(to.Name); err != nil {
 				return nil, err
 			}
-			return n.peers.Call(ctx, to.Name, to.Address, noticePath, body, noticeLimitBytes)
+			return n.peers.Call(ctx, upstream.Callee{Name: to.Name, Address: to.Address, Far: n.far(to.Name)}, noticePath, body, noticeLimitBytes)
 		},
 	}, time.Now())
 	return err
@@ -45,7 +46,7 @@ func (n *node) buildNotices() (err error) {
 
 // sameProtocol refuses to tell a node anything that speaks another protocol with its peers: never is one tried for the other.
 func (n *node) sameProtocol(name string) error {
-	for _, m := range n.cluster.Members() {
+	for _, m := range n.everyMember() {
 		if m.Name == name && m.Cleartext != n.config.Cluster.Cleartext {
 			return fmt.Errorf("its peers speak %s, those of this node %s: set cluster.cleartext alike", peerProtocol(m.Cleartext), peerProtocol(!m.Cleartext))
 		}

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"net"
+	"slices"
 
 	"weir/cluster"
+	"weir/cluster/notice"
 	"weir/cluster/ring"
 )
 
@@ -15,6 +17,7 @@ func (n *node) buildWAN(options cluster.Options) (err error) {
 		return nil
 	}
 	options.Label += "-wan"
+	options.News = nil
 	options.WAN, options.Bind, options.Advertise, options.Join = true, c.WAN.Gossip, c.WAN.Advertise, c.WAN.Join
 	options.GossipInterval, options.ProbeInterval, options.ProbeTimeout = 0, 0, 0 // those of a region are too short
 	options.PushPullInterval, options.StreamTimeout, options.SuspicionMult, options.GossipNodes = 0, 0, 0, 0
@@ -26,6 +29,53 @@ func (n *node) buildWAN(options cluster.Options) (err error) {
 	options.News, options.Log = nil, n.log.With("pool", "relays")
 	n.wan, err = cluster.New(options)
 	return err
+}
+
+// everyMember lists the members of the region, and on a relay the relays of all.
+func (n *node) everyMember() []cluster.Member {
+	members := n.cluster.Members()
+	if n.wan != nil {
+		members = append(members, n.wan.Members()...)
+	}
+	return members
+}
+
+// relays lists those of this region but this node, for purges of other regions.
+func (n *node) relays() []notice.Peer {
+	var peers []notice.Peer
+	for _, m := range n.cluster.Members() {
+		if m.Relay && !m.Self && m.State == cluster.Alive {
+			peers = append(peers, notice.Peer{Name: m.Name, Address: m.PeerAddr})
+		}
+	}
+	return peers
+}
+
+// otherRegions lists the relays of each, on a relay; those that said farewell need not hear of purges.
+func (n *node) otherRegions() []notice.Region {
+	if n.wan == nil {
+		return nil
+	}
+	var regions []notice.Region
+	for _, m := range n.wan.Members() {
+		if m.Region == n.config.Node.Region || m.State == cluster.Left {
+			continue
+		}
+		i := slices.IndexFunc(regions, func(r notice.Region) bool { return r.Name == m.Region })
+		if i < 0 {
+			i, regions = len(regions), append(regions, notice.Region{Name: m.Region})
+		}
+		regions[i].Relays = append(regions[i].Relays, notice.Peer{Name: m.Name, Address: m.PeerAddr, Lost: m.State == cluster.Dead})
+	}
+	return regions
+}
+
+// far tells whether a node is in another region.
+func (n *node) far(name string) bool {
+	if n.wan == nil {
+		return false
+	}
+	return slices.ContainsFunc(n.wan.Members(), func(m cluster.Member) bool { return m.Name == name && m.Region != n.config.Node.Region })
 }
 
 // gossip is what keeps this node a member.
