@@ -2,6 +2,7 @@ package front
 
 import (
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -92,6 +93,15 @@ func (c *batchConn) writeLocked(p []byte) (int, error) {
 	c.deadline.end()
 	c.err = err
 	return n, err
+}
+
+// linger ends the sending and throws away what comes, for as long and as many bytes.
+func (c *batchConn) linger(limit time.Duration, most int64) {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite() // what is lost is lost
+	}
+	_ = c.Conn.SetReadDeadline(time.Now().Add(limit))
+	_, _ = io.CopyN(io.Discard, c.Conn, most)
 }
 
 // abort ends the connection with a reset where it is a TCP connection.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -22,6 +23,8 @@ type entry struct {
 	next  http.Handler
 	stats *counters
 	log   *slog.Logger
+	// fields is how many field lines a request may have.
+	fields int
 
 	running  atomic.Int64
 	idleOnce sync.Once
@@ -41,6 +44,11 @@ func (e *entry) via(p *protocolCounters, altSvc string) http.Handler {
 		}
 		defer e.leave()
 		p.requests.Add(1)
+		if status, why := e.gate(r); status != 0 {
+			e.stats.refusals.add(why, r.RemoteAddr)
+			http.Error(w, http.StatusText(status), status)
+			return
+		}
 		conn := r.Context().Value(connKey{})
 		if c, ok := conn.(*http2Conn); ok {
 			r.TLS = c.tls
@@ -51,6 +59,22 @@ func (e *entry) via(p *protocolCounters, altSvc string) http.Handler {
 		defer e.recover(r)
 		e.next.ServeHTTP(newResponseWriter(w, r, conn), r)
 	})
+}
+
+// gate returns the status of the answer to a request that the Handler should not see, or 0.
+func (e *entry) gate(r *http.Request) (int, reason) {
+	fields := 0
+	for _, values := range r.Header {
+		fields += len(values)
+	}
+	if fields > e.fields {
+		return http.StatusRequestHeaderFieldsTooLarge, tooManyFields
+	}
+	// RFC 9113, 8.3.1: the two must not contradict each other. HTTP/3 has seen to it.
+	if host, ok := r.Header["Host"]; ok && r.ProtoMajor == 2 && (len(host) > 1 || !strings.EqualFold(host[0], r.Host)) {
+		return http.StatusBadRequest, twoHosts
+	}
+	return 0, allowed
 }
 
 // recover turns any panic of the handler into http.ErrAbortHandler, for which every

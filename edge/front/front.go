@@ -21,7 +21,9 @@ const (
 	defaultIdleTimeout   = 75 * time.Second
 
 	maxHeaderBytes = 32 << 10 // request line and fields, or the decoded field section
+	maxFields      = 100      // field lines of a header
 	maxStreams     = 100      // requests at once on one HTTP/2 or HTTP/3 connection
+	maxReadFrame   = 16 << 10 // payload of an HTTP/2 frame that we take: the least that there is (RFC 9113, 4.2)
 	streamWindow   = 64 << 10 // bytes of a request body that may wait unread
 	connWindow     = 1 << 20  // the same for all streams of a connection
 	altSvcMaxAge   = 24 * time.Hour
@@ -60,14 +62,20 @@ type Options struct {
 	HeaderTimeout time.Duration // for the handshake and for a request header, each; default 5 s
 	IdleTimeout   time.Duration // for a connection without requests; default 75 s
 
+	// TrustClients lifts the budgets of HTTP/2 and HTTP/3 connections, for a listener whose
+	// clients are known by their certificates: another node may well cancel a thousand
+	// requests in a second. Sizes and times stay bounded; of field lines there may be twice as
+	// many.
+	TrustClients bool
+
 	// HTTPFlag and HTTPSFlag name the settings of the two addresses in error texts, such
 	// as "--http"; empty leaves the name out.
 	HTTPFlag, HTTPSFlag string
 
 	// Listen opens the TCP listeners; nil means net.Listen. For tests.
 	Listen func(network, address string) (net.Listener, error)
-	// Log gets refused handshakes at debug level and panics at error level; nil
-	// discards them.
+	// Log gets refused handshakes at debug level, refused clients at warning level, but not
+	// more than one a second, and panics at error level; nil discards them.
 	Log *slog.Logger
 }
 
@@ -116,7 +124,11 @@ func New(o Options) (*Server, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.entry = entry{next: o.Handler, stats: &s.stats, log: s.log, idle: make(chan struct{})}
+	s.stats.refusals.log = s.log
+	s.entry = entry{next: o.Handler, stats: &s.stats, log: s.log, fields: maxFields, idle: make(chan struct{})}
+	if o.TrustClients {
+		s.entry.fields *= 2 // a node adds to what a client may send
+	}
 	return s, nil
 }
 

@@ -57,6 +57,7 @@ func (s *Server) parts(bound sockets) ([]part, error) {
 		gate:     gate,
 		http1:    http1,
 		http2:    http2,
+		guard:    &http2Guard{timeout: s.opts.HeaderTimeout, refusals: &s.stats.refusals, trusted: s.opts.TrustClients},
 	}
 	return append(parts, acceptor,
 		s.httpPart(http1, &s.stats.http1, altSvc, false), s.httpPart(http2, &s.stats.http2, altSvc, true)), nil
@@ -141,6 +142,7 @@ func (s *Server) httpPart(l net.Listener, p *protocolCounters, altSvc string, ht
 		MaxHeaderBytes:    maxHeaderBytes,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          maxStreams,
+			MaxReadFrameSize:              maxReadFrame,
 			MaxReceiveBufferPerConnection: connWindow,
 			MaxReceiveBufferPerStream:     streamWindow,
 			WriteByteTimeout:              writeStall,

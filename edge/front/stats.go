@@ -18,6 +18,12 @@ type Stats struct {
 	SendfileCalls int64 // sendfile(2) calls, those that had to wait included
 	SendfileBytes int64 // body bytes sent by them
 	ShortFiles    int64 // files that ended before their range did
+
+	// Refused counts connections that were ended, and requests that were refused, before
+	// the Handler had a say, by reason: h2_odd_events, h2_control_frames, h2_header_block,
+	// h3_odd_events, h3_settings, fields, hosts, early_data. Every reason is there. It is
+	// the caller's.
+	Refused map[string]int64
 }
 
 // ProtocolStats counts one protocol.
@@ -42,6 +48,7 @@ func (s *Server) Stats() Stats {
 		SendfileCalls:   c.sendfileCalls.Load(),
 		SendfileBytes:   c.sendfileBytes.Load(),
 		ShortFiles:      c.shortFiles.Load(),
+		Refused:         c.refusals.snapshot(),
 	}
 }
 
@@ -51,6 +58,8 @@ type counters struct {
 
 	panics, handshakeErrors, proxyErrors     atomic.Int64
 	sendfileCalls, sendfileBytes, shortFiles atomic.Int64
+
+	refusals refusals
 }
 
 type protocolCounters struct{ open, accepted, requests atomic.Int64 }

@@ -66,6 +66,7 @@ type tlsAcceptor struct {
 	log          *slog.Logger
 	gate         *proxyGate
 	http1, http2 *connQueue
+	guard        *http2Guard
 }
 
 // serve accepts until the listener is closed, and returns when all handshakes are
@@ -128,7 +129,7 @@ func (a *tlsAcceptor) handshake(ctx context.Context, c net.Conn) {
 	_ = conn.SetReadDeadline(time.Now().Add(a.timeout)) // until the protocol sets its own
 	t := &tlsConn{Conn: conn, raw: raw}
 	if conn.ConnectionState().NegotiatedProtocol == protoHTTP2 {
-		a.http2.put(newHTTP2Conn(t, a.timeout))
+		a.http2.put(newHTTP2Conn(t, a.guard))
 		return
 	}
 	a.http1.put(t)

@@ -181,7 +181,7 @@ func (n *node) buildPeers() error {
 	}
 	n.gate = cluster.NewGate(allow, n.log)
 	inner := front.Options{
-		Log: n.log, DrainTimeout: n.config.Listen.DrainTimeout.D(),
+		TrustClients: true, Log: n.log, DrainTimeout: n.config.Listen.DrainTimeout.D(),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // the edge comes later
 			n.sayRing(w.Header())
 			n.peerHandler().ServeHTTP(w, r)

@@ -120,6 +120,9 @@ func (n *node) registerMetrics() error {
 	} {
 		metrics = append(metrics, metric{counter, "weir_cluster_refused_total", "What came by gossip and was refused: what nodes say of themselves, messages with another label, key or none, and addresses that are not allowed, those of peers' connections too.", func() float64 { return float64(read(n.cluster.Stats())) }, []string{"reason", reason}})
 	}
+	for reason := range n.public.Stats().Refused {
+		metrics = append(metrics, metric{counter, "weir_front_refusals_total", "Connections ended and requests refused at the front door, by reason.", func() float64 { return float64(n.public.Stats().Refused[reason]) }, []string{"reason", reason}})
+	}
 	for _, kind := range tag.Kinds() {
 		metrics = append(metrics, metric{counter, "weir_purges_total", "Purges obeyed, those by writes of clients among them, by kind.", func() float64 { return float64(n.purges.Stats().Purges[kind]) }, []string{"kind", string(kind)}})
 	}

@@ -1,0 +1,86 @@
+package front
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// reason is why a connection was ended, or a request refused, before the Handler had a
+// say. Its text is the label of the metric.
+type reason int32
+
+const (
+	allowed        reason = iota
+	http2Odd              // resets, in either direction
+	http2Control          // frames that ask for nothing
+	http2HeaderLen        // a header block without end
+	http3Odd              // streams that were cancelled or malformed
+	http3Settings         // a control stream that breaks RFC 9114
+	tooManyFields         // a header of more than maxFields lines
+	twoHosts              // :authority and Host name different hosts
+	earlyData             // a request in 0-RTT that is not safe to replay
+	reasons               // how many there are
+)
+
+// refusalLogEvery is how often a refusal is logged at most: a flood must not fill a disk.
+const refusalLogEvery = time.Second
+
+func (r reason) String() string {
+	return [reasons]string{"", "h2_odd_events", "h2_control_frames", "h2_header_block", "h3_odd_events", "h3_settings", "fields", "hosts", "early_data"}[r]
+}
+
+// refusals counts by reason and logs some. It is safe for concurrent use.
+type refusals struct {
+	log    *slog.Logger
+	counts [reasons]atomic.Int64
+
+	mu     sync.Mutex // guards the fields below
+	logged time.Time
+	silent int64 // refusals that were not logged since
+}
+
+// add counts one refusal of a client.
+func (r *refusals) add(why reason, client string) {
+	r.counts[why].Add(1)
+	now := time.Now()
+	r.mu.Lock()
+	if now.Sub(r.logged) < refusalLogEvery {
+		r.silent++
+		r.mu.Unlock()
+		return
+	}
+	silent := r.silent
+	r.logged, r.silent = now, 0
+	r.mu.Unlock()
+	r.log.Warn("client refused", "reason", why.String(), "client", client, "others since the last line", silent)
+}
+
+// snapshot returns the counts by reason, with every reason in it.
+func (r *refusals) snapshot() map[string]int64 {
+	all := make(map[string]int64, reasons-1)
+	for why := allowed + 1; why < reasons; why++ {
+		all[why.String()] = r.counts[why].Load()
+	}
+	return all
+}
+
+// budget bounds how often something may happen in a window of time.
+type budget struct {
+	limit int
+	begun time.Time
+	used  int
+}
+
+// budgetWindow is the window of every budget.
+const budgetWindow = 10 * time.Second
+
+// spend notes one event and tells whether the budget allowed it.
+func (b *budget) spend(now time.Time) bool {
+	if now.Sub(b.begun) >= budgetWindow {
+		b.begun, b.used = now, 0
+	}
+	b.used++
+	return b.used <= b.limit
+}
