@@ -20,6 +20,7 @@ const (
 
 	// Each key has a label of its own, so that no key tells anything about another. The labels are part of the protocol.
 	gossipKeyLabel = "weir cluster v1 gossip key"
+	quicKeyLabel   = "weir cluster v1 quic key"
 	caKeyLabel     = "weir cluster v1 peer CA key"
 	idLabel        = "weir cluster v1 secret id"
 
@@ -95,6 +96,14 @@ func (s Secret) ID() string {
 		return ""
 	}
 	return hex.EncodeToString(s.derive(idLabel)[:idBytes])
+}
+
+// QUICKey returns the 32-byte secret that all nodes derive their QUIC keys from, or nil where there is no secret.
+func (s Secret) QUICKey() []byte {
+	if s.IsZero() {
+		return nil
+	}
+	return s.derive(quicKeyLabel)
 }
 
 // String returns a placeholder.

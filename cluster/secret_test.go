@@ -76,7 +76,10 @@ func TestDerivedKeys(t *testing.T) {
 	if bytes.Equal(testSecret.derive(caKeyLabel), testSecret.GossipKey()) {
 		t.Error("two labels give one key")
 	}
-	if (Secret{}).GossipKey() != nil || (Secret{}).Reveal() != "" {
+	if bytes.Equal(testSecret.QUICKey(), testSecret.GossipKey()) || len(testSecret.QUICKey()) != 32 {
+		t.Errorf("the QUIC key is %d bytes, or the gossip key", len(testSecret.QUICKey()))
+	}
+	if (Secret{}).QUICKey() != nil || (Secret{}).GossipKey() != nil || (Secret{}).Reveal() != "" {
 		t.Error("no secret gives a key")
 	}
 }

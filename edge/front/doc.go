@@ -108,7 +108,37 @@
 // rejects new requests as not processed (H3_REQUEST_REJECTED, RFC 9114, 4.1.1)
 // and closes the connection when all answers are delivered.
 //
+// # HTTP/3 beyond http3
+//
+// Before http3 gets a stream we peek at its first frame, without decoding it or taking
+// bytes away. That refuses what http3 would let pass or answer with the wrong error:
+// a request without :scheme; a header or frame that is cut short; frames that do not
+// belong on a request stream; QPACK that needs a dynamic table; settings of HTTP/2, or
+// twice. The two QPACK streams we read ourselves. What remains of http3's departures
+// from RFC 9114 lies behind the first frame: on the control stream PUSH_PROMISE and
+// CANCEL_PUSH are ignored and MAX_PUSH_ID may go down; a breach in trailers, or in a frame
+// after the header, resets the stream where the connection should end.
+//
+// A connection has the budget of 100 odd events in ten seconds too: requests that the
+// client gives up, half headers, malformed ones. Then it ends with H3_EXCESSIVE_LOAD. A
+// decoded header or trailer has 32 KiB at most. What passes below HTTP, floods of PING
+// or PATH_CHALLENGE, acknowledgments of what was not sent, is quic-go's to bound.
+//
+// Requests in early data are handled if they are GET or HEAD, with Early-Data: 1 for
+// whoever is asked next; all others get 425 (RFC 8470). Address tokens and stateless resets
+// have keys that outlast the process (Options.QUICKey). Clients are told of a restart when
+// they send something of the size of a request: to less, such as PING, RFC 9000, 10.3
+// forbids a reset, and they wait for their idle time-out. From 200 handshakes in a second on
+// clients have to prove their address first (Retry).
+//
+// Priorities (RFC 9218), from the Priority field or PRIORITY_UPDATE, are obeyed by quic-go's
+// own scheduler: over a path of 400 kB/s, 100 kB of urgent audio beside a video took 0.4 to
+// 0.6 s, less urgent 2.7 to 3 s. Clients that say nothing share alike: which stream
+// a Handler's answer goes to is not told by http3, so we cannot rank playlists before
+// video on our own. net/http's HTTP/2 sends in turn and knows no priorities.
+//
 // # Lock order
 //
-// tlsConn.mu, batchConn.mu, writeDeadline.mu; the others are never held together.
+// http2Conn.writing, http2Conn.mu, tlsConn.mu, batchConn.mu, writeDeadline.mu; the others
+// are never held together.
 package front

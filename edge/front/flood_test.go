@@ -296,7 +296,7 @@ func attack(t *testing.T, s *running, send func(*rawHTTP2, uint32) error, stop <
 // a flood.
 func TestHonestTrafficIsNotRefused(t *testing.T) {
 	t.Parallel()
-	file, content := segment(t, 300_000)
+	file, content := segment(t, 60_000)
 	s := start(t, Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header()["Content-Length"] = []string{strconv.Itoa(len(content))}
 		_, _ = w.(io.ReaderFrom).ReadFrom(newFileRange(file, 0, int64(len(content))))
@@ -324,7 +324,7 @@ func TestHonestTrafficIsNotRefused(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				_, _ = io.CopyN(io.Discard, res.Body, int64(i*10_000))
+				_, _ = io.CopyN(io.Discard, res.Body, int64(i*2_000))
 				cancel()
 				_ = res.Body.Close()
 			}

@@ -68,6 +68,18 @@ type Options struct {
 	// many.
 	TrustClients bool
 
+	// QUICKey is the secret from which the keys of address tokens and stateless resets come,
+	// so that clients of a server that was restarted learn at once that their connections
+	// are gone. It is not kept. Nil: the first certificate's key; without one of those a random
+	// secret.
+	QUICKey []byte
+	// QUICNode is this server's name among those with the same QUICKey, which then take each
+	// other's address tokens, but cannot reset each other's connections.
+	QUICNode string
+	// QlogDir is a directory that gets a qlog file for every QUIC connection, to look into
+	// trouble: they are large, and nobody deletes them. Empty for none.
+	QlogDir string
+
 	// HTTPFlag and HTTPSFlag name the settings of the two addresses in error texts, such
 	// as "--http"; empty leaves the name out.
 	HTTPFlag, HTTPSFlag string

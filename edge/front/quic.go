@@ -2,10 +2,7 @@ package front
 
 import (
 	"context"
-	"crypto"
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -36,15 +33,17 @@ const (
 // quicPart serves HTTP/3 on a UDP socket.
 type quicPart struct {
 	transport *quic.Transport
-	listener  *quic.Listener
+	listener  *quic.EarlyListener
 	socket    net.PacketConn
 	server    *http3.Server // never serves itself: it holds the settings of the connections
 	timeout   time.Duration // for a request header
+	trusted   bool          // no budgets
 	stats     *counters
 	log       *slog.Logger
 
 	draining atomic.Bool
 	conns    sync.WaitGroup
+	traces   sync.WaitGroup // of connections
 
 	mu   sync.Mutex // guards the fields below
 	open map[*quicConn]struct{}
@@ -52,22 +51,28 @@ type quicPart struct {
 
 func (s *Server) quicPart(socket net.PacketConn) (*quicPart, error) {
 	p := &quicPart{
-		socket: socket, timeout: s.opts.HeaderTimeout, stats: &s.stats, log: s.log, open: map[*quicConn]struct{}{},
+		socket: socket, timeout: s.opts.HeaderTimeout, trusted: s.opts.TrustClients, stats: &s.stats, log: s.log, open: map[*quicConn]struct{}{},
 	}
 	p.server = &http3.Server{
-		Handler:        clearReadDeadline(s.entry.via(&s.stats.http3, "")),
+		Handler:        p.begin(s.entry.via(&s.stats.http3, "")),
 		MaxHeaderBytes: maxHeaderBytes,
 		IdleTimeout:    s.opts.IdleTimeout,
 		Logger:         slog.New(slog.DiscardHandler), // panics end in the entry; the rest is per request
+		ConnContext:    func(ctx context.Context, c *quic.Conn) context.Context { return context.WithValue(ctx, quicKey{}, c) },
+	}
+	keys, err := newQUICKeys(s.opts)
+	if err != nil {
+		return nil, err
 	}
 	p.transport = &quic.Transport{
 		Conn:                socket,
-		StatelessResetKey:   resetKey(s.opts.TLS),
+		StatelessResetKey:   &keys.reset,
+		TokenGeneratorKey:   &keys.token,
 		VerifySourceAddress: (&retryLimit{}).exceeded,
 	}
 	config := http3.ConfigureTLSConfig(s.opts.TLS)
 	config.MinVersion = tls.VersionTLS13
-	l, err := p.transport.Listen(config, &quic.Config{
+	l, err := p.transport.ListenEarly(config, &quic.Config{
 		HandshakeIdleTimeout:           s.opts.HeaderTimeout,
 		MaxIdleTimeout:                 min(quicIdle, s.opts.IdleTimeout),
 		InitialStreamReceiveWindow:     streamWindow,
@@ -76,6 +81,8 @@ func (s *Server) quicPart(socket net.PacketConn) (*quicPart, error) {
 		MaxConnectionReceiveWindow:     connWindow,
 		MaxIncomingStreams:             maxStreams,
 		MaxIncomingUniStreams:          maxUniStreams,
+		Allow0RTT:                      true,
+		Tracer:                         p.tracer(s.opts.QlogDir),
 	})
 	if err != nil {
 		return nil, errors.Join(err, p.transport.Close())
@@ -93,14 +100,12 @@ func (p *quicPart) serve(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		c := &quicConn{part: p, conn: conn}
+		c := &quicConn{part: p, conn: conn, odd: budget{limit: oddEvents}}
 		p.mu.Lock()
 		p.open[c] = struct{}{}
 		p.mu.Unlock()
-		p.stats.http3.connected()
 		p.conns.Go(func() { //nolint:contextcheck // a connection outlives ctx while it drains
 			c.serve()
-			p.stats.http3.disconnected()
 			p.mu.Lock()
 			delete(p.open, c)
 			p.mu.Unlock()
@@ -130,6 +135,7 @@ func (p *quicPart) wait() {
 	p.conns.Wait()
 	_ = p.transport.Close() // it sends nothing more
 	_ = p.socket.Close()    // the transport leaves it open
+	p.traces.Wait()
 }
 
 func (p *quicPart) connections() []*quicConn {
@@ -147,6 +153,12 @@ type quicConn struct {
 	part    *quicPart
 	conn    *quic.Conn
 	running atomic.Int64 // requests
+	refused atomic.Bool
+
+	encoder, decoder atomic.Bool // the client's QPACK streams are there
+
+	mu  sync.Mutex // guards the field below
+	odd budget
 }
 
 // serve returns when the connection has ended and its goroutines with it.
@@ -159,12 +171,19 @@ func (c *quicConn) serve() {
 	var streams sync.WaitGroup
 	defer streams.Wait()
 	streams.Go(func() {
+		select {
+		case <-c.conn.HandshakeComplete():
+		case <-c.conn.Context().Done(): // an address that was forged, perhaps
+			return
+		}
+		c.part.stats.http3.connected()
+		defer c.part.stats.http3.disconnected()
 		for {
 			str, err := c.conn.AcceptUniStream(context.Background()) // until the connection ends
 			if err != nil {
 				return
 			}
-			streams.Go(func() { raw.HandleUnidirectionalStream(str) })
+			streams.Go(func() { c.serveUni(raw, str) })
 		}
 	})
 	for {
@@ -183,7 +202,10 @@ func (c *quicConn) serve() {
 		c.running.Add(1)
 		streams.Go(func() {
 			defer c.running.Add(-1)
-			raw.HandleRequestStream(str)
+			if c.admit(str) {
+				raw.HandleRequestStream(str)
+			}
+			c.judge(str)
 		})
 	}
 }
@@ -220,38 +242,34 @@ func (c *quicConn) close() {
 	_ = c.conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "") // closed is closed
 }
 
-// clearReadDeadline takes away the header's deadline once the header is there.
-func clearReadDeadline(next http.Handler) http.Handler {
+// quicKey is the key under which a request's context holds its QUIC connection.
+type quicKey struct{}
+
+// begin takes away the header's deadline once the header is there, and refuses what must
+// not come in early data: anybody may send that again (RFC 8470, 4 and 5.2).
+func (p *quicPart) begin(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // http3's writer has it
+		if c, ok := r.Context().Value(quicKey{}).(*quic.Conn); ok && early(c) {
+			if r.Method != http.MethodGet && r.Method != http.MethodHead {
+				p.stats.refusals.add(earlyData, r.RemoteAddr)
+				w.WriteHeader(http.StatusTooEarly)
+				return
+			}
+			r.Header["Early-Data"] = []string{"1"} // RFC 8470, 5.1: whoever is asked next has to know
+		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// resetKey derives the key of stateless resets (RFC 9000, 10.3) from the certificate's
-// key, so that a server that was restarted can tell clients that their connections are
-// gone. Where the certificate is chosen per connection it is the one of clients that
-// name no host. It is nil, and there are no such resets, where there is none.
-func resetKey(config *tls.Config) *quic.StatelessResetKey {
-	var first *tls.Certificate
-	if len(config.Certificates) > 0 {
-		first = &config.Certificates[0]
-	} else if config.GetCertificate != nil {
-		first, _ = config.GetCertificate(&tls.ClientHelloInfo{}) // nil with an error
+// early tells whether the client has still to prove that it is there now.
+func early(c *quic.Conn) bool {
+	select {
+	case <-c.HandshakeComplete():
+		return false
+	default:
+		return true
 	}
-	if first == nil {
-		return nil
-	}
-	signer, ok := first.PrivateKey.(crypto.Signer)
-	if !ok {
-		return nil
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(signer)
-	if err != nil {
-		return nil // a key that does not leave its hardware
-	}
-	key := quic.StatelessResetKey(sha256.Sum256(append([]byte("weir quic stateless reset\x00"), der...)))
-	return &key
 }
 
 // retryLimit counts handshakes by the second.

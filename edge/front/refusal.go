@@ -17,7 +17,7 @@ const (
 	http2Control          // frames that ask for nothing
 	http2HeaderLen        // a header block without end
 	http3Odd              // streams that were cancelled or malformed
-	http3Settings         // a control stream that breaks RFC 9114
+	http3Malformed        // a breach of RFC 9114 or 9204
 	tooManyFields         // a header of more than maxFields lines
 	twoHosts              // :authority and Host name different hosts
 	earlyData             // a request in 0-RTT that is not safe to replay
@@ -28,7 +28,7 @@ const (
 const refusalLogEvery = time.Second
 
 func (r reason) String() string {
-	return [reasons]string{"", "h2_odd_events", "h2_control_frames", "h2_header_block", "h3_odd_events", "h3_settings", "fields", "hosts", "early_data"}[r]
+	return [reasons]string{"", "h2_odd_events", "h2_control_frames", "h2_header_block", "h3_odd_events", "h3_malformed", "fields", "hosts", "early_data"}[r]
 }
 
 // refusals counts by reason and logs some. It is safe for concurrent use.

@@ -214,6 +214,10 @@ func (n *node) buildPublic() error {
 	options := front.Options{
 		HTTP: n.config.Listen.HTTP, HTTPS: n.config.Listen.HTTPS, HTTPFlag: n.flag("--http"), HTTPSFlag: n.flag("--https"), Handler: n.onceCurrent(n.counted(n.edge)), DisableHTTP3: !n.config.Listen.HTTP3, Log: n.log,
 		HeaderTimeout: n.config.Listen.HeaderTimeout.D(), IdleTimeout: n.config.Listen.IdleTimeout.D(), DrainTimeout: n.config.Listen.DrainTimeout.D(),
+		QUICNode: n.config.Node.Name,
+	}
+	if n.options.keyring != nil {
+		options.QUICKey = n.options.keyring.Secrets()[0].QUICKey() // another first secret is used from the next start on
 	}
 	if n.options.network != nil {
 		options.Listen = listenOver(n.options.network)
