@@ -119,7 +119,7 @@ func TestSpoiltRequestsAreRefused(t *testing.T) {
 		"a field of ours more":    func(r *http.Request) { r.Header.Set("Weir-Ring", "1") },
 		"a value more":            func(r *http.Request) { r.Header.Add("Weir-Hops", "2") },
 		"name":                    words(func(w []string) { w[0] = "edge-3" }),
-		"time":                    words(func(w []string) { w[1] = "1" + w[1][1:len(w[1])-1] + "0" }),
+		"time":                    words(func(w []string) { w[1] = w[1][:len(w[1])-1] + string('0'+('9'-w[1][len(w[1])-1])) }), // another last digit
 		"time with a sign":        words(func(w []string) { w[1] = "+" + w[1] }),
 		"nonce":                   words(func(w []string) { w[2] = strings.Repeat("A", len(w[2])) }),
 		"nonce with a line's end": words(func(w []string) { w[2] = w[2][1:] + "\n" }),
