@@ -78,7 +78,7 @@ func secureClients(t *testing.T, address string, config *tls.Config) map[string]
 
 // TestTheHostDecidesNotTheSNI: a connection that was opened in the name of one site
 // gets another site's rules for another site's host, and nothing for a host that
-// nobody has (case 125).
+// nobody has.
 func TestTheHostDecidesNotTheSNI(t *testing.T) {
 	t.Parallel()
 	roots := x509.NewCertPool()
@@ -130,8 +130,7 @@ func servedNames(t *testing.T, address, name string) []string {
 }
 
 // TestHangupReloadsCertificates: a new file is taken, and where one is missing the
-// others change all the same, what was served is served on, and status says why
-// (case 169).
+// others change all the same, what was served is served on, and status says why.
 func TestHangupReloadsCertificates(t *testing.T) {
 	t.Parallel()
 	roots := x509.NewCertPool()
