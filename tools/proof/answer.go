@@ -203,7 +203,7 @@ func (a *answer) parts(spans []span, size int64) {
 // stretch writes bytes [s.start, s.start+s.length) of the body and keeps to
 // the plan; false means that the response ended here.
 func (a *answer) stretch(w io.Writer, s span) bool {
-	buf := make([]byte, min(writeBytes, max(s.length, 1)))
+	buf := make([]byte, min(max(writeBytes, a.plan.trickle), max(s.length, 1)))
 	for off, end := s.start, s.start+s.length; ; {
 		if !a.obstacle(off) {
 			return false

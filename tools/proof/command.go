@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,10 +15,10 @@ import (
 func parseCommand(words []string) (command, error) {
 	args := words[1:]
 	parse, ok := map[string]func([]string) (command, error){
-		"origin": parseOrigin, "rule": parseRule, "node": parseNode,
+		"origin": parseOrigin, "rule": parseRule, "node": parseNode, "nodes": parseNodes,
 		"client": parseRequest, "start": parseStart, "wait": parseWait, "expect": parseExpect,
 		"fault": parseFault, "clear": parseClear, "release": parseRelease, "bump": parseBump,
-		"kill": parseKill, "cut": parseCut, "heal": parseHeal, "delay": parseDelay, "loss": parseLoss,
+		"kill": parseKill, "cut": parseCut, "heal": parseHeal, "delay": parseDelay, "loss": parseLoss, "late": parseLate, "throttle": parseThrottle,
 		"advance": parseAdvance, "do": parseDo, "purged": parsePurged, "staleness": parseStaleness,
 	}[words[0]]
 	if !ok {
@@ -124,8 +123,9 @@ func ruleOf(options map[string]string) (Rule, error) {
 	return r, nil
 }
 
+// nodeCommand is node and nodes.
 type nodeCommand struct {
-	name    string
+	names   []string
 	options map[string]string
 }
 
@@ -134,106 +134,26 @@ func parseNode(args []string) (command, error) {
 		return nil, err
 	}
 	options, err := parseOptions(args[1:])
-	return &nodeCommand{args[0], options}, err
+	return &nodeCommand{args[:1], options}, err
 }
 
-// requestCommand is client and start.
-type requestCommand struct {
-	client, url, node string
-	background        bool
-	options           Options
-	protocol          Protocol
-	count             int  // how many at once
-	unchecked         bool // wrong bodies are the script's business
-	fresh             bool // a new connection each
-}
+// mostNodes is what one line may start.
+const mostNodes = 1000
 
-func parseStart(args []string) (command, error) {
-	c, err := parseRequest(args)
-	if err != nil {
+func parseNodes(args []string) (command, error) {
+	if err := need(args, 2, -1, "NAME COUNT [OPTION…]"); err != nil {
 		return nil, err
 	}
-	c.(*requestCommand).background = true
-	return c, nil
-}
-
-func parseRequest(args []string) (command, error) {
-	if err := need(args, 5, -1, "NAME METHOD URL via NODE […]"); err != nil {
-		return nil, err
+	count, err := strconv.Atoi(args[1])
+	if err != nil || count < 1 || count > mostNodes {
+		return nil, fmt.Errorf("%q is not a count from 1 to %d", args[1], mostNodes)
 	}
-	c := &requestCommand{client: args[0], url: args[2], node: args[4], count: 1, protocol: H1}
-	c.options.Method = args[1]
-	u, err := url.Parse(args[2])
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("%q is not a URL of http or https", args[2])
+	c := &nodeCommand{}
+	for i := range count {
+		c.names = append(c.names, args[0]+"-"+strconv.Itoa(i+1))
 	}
-	if args[1] != http.MethodGet && args[1] != http.MethodHead {
-		return nil, fmt.Errorf("method %q is not GET or HEAD", args[1])
-	}
-	if args[3] != "via" {
-		return nil, fmt.Errorf("%q where via belongs", args[3])
-	}
-	for rest := args[5:]; len(rest) > 0; {
-		used, err := c.word(rest)
-		if err != nil {
-			return nil, err
-		}
-		rest = rest[used:]
-	}
-	return c, nil
-}
-
-// word reads one further word of a request, with its argument.
-func (c *requestCommand) word(rest []string) (used int, err error) {
-	switch rest[0] {
-	case "unchecked":
-		c.unchecked = true
-		return 1, nil
-	case "fresh":
-		c.fresh = true
-		return 1, nil
-	}
-	if count, ok := strings.CutPrefix(rest[0], "x"); ok {
-		if c.count, err = strconv.Atoi(count); err != nil || c.count < 1 || c.count > 1_000_000 {
-			return 0, fmt.Errorf("%q is not a count like x1000", rest[0])
-		}
-		return 1, nil
-	}
-	if len(rest) < 2 {
-		return 0, fmt.Errorf("%q is unknown, or lacks its argument", rest[0])
-	}
-	arg := rest[1]
-	switch rest[0] {
-	case "header":
-		name, value, ok := strings.Cut(arg, ":")
-		if !ok {
-			return 0, fmt.Errorf("header %q has no colon", arg)
-		}
-		if c.options.Header == nil {
-			c.options.Header = http.Header{}
-		}
-		c.options.Header.Add(name, strings.TrimSpace(value))
-	case "range":
-		c.options.Range = "bytes=" + strings.TrimPrefix(arg, "bytes=")
-	case "host":
-		c.options.Host = arg
-	case "truth":
-		c.options.Truth = arg
-	case "as":
-		c.options.As = arg
-	case "rate":
-		c.options.Rate, err = ParseSize(arg)
-	case "stop":
-		c.options.StopAfter, err = ParseSize(arg)
-	case "over":
-		c.protocol = Protocol(arg)
-		if c.protocol != H1 && c.protocol != H2 {
-			err = fmt.Errorf("protocol %q is not h1 or h2", arg)
-		}
-	default:
-		err = fmt.Errorf("%q is unknown", rest[0])
-	}
-	return 2, err
+	c.options, err = parseOptions(args[2:])
+	return c, err
 }
 
 type waitCommand struct{ client string }
@@ -376,6 +296,35 @@ func parseDelay(args []string) (command, error) {
 	}
 	d, err := parseDuration(args[2])
 	return &delayCommand{args[0], args[1], d}, err
+}
+
+type lateCommand struct {
+	from, to string
+	d        time.Duration // negative: for ever
+}
+
+func parseLate(args []string) (command, error) {
+	if len(args) != 4 || args[1] != "->" {
+		return nil, errors.New("want A -> B DURATION|forever")
+	}
+	if args[3] == "forever" {
+		return &lateCommand{args[0], args[2], Never}, nil
+	}
+	d, err := parseDuration(args[3])
+	return &lateCommand{args[0], args[2], d}, err
+}
+
+type throttleCommand struct {
+	from, to       string
+	bytesPerSecond int64
+}
+
+func parseThrottle(args []string) (command, error) {
+	if len(args) != 4 || args[1] != "->" {
+		return nil, errors.New("want A -> B BYTES")
+	}
+	n, err := ParseSize(args[3])
+	return &throttleCommand{args[0], args[2], n}, err
 }
 
 type lossCommand struct {

@@ -211,11 +211,11 @@ func (s *stream) linkChanged() {
 	if cut, _, _ := s.back.state(); !cut {
 		s.goneHeld = false
 	}
-	if cut, delay, _ := s.link.state(); !cut {
+	if !s.link.holds() {
 		for i := range s.segments {
-			s.segments[i].release(delay)
+			s.segments[i].release(s.link)
 		}
-		s.end.release(delay)
+		s.end.release(s.link)
 		if s.retry != nil {
 			s.retry.Stop()
 			s.retry = nil
@@ -224,21 +224,20 @@ func (s *stream) linkChanged() {
 	s.cond.Broadcast()
 }
 
-func (g *segment) release(delay time.Duration) {
+func (g *segment) release(over *link) {
 	if g.held {
 		g.held = false
-		g.at = time.Now().Add(delay)
+		g.at = over.arrival(len(g.bytes))
 	}
 }
 
 // stampLocked makes a segment that is sent now.
 func (s *stream) stampLocked(b []byte) segment {
-	cut, delay, _ := s.link.state()
-	g := segment{bytes: append([]byte(nil), b...), held: cut}
-	if delay > 0 {
-		g.at = time.Now().Add(delay)
+	g := segment{bytes: append([]byte(nil), b...), held: s.link.holds()}
+	if !g.held {
+		g.at = s.link.arrival(len(b))
 	}
-	if cut && s.retry == nil {
+	if cut, _, _ := s.link.state(); cut && s.retry == nil {
 		s.retry = time.AfterFunc(retryTimeout, s.giveUp)
 	}
 	return g
@@ -350,7 +349,7 @@ func (s *stream) write(b []byte) (int, error) {
 			s.cond.Wait()
 			continue
 		}
-		n := min(room, len(b)-sent)
+		n := s.link.piece(min(room, len(b)-sent))
 		if !s.halfRead && !s.readGone {
 			s.segments = append(s.segments, s.stampLocked(b[sent:sent+n]))
 			s.bytes += n
@@ -450,4 +449,13 @@ func (d *deadline) stop() {
 		d.timer.Stop()
 		d.timer = nil
 	}
+}
+
+// fail ends the stream with a reset for both its ends, at once.
+func (s *stream) fail() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endLocked()
+	s.broken, s.end = true, segment{}
+	s.dropLocked()
 }

@@ -29,10 +29,11 @@
 //
 // A [Network] has named hosts, TCP-like connections (bounded buffers, half
 // close, reset, deadlines) and UDP-like packets, with [Network.Cut],
-// [Network.CutOneWay], [Network.Delay], [Network.Loss], [Network.Heal] and
-// [Network.Kill]. A cut link is silent: what is sent waits for the heal, packets
-// are lost, dials hang. Not modelled: bandwidth, the acknowledgements that a
-// one-way cut loses, keep-alive probes, duplicated packets. Everything here
+// [Network.CutOneWay], [Network.Delay], [Network.Late], [Network.Throttle],
+// [Network.Loss], [Network.Heal] and [Network.Kill]. A cut link is silent: what is
+// sent waits for the heal, packets are lost, dials hang. Not modelled: the
+// acknowledgements that a one-way cut loses, keep-alive probes, duplicated packets,
+// the bandwidth of packets. Everything here
 // blocks on channels and condition variables and asks package time only, so it
 // all works in a testing/synctest bubble; make it inside.
 //
@@ -49,11 +50,16 @@
 //	          vary=A,B keyed=Cookie reflect=X-A header.NAME=V
 //	          chunked no-range no-validator
 //	node NAME [OPTION…]                   a node; options (origin=NAME, …) are the lab's
+//	nodes NAME COUNT [OPTION…]            that many at once: NAME-1, NAME-2, …
 //	client NAME GET|HEAD URL via NODE …   a request; … is any of
 //	    header "N: V"   range 0-99,200-   host H    as ID     over h1|h2
-//	    x1000 (so many at once)   fresh (a new connection each)
+//	    x1000 (so many at once)   during 30s (begun evenly over that time)
+//	    fresh (a new connection each)   but NODE (that one is not asked)
 //	    rate 10KiB (bytes/s)   stop 64KiB (leave there)
 //	    truth H (the host whose body it is)   unchecked
+//	    NODE may be a pattern (path.Match): the requests go round the nodes that run
+//	    now. URL may hold one {n} (the number of the request, from 1), {n%300} (0 to
+//	    299, in turn) or {zipf%300} (the same, 0 most often, by Zipf's law)
 //	start NAME GET URL via NODE …         the same in the background
 //	wait NAME                             until it has ended
 //	expect [NAME] TERM…                   of the last results of a client, by
@@ -66,7 +72,12 @@
 //	    body: ok aborted short wrong left unproven none
 //	    outcome: hit stale collapsed miss pass
 //	expect origin NAME PATH|* TERM…       requests in-flight max-in-flight bytes, and
-//	                                      method status header.NAME of the last request
+//	                                      method status header.NAME of the last request;
+//	                                      PATH may end in *: requests and bytes are sums,
+//	                                      in-flight and max-in-flight those of the path
+//	                                      with most (with * alone: of all together); and
+//	                                      paths, per-path (requests by paths), most
+//	                                      (requests of one path)
 //	expect network FROM TO dials=N        connections dialled; * is any host
 //	fault ORIGIN PATTERN FAULT… [skip=N] [times=N]
 //	    delay=5s stall=K stall=K:30s trickle=N/1s status=503 truncate=K reset-head
@@ -75,12 +86,16 @@
 //	clear ORIGIN                          removes all its faults
 //	release ORIGIN PATTERN                ends the stalls put there with that pattern
 //	bump PATTERN                          the next version is current from now on
-//	kill NAME                             a node, or an origin; it may be started again
+//	kill NAME                             nodes, or an origin; they may be started again
 //	cut A B | cut A -> B                  * is every host
 //	heal [A B]                            without names: all links
 //	delay A B 50ms | loss A B 0.1
+//	late A -> B 5s|forever                what A says on connections arrives that late,
+//	                                      packets and dials pass: a process that hangs
+//	throttle A -> B 10KiB                 bytes a second on all connections; 0 ends it
 //	advance 10s                           lets time pass
-//	do NODE WORDS…                        an operator's action, as the lab knows it
+//	do NODE WORDS…                        an operator's action, as the lab knows it, on
+//	                                      each node that the pattern names
 //	purged PATTERN                        an acknowledged purge: older versions are wrong now
 //	staleness 10s                         checks all that was got until now
 //

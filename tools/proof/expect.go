@@ -22,7 +22,7 @@ type expectCommand struct {
 func keysOf(of string) []string {
 	switch of {
 	case "origin":
-		return []string{"requests", "in-flight", "max-in-flight", "bytes", "method", "status"}
+		return []string{"requests", "in-flight", "max-in-flight", "bytes", "paths", "per-path", "most", "method", "status"}
 	case "network":
 		return []string{"dials"}
 	default:
@@ -91,18 +91,19 @@ func durationKey(key string) bool {
 
 // parseNumber reads a number, a size, or a duration; a duration without a unit
 // is in seconds.
-func parseNumber(s string, duration bool) (int64, error) {
+func parseNumber(s string, duration bool) (float64, error) {
 	if duration {
 		if n, err := strconv.ParseInt(s, 10, 32); err == nil {
-			return n * int64(time.Second), nil
+			return float64(n) * float64(time.Second), nil
 		}
 		d, err := time.ParseDuration(s)
-		return int64(d), err
+		return float64(d), err
 	}
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return n, nil
+	if strings.Trim(s, "-.0123456789") == "" {
+		return strconv.ParseFloat(s, 64)
 	}
-	return ParseSize(s)
+	n, err := ParseSize(s)
+	return float64(n), err
 }
 
 // holds compares a value with the term.
@@ -207,27 +208,37 @@ func (c *expectCommand) origin(r *runner) error {
 	if o == nil {
 		return fmt.Errorf("no origin %q", c.names[0])
 	}
-	path := c.names[1]
-	count := o.handler.Total()
-	if path != "*" {
-		count = o.handler.Count(path)
+	pattern := c.names[1]
+	if pattern == "*" {
+		pattern = "/*"
+	}
+	pattern = Canonical(pattern)
+	sum := o.handler.Sum(pattern)
+	if c.names[1] == "*" {
+		sum.Count = o.handler.Total()
 	}
 	var last Seen
 	for _, s := range o.handler.Requests() {
-		if path == "*" || s.Path == Canonical(path) {
+		if matches(pattern, "", s.Path) {
 			last = s
 		}
 	}
 	return c.all(func(key string) string {
 		switch key {
 		case "requests":
-			return strconv.Itoa(count.Requests)
+			return strconv.Itoa(sum.Requests)
 		case "in-flight":
-			return strconv.Itoa(count.InFlight)
+			return strconv.Itoa(sum.InFlight)
 		case "max-in-flight":
-			return strconv.Itoa(count.MaxInFlight)
+			return strconv.Itoa(sum.MaxInFlight)
 		case "bytes":
-			return strconv.FormatInt(count.Bytes, 10)
+			return strconv.FormatInt(sum.Bytes, 10)
+		case "paths":
+			return strconv.Itoa(sum.Paths)
+		case "per-path":
+			return strconv.FormatFloat(float64(sum.Requests)/float64(max(sum.Paths, 1)), 'f', 3, 64)
+		case "most":
+			return strconv.Itoa(sum.MostPerPath)
 		case "method":
 			return last.Method
 		case "status":

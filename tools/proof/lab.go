@@ -8,8 +8,8 @@ import (
 
 // Lab is what scenarios drive: nodes under test on a Network. A node listens
 // and dials through Network.Host(its name) only; an origin of the script is
-// at "NAME:80" there. All calls come from one goroutine inside the script's
-// bubble, except Dial.
+// at "NAME:80" there. All calls come from inside the script's bubble; StartNode,
+// KillNode and Do of different nodes may be called at the same time, Dial always.
 type Lab interface {
 	// StartNode starts a node and returns when it answers clients. The
 	// options are those of the script, or none.

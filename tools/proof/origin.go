@@ -120,6 +120,32 @@ func (o *Origin) Count(path string) Count {
 	return Count{}
 }
 
+// Sum is what happened at several paths.
+type Sum struct {
+	Count           // Requests and Bytes are sums, InFlight and MaxInFlight the most of one path
+	Paths       int // that were asked for
+	MostPerPath int // requests for the path that was asked for most often
+}
+
+// Sum returns what happened at the paths that match a pattern without a host
+// (as Oracle.SetRule).
+func (o *Origin) Sum(pattern string) Sum {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var s Sum
+	for path, c := range o.counts {
+		if !matches(pattern, "", path) {
+			continue
+		}
+		s.Paths++
+		s.Requests += c.Requests
+		s.Bytes += c.Bytes
+		s.InFlight, s.MaxInFlight = max(s.InFlight, c.InFlight), max(s.MaxInFlight, c.MaxInFlight)
+		s.MostPerPath = max(s.MostPerPath, c.Requests)
+	}
+	return s
+}
+
 // Total returns what happened at all paths.
 func (o *Origin) Total() Count {
 	o.mu.Lock()

@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -184,61 +186,40 @@ func (c *ruleCommand) run(r *runner) error {
 }
 
 func (c *nodeCommand) run(r *runner) error {
-	if r.nodes[c.name] {
-		return errors.New("runs already")
+	errs := make([]error, len(c.names))
+	var starts sync.WaitGroup
+	for i, name := range c.names {
+		if r.nodes[name] {
+			errs[i] = fmt.Errorf("%s runs already", name)
+			continue
+		}
+		r.nodes[name] = true
+		starts.Go(func() { errs[i] = r.lab.StartNode(name, c.options) })
 	}
-	r.nodes[c.name] = true
-	return r.lab.StartNode(c.name, c.options)
+	starts.Wait()
+	return errors.Join(errs...)
 }
 
-func (c *requestCommand) run(r *runner) error {
-	client, err := r.client(c)
-	if err != nil {
-		return err
+// matching returns the running nodes that a pattern names (path.Match), in the
+// order of their numbers; a name that is no pattern stands for itself, running
+// or not.
+func (r *runner) matching(pattern string) ([]string, error) {
+	if !strings.ContainsAny(pattern, `*?[`) {
+		return []string{pattern}, nil
 	}
-	if old := r.groups[c.client]; old != nil {
-		if old.running {
-			return errors.New("this client is still busy: wait for it, or name another one")
-		}
-		if err := old.unexplained(); err != nil {
-			return fmt.Errorf("before this, line %d: %w", old.line, err)
-		}
-	}
-	g := &group{line: r.line(c), results: make([]Result, c.count), running: true, unchecked: c.unchecked}
-	r.groups[c.client], r.last = g, c.client
-	for i := range c.count {
-		g.done.Go(func() { g.results[i] = client.Get(r.ctx, c.url, c.options) })
-	}
-	if c.background {
-		return nil
-	}
-	return g.wait()
-}
-
-// line finds the line of a command, for messages.
-func (r *runner) line(c command) int {
-	for _, s := range r.script.Steps {
-		if s.command == c {
-			return s.Line
+	var names []string
+	for name := range r.nodes {
+		if ok, err := path.Match(pattern, name); err != nil {
+			return nil, fmt.Errorf("%q: %w", pattern, err)
+		} else if ok {
+			names = append(names, name)
 		}
 	}
-	return 0
-}
-
-func (r *runner) client(c *requestCommand) (*Client, error) {
-	key := clientKey{c.client, c.node, c.protocol, strings.HasPrefix(c.url, "https:"), c.fresh}
-	if r.clients[key] != nil {
-		return r.clients[key], nil
+	if len(names) == 0 {
+		return nil, fmt.Errorf("no running node is named %q", pattern)
 	}
-	client, err := NewClient(ClientOptions{
-		Oracle: r.oracle, Protocol: c.protocol, Name: c.client, Node: c.node, History: r.history, Fresh: c.fresh,
-		TLS: &tls.Config{InsecureSkipVerify: true}, // certificates are not what scenarios are about
-		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return r.lab.Dial(ctx, key.name, key.node, key.secure)
-		},
-	})
-	r.clients[key] = client
-	return client, err
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
+	return names, nil
 }
 
 // wait ends a group and fails on everything that no edge may do.
@@ -334,17 +315,32 @@ func (c *stalenessCommand) run(r *runner) error {
 }
 
 func (c *killCommand) run(r *runner) error {
-	r.network.Kill(c.name)
-	if o := r.origins[c.name]; o != nil {
+	names, err := r.matching(c.name)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		r.network.Kill(name)
+	}
+	for _, name := range names {
+		if err := r.kill(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *runner) kill(name string) error {
+	if o := r.origins[name]; o != nil {
 		o.stop()
-		delete(r.origins, c.name)
+		delete(r.origins, name)
 		return nil
 	}
-	if !r.nodes[c.name] {
-		return fmt.Errorf("nothing named %q runs", c.name)
+	if !r.nodes[name] {
+		return fmt.Errorf("nothing named %q runs", name)
 	}
-	delete(r.nodes, c.name)
-	return r.lab.KillNode(c.name)
+	delete(r.nodes, name)
+	return r.lab.KillNode(name)
 }
 
 func (c *cutCommand) run(r *runner) error {
@@ -366,6 +362,16 @@ func (c *delayCommand) run(r *runner) error {
 	return nil
 }
 
+func (c *lateCommand) run(r *runner) error {
+	r.network.Late(c.from, c.to, c.d)
+	return nil
+}
+
+func (c *throttleCommand) run(r *runner) error {
+	r.network.Throttle(c.from, c.to, c.bytesPerSecond)
+	return nil
+}
+
 func (c *lossCommand) run(r *runner) error {
 	r.network.Loss(c.a, c.b, c.share)
 	return nil
@@ -377,8 +383,17 @@ func (c *advanceCommand) run(*runner) error {
 }
 
 func (c *doCommand) run(r *runner) error {
-	if !r.nodes[c.node] {
-		return fmt.Errorf("no node %q", c.node)
+	names, err := r.matching(c.node)
+	if err != nil {
+		return err
 	}
-	return r.lab.Do(c.node, c.words)
+	for _, name := range names {
+		if !r.nodes[name] {
+			return fmt.Errorf("no node %q", name)
+		}
+		if err := r.lab.Do(name, c.words); err != nil {
+			return err
+		}
+	}
+	return nil
 }

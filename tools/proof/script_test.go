@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,7 +26,9 @@ var scripts embed.FS
 // fetch and store, a body is kept for 10 s, HEAD and ranges pass.
 type fakeLab struct {
 	network *Network
-	nodes   map[string]*fakeNode
+
+	mu    sync.Mutex // guards the field below
+	nodes map[string]*fakeNode
 }
 
 func newFakeLab(_ *testing.T, network *Network) (Lab, error) {
@@ -45,15 +49,19 @@ func (l *fakeLab) StartNode(name string, options map[string]string) error {
 		return h.Dial(ctx, n.origin+":80")
 	}}
 	n.stop = Serve(listener, n, nil)
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.nodes[name] = n
 	return nil
 }
 
 func (l *fakeLab) KillNode(name string) error {
+	l.mu.Lock()
 	n := l.nodes[name]
+	delete(l.nodes, name)
+	l.mu.Unlock()
 	n.stop()
 	n.transport.CloseIdleConnections()
-	delete(l.nodes, name)
 	return nil
 }
 
@@ -140,6 +148,7 @@ func (n *fakeNode) find(key string) *stored {
 func (n *fakeNode) pass(w http.ResponseWriter, r *http.Request, why string) {
 	up := r.Clone(r.Context())
 	up.URL.Scheme, up.URL.Host, up.RequestURI = "http", r.Host, ""
+	up.Header.Set("CDN-Loop", n.name)
 	response, err := n.transport.RoundTrip(up)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
@@ -192,6 +201,10 @@ func TestScriptsFail(t *testing.T) {
 		"stale":         {top + "rule /o/* no-validator\nclient a GET http://o/o/3000/a via n\nadvance 5s\nbump /o/*\nadvance 4s\nclient a GET http://o/o/3000/a via n\nstaleness 3s", "x.txt:9: staleness 3s: " + ErrStale.Error()},
 		"parse":         {top + "\nclient a", "x.txt:4: client: want NAME METHOD URL via NODE"},
 		"unknown":       {"start o", "x.txt:1: start: "},
+		"no such node":  {top + "client a GET http://o/o/3000/a via m*", `no running node is named "m*"`},
+		"none is left":  {top + "client a GET http://o/o/3000/a via n* but n", `no node is left of "n*" but "n"`},
+		"runs already":  {top + "nodes n 2 origin=o\nnodes n 2 origin=o", "n-1 runs already"},
+		"per path":      {top + "client a GET http://o/o/3000/{n%2} via n fresh x4\nexpect origin o /o/* per-path<=0.9", `got per-path "1.000"`},
 		"network dials": {top + "client a GET http://o/o/3000/a via n\nexpect network n o dials=0", `got dials "1"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -252,6 +265,17 @@ func TestParseScriptErrors(t *testing.T) {
 		`heal a`:                                 "want A B",
 		`delay a b slow`:                         "invalid duration",
 		`loss a b 2`:                             "between 0 and 1",
+		`late a b 1s`:                            "want A -> B",
+		`late a -> b soon`:                       "invalid duration",
+		`throttle a -> b`:                        "want A -> B",
+		`throttle a -> b fast`:                   "not a number of bytes",
+		`nodes n`:                                "want NAME COUNT",
+		`nodes n many`:                           "not a count",
+		`nodes n 3 a a`:                          "twice",
+		`client c GET http://o/{m} via n`:        "want {n}",
+		`client c GET http://o/{zipf} via n`:     "want {n}",
+		`client c GET http://o/{n%0} via n`:      "want {n}",
+		`client c GET http://o/ via n during x`:  "invalid duration",
 		`advance`:                                "want DURATION",
 		`advance -1s`:                            "negative",
 		`do n`:                                   "want NODE",
@@ -307,11 +331,45 @@ func TestTerms(t *testing.T) {
 		{"cache-status~hit", "n; hit", true},
 		{"cache-status!~^n", "n; hit", false},
 		{"header.X=a=b", "a=b", true},
+		{"per-path<=1.05", "1.050", true},
+		{"per-path<1.05", "1.051", false},
 	} {
 		term, ok := parseTerm(c.term)
-		if !ok || term.check("") != nil || term.holds(c.got) != c.want {
-			t.Errorf("%s of %q: want %v (%v, %v)", c.term, c.got, c.want, ok, term.check(""))
+		if !ok || term.check(of(term.key)) != nil || term.holds(c.got) != c.want {
+			t.Errorf("%s of %q: want %v (%v, %v)", c.term, c.got, c.want, ok, term.check(of(term.key)))
 		}
+	}
+}
+
+// of is where a key may be used.
+func of(key string) string {
+	if slices.Contains(keysOf("origin"), key) && !slices.Contains(keysOf(""), key) {
+		return "origin"
+	}
+	return ""
+}
+
+func TestNumbered(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"/a": "/a /a /a", "/{n}/a": "/1/a /2/a /3/a", "/{n%2}": "/0 /1 /0", "/{zipf%1}": "/0 /0 /0",
+	} {
+		n, err := parseNumbered(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := n.sequence()
+		if got := strings.Join([]string{s.next(), s.next(), s.next()}, " "); got != want {
+			t.Errorf("%s: got %s, want %s", in, got, want)
+		}
+	}
+	counts := make([]int, 10)
+	z, random := newZipf(len(counts)), rand.New(rand.NewPCG(1, 1))
+	for range 10_000 {
+		counts[z.pick(random)]++
+	}
+	if counts[0] < 2900 || counts[0] > 3300 || counts[9] < 300 || counts[9] > 450 { // 1 and 10^-0.9 of 3.24
+		t.Errorf("got %d, want about 3086 to 388", counts)
 	}
 }
 

@@ -25,16 +25,16 @@ import (
 type lab struct {
 	t       *testing.T
 	network *proof.Network
+
+	mu      sync.Mutex                // guards the fields below
 	secrets map[string]cluster.Secret // by the name that a script gives them
 	files   map[string]*secretFile    // of nodes
+	names   []string                  // in the order of their first start: all are seeds
 	regions map[string]string         // of nodes
 	relays  []string                  // seeds of the relays' pool
 	dirs    map[string]string
 	nodes   map[string]*labNode
-
-	mu    sync.Mutex      // guards the fields below
-	names []string        // of nodes, in the order of their first start: all are seeds
-	off   map[string]bool // nodes that no peer reaches, and that reach none; gossip works
+	off     map[string]bool // nodes that no peer reaches, and that reach none; gossip works
 }
 
 // secretFile is a node's, in memory.
@@ -91,7 +91,9 @@ func (l *lab) StartNode(name string, options map[string]string) error {
 		return err
 	}
 	running := &labNode{node: n, task: start(context.Background(), n.run)}
+	l.mu.Lock()
 	l.nodes[name] = running
+	l.mu.Unlock()
 	select {
 	case <-n.cluster.Ready():
 		return nil
@@ -105,9 +107,11 @@ func (l *lab) configuration(name string, options map[string]string) (*configs.Co
 	if origin == "" {
 		return nil, errors.New("a node needs origin=NAME")
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	c := configs.Default()
 	ip := l.network.Host(name).IP().String()
-	c.Node.Name, c.Node.Zone, c.Node.Dir = name, options["zone"], l.dir(name)
+	c.Node.Name, c.Node.Zone, c.Node.Dir = name, options["zone"], l.dirLocked(name)
 	c.Listen.HTTP, c.Listen.HTTPS, c.Listen.Admin = net.JoinHostPort(ip, "80"), net.JoinHostPort(ip, "443"), net.JoinHostPort(ip, "7070")
 	c.Listen.HTTP3, c.Listen.DrainTimeout = false, configs.Duration(time.Millisecond)
 	c.Cluster.Gossip, c.Cluster.Peer = net.JoinHostPort(ip, "7946"), net.JoinHostPort(ip, "7443")
@@ -149,6 +153,8 @@ func (l *lab) configuration(name string, options map[string]string) (*configs.Co
 
 // keyring gives a node its file of secrets: those named, or else what it had in an earlier life, or the one of all.
 func (l *lab) keyring(name, secrets string, o *nodeOptions) (err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.files[name] == nil {
 		l.files[name] = &secretFile{}
 		if secrets == "" {
@@ -156,14 +162,14 @@ func (l *lab) keyring(name, secrets string, o *nodeOptions) (err error) {
 		}
 	}
 	if secrets != "" {
-		l.writeSecrets(name, strings.Split(secrets, ","))
+		l.writeSecretsLocked(name, strings.Split(secrets, ","))
 	}
 	o.keyring, err = cluster.NewKeyring(cluster.KeyringOptions{Read: l.files[name].read, Log: o.log})
 	return err
 }
 
-// writeSecrets writes the file of a node and returns what stands for its secrets in a status.
-func (l *lab) writeSecrets(name string, secrets []string) (ids string) {
+// writeSecretsLocked writes the file of a node and returns what stands for its secrets in a status.
+func (l *lab) writeSecretsLocked(name string, secrets []string) (ids string) {
 	var text strings.Builder
 	for _, s := range secrets {
 		if l.secrets[s].IsZero() {
@@ -177,12 +183,10 @@ func (l *lab) writeSecrets(name string, secrets []string) (ids string) {
 	return strings.TrimSpace(ids)
 }
 
-// dir is the same for every life of a node.
-func (l *lab) dir(name string) string {
+// dirLocked is the same for every life of a node.
+func (l *lab) dirLocked(name string) string {
 	if l.dirs[name] == "" {
-		l.mu.Lock()
 		l.names = append(l.names, name)
-		l.mu.Unlock()
 		l.dirs[name] = l.t.TempDir()
 	}
 	return l.dirs[name]
@@ -190,13 +194,28 @@ func (l *lab) dir(name string) string {
 
 // KillNode ends a node whose network is gone already: it cannot say farewell.
 func (l *lab) KillNode(name string) error {
-	n := l.nodes[name]
+	n := l.take(name)
 	if n == nil {
 		return fmt.Errorf("%s does not run", name)
 	}
-	delete(l.nodes, name)
 	_ = n.task.stop() // whatever it says of its broken network
 	return nil
+}
+
+// node returns a running node, or nil.
+func (l *lab) node(name string) *labNode {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.nodes[name]
+}
+
+// take is node, for the one who ends it.
+func (l *lab) take(name string) *labNode {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.nodes[name]
+	delete(l.nodes, name)
+	return n
 }
 
 // Dial connects a client.
@@ -252,15 +271,15 @@ func (c *labConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// Do knows ten actions: "finds TEXT" wants the node to have a problem with these words, "drain" tells the node to stop and waits for nothing, "leave" stops it with a farewell,
-// "untroubled" wants no request of the node to another one to have failed, "await N" waits
-// until its ring has N nodes, "meets N" until it can ask N other regions, "sees NODE yes|no" is how it finds that another
-// answers, "secrets NAME…" rewrites the node's file of secrets and waits until all members of its ring see that it has them,
-// "peers off|on" has its connections with other nodes fail, those of gossip excepted,
-// and "purge [soft] url|prefix|tag|all ITEM… [within 3ms] [missing NODE…]"
+// Do knows eleven actions: "finds TEXT" wants the node to have a problem with these words, "drain" tells the node to stop and
+// waits for nothing, "leave" stops it with a farewell, "untroubled" wants no request of the node to another one to have
+// failed, "await N" waits until its ring has N nodes, "meets N" until it can ask N other regions, "owns URL" is how it finds
+// itself placed, "sees NODE yes|no" is how it finds that another answers, "secrets NAME…" rewrites the node's file of secrets
+// and waits until all members of its ring see that it has them, "peers off|on" has its connections with other nodes fail,
+// those of gossip excepted, and "purge [soft] url|prefix|tag|all ITEM… [within 3ms] [missing NODE…]"
 // purges, and wants these nodes, and no others, not to acknowledge it.
 func (l *lab) Do(name string, words []string) error {
-	n := l.nodes[name]
+	n := l.node(name)
 	switch {
 	case n == nil:
 		return fmt.Errorf("%s does not run", name)
@@ -280,8 +299,13 @@ func (l *lab) Do(name string, words []string) error {
 		}
 		return nil
 	case len(words) == 1 && words[0] == "leave":
-		delete(l.nodes, name)
-		return n.task.stop()
+		return l.take(name).task.stop()
+	case len(words) == 2 && words[0] == "owns":
+		route, err := n.route(words[1])
+		if err == nil && (len(route.Owners) == 0 || route.Owners[0] != name) {
+			err = fmt.Errorf("%s is owned by %q", words[1], route.Owners)
+		}
+		return err
 	case len(words) == 3 && words[0] == "sees":
 		for _, m := range n.members() {
 			if m.Name == words[1] && m.Answers == words[2] {
@@ -290,7 +314,10 @@ func (l *lab) Do(name string, words []string) error {
 		}
 		return fmt.Errorf("%s does not find that %s answers: %s; it has %+v", name, words[1], words[2], n.members())
 	case len(words) > 1 && words[0] == "secrets":
-		return l.rotate(name, l.writeSecrets(name, words[1:]))
+		l.mu.Lock()
+		ids := l.writeSecretsLocked(name, words[1:])
+		l.mu.Unlock()
+		return l.rotate(name, ids)
 	case len(words) == 2 && words[0] == "peers":
 		l.mu.Lock()
 		l.off[name] = words[1] == "off"
