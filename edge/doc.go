@@ -40,6 +40,9 @@
 // same strong ETag only. Where that cannot be, the fill is aborted: readers see a
 // broken transfer, never a clean end, and nothing is kept.
 //
+// A peer that sends, over some seconds, less than any link between peers has is left
+// in the same way, where another upstream has the same version and a budget allows it.
+//
 // A response that may not be shared goes to the request that caused the fill;
 // those that waited ask for themselves, and for a second no request waits on
 // another one for that key.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"weir/edge/byterange"
 	"weir/edge/upstream"
@@ -36,6 +37,8 @@ type resumingBody struct {
 	end       int64  // of the last byte that is wanted, and one
 	size      int64  // of the whole representation, -1 if unknown: then nothing is taken up again
 	left      int    // resumes
+	pace      pace   // of body
+	overtook  bool   // a slow peer was left, or could not be
 }
 
 // resuming wraps the body of a response that is being stored.
@@ -49,8 +52,12 @@ func (e *Edge) resuming(ctx context.Context, f *flight, resp *upstream.Response)
 
 func (b *resumingBody) Read(p []byte) (int, error) {
 	for {
+		asked := time.Now()
 		n, err := b.body.Read(p)
 		b.off += int64(n)
+		if err == nil && b.node != "" && b.pace.tooSlow(n, time.Since(asked)) {
+			b.overtake()
+		}
 		if err == nil || err == io.EOF { // a wrapped EOF is not the end of this body
 			return n, err
 		}
@@ -61,6 +68,60 @@ func (b *resumingBody) Read(p []byte) (int, error) {
 			return n, nil
 		}
 	}
+}
+
+const (
+	// slowPeerBytes a second is less than any peer's link has; so slow is one whose
+	// machine or network is sick, or one whose own upstream is.
+	slowPeerBytes = 32 << 10
+	// slowPeerTime of waiting is judged at a time.
+	slowPeerTime = 3 * time.Second
+	// slowPeerGap is what one wait counts at most: a body that stands still waits for
+	// the origin, and has a limit of its own.
+	slowPeerGap = time.Second
+)
+
+// pace is how fast a body came lately, while somebody waited for it.
+type pace struct {
+	bytes  int64
+	waited time.Duration
+}
+
+// tooSlow counts n bytes that were waited for, and judges once in a while.
+//
+// Hot path: once for each piece of a fill from a peer, no allocation.
+func (p *pace) tooSlow(n int, waited time.Duration) bool {
+	p.bytes += int64(n)
+	p.waited += min(waited, slowPeerGap)
+	if p.waited < slowPeerTime {
+		return false
+	}
+	slow := float64(p.bytes) < slowPeerBytes*p.waited.Seconds()
+	*p = pace{}
+	return slow
+}
+
+// overtake leaves a peer that sends too slowly for another upstream, if one has the
+// same version; once, and as far as the budget of retries goes: the peer may be slow
+// because the origin is. What fails changes nothing.
+func (b *resumingBody) overtake() {
+	peers := b.edge.options.Peers
+	if b.validator == "" || b.overtook || b.off == b.end || !peers.Retry() {
+		return
+	}
+	b.overtook = true
+	slow, node := b.body, b.node
+	resp, err := b.edge.fetchRest(b.ctx, b.flight, b.request(), node)
+	if err == nil {
+		err = b.take(resp)
+	}
+	if err != nil {
+		b.edge.options.Log.Info("a slow peer is not left: the rest is nowhere else", "key", b.flight.key.Text, "peer", node, "error", err)
+		return
+	}
+	_ = slow.Close() // it is not needed any more
+	peers.Slow(node)
+	b.edge.options.Log.Info("left a slow peer", "key", b.flight.key.Text, "at", b.off, "of", b.size, "peer", node, "now", b.node)
 }
 
 // Close ends the transfer.
