@@ -13,6 +13,7 @@ import (
 
 	"weir/cache"
 	"weir/edge/byterange"
+	"weir/edge/field"
 )
 
 const (
@@ -94,7 +95,9 @@ func (e *Edge) header(x *Exchange, o *cache.Object) {
 		x.sayFetched(h, x.fetched(o), now)
 	}
 	age := fresh.Age(now)
-	if x.Outcome != Miss || x.aged { // RFC 9111, 5.1: Age says that the origin neither made nor validated it for this request
+	// RFC 9111, 5.1: Age says that the origin neither made nor validated it for this request. Of what is kept in slices
+	// the head was stored where one of those had to be fetched.
+	if x.Outcome != Miss || x.aged || x.status.Forward == field.ForwardPartial {
 		h["Age"] = x.value(valueAge, strconv.FormatInt(int64(age/time.Second), 10))
 	}
 	x.status.TTL, x.status.HasTTL = fresh.Lifetime-age, x.status.Hit || x.status.Stored || x.status.Collapsed
@@ -319,14 +322,14 @@ func (s *fileSection) Read(p []byte) (int, error) {
 // requestedRanges is nil for the whole body. Only a GET whose size is known may
 // be answered in part; RFC 9110, 14.2 lets a server ignore Range otherwise.
 func requestedRanges(r *http.Request, head *cache.Head, size int64) (ranges []byterange.Range, unsatisfiable bool) {
-	field := r.Header["Range"]
-	if len(field) == 0 || r.Method != http.MethodGet || head.Status != http.StatusOK || size < 0 {
+	lines := r.Header["Range"]
+	if len(lines) == 0 || r.Method != http.MethodGet || head.Status != http.StatusOK || size < 0 {
 		return nil, false
 	}
 	if condition := r.Header.Get("If-Range"); condition != "" && !byterange.IfRange(condition, head.Header.Get("Etag"), head.Header.Get("Last-Modified"), head.Header.Get("Date")) {
 		return nil, false
 	}
-	ranges, err := byterange.Parse(strings.Join(field, ","), size)
+	ranges, err := byterange.Parse(strings.Join(lines, ","), size)
 	return ranges, errors.Is(err, byterange.ErrUnsatisfiable)
 }
 
