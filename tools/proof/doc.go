@@ -105,6 +105,39 @@
 // error status must be named by an expectation of status, body or error; what
 // nothing expects fails the script. Errors begin with file:line.
 //
+// # Trials
+//
+// A [Trial] runs nodes for virtual hours under a load of viewers, while versions
+// change, purges run, and faults strike by the [NewSchedule] of a seed. A round is a
+// quiet time, up to four faults that overlap (nodes die and come back, with spoilt
+// files or a farewell; they pause; links are cut both ways or one way, split, slow,
+// lossy, late, throttled, reset; the origin errs, stalls, breaks off, is away), and
+// 20 s for the cluster to be one again. A seed strikes the same again; what nodes
+// draw at random, and the order of what happens at one instant, it does not decide.
+// Checked are, by their numbers in the list of invariants:
+//
+//   - I1, I3 each byte, one version per body, no clean short end: by the [Client].
+//   - I2 no version older than its lifetime and stale windows allow, and none that a
+//     purge covers which the node has obeyed: at once where it has acknowledged it or
+//     was started with all links whole, else 20 s after the last fault.
+//   - I6 one request to the origin at a time for an object in quiet times; for a part of
+//     a film as many as nodes.
+//   - I9 nothing is left running: by the bubble, at the end.
+//   - I10 every response ends within a minute.
+//   - I11 no response came through one cache twice or through more than three, no request
+//     to the origin names the cluster twice.
+//   - I12, I13, I14 rings agree 15 s after the last fault, purges 5 s later, and all are
+//     ready.
+//   - I15 the Age of one stored response never falls.
+//   - I17 no panic, stopped or not.
+//   - I18 a node has counted what its clients got.
+//   - N9 a request fails only where the node that was asked, or the origin, was struck:
+//     what happens to other nodes and to links between nodes no viewer notices. A body
+//     may break off, visibly, where there is another version by then.
+//
+// Not checked: I4, I5, I7, I8, I16, I19, I20, which have tests of their own or need
+// what a trial has not, and the number of origin requests while faults strike.
+//
 // # Helpers
 //
 // [Goroutines] fails a test that leaves goroutines behind, [RequireTool] skips

@@ -25,6 +25,7 @@ import (
 type lab struct {
 	t       *testing.T
 	network *proof.Network
+	panics  atomic.Int64 // that nodes have stopped
 
 	mu      sync.Mutex                // guards the fields below
 	secrets map[string]cluster.Secret // by the name that a script gives them
@@ -70,9 +71,9 @@ func (l *lab) StartNode(name string, options map[string]string) error {
 	if err != nil {
 		return err
 	}
-	o := nodeOptions{config: config, network: labNetwork{l.network.Host(name), l, name}, log: slog.New(slog.DiscardHandler), hurry: true}
+	o := nodeOptions{config: config, network: labNetwork{l.network.Host(name), l, name}, log: slog.New(panicCounter{slog.DiscardHandler, &l.panics}), hurry: true}
 	if os.Getenv("WEIR_LAB_LOG") != "" {
-		o.log = slog.New(slog.NewTextHandler(l.t.Output(), nil))
+		o.log = slog.New(panicCounter{slog.NewTextHandler(l.t.Output(), nil), &l.panics})
 	}
 	if _, graceful := options["graceful"]; graceful {
 		o.hurry, config.Listen.DrainTimeout = false, configs.Default().Listen.DrainTimeout
