@@ -81,6 +81,28 @@
 // again when it is new to it: ten nodes have all heard it within 0.25 s of virtual time (8 runs of the test). Nobody
 // answers. Purges travel so beside the connections between nodes (cluster/notice).
 //
+// # Ten thousand nodes
+//
+// One pool does not carry them: 50 regions of 200 do, three relays of each in the relays' pool. What follows is arithmetic
+// from the default timers (a test computes the table), and a model, not a measurement; a hundred nodes are the most that
+// were run, in one process.
+//
+//	pool                     packets a second  missed      full exchange               changes
+//	                         always   news     after     state    every     sends     a second
+//	a region of 200               4     30    5.4 s      35 KB     40 s     1.7 KB/s     20
+//	the relays' pool of 150       1     15   20.6 s      26 KB    120 s     0.4 KB/s     10
+//	one pool of 10,000            4     30    8.8 s    1740 KB    100 s    34.8 KB/s     12
+//
+// Packets, what is sent and changes are those of one node. News are sent for as long as there are any; a member that dies
+// and comes back is two changes, so a restart of all 200 of a region takes 20 s to be told, one of 1,000 of 10,000 three
+// minutes, and for that long rings differ. In the model a change reaches all 200 in 8 gossip intervals (0.8 s) at most; with
+// a fifth of the packets lost, in 10, and 2 of 100 changes miss a node until the next full exchange.
+//
+// A purge that goes from the node that takes it to a relay, from there to one of each region, and from those to their
+// members, has in the model of 50 regions on the inhabited earth reached half of all 10,000 nodes after 80 ms, 99 of 100
+// after 150 ms, and the last one after 155 ms; where one message in a hundred is lost, the exchanges every half second bring
+// it, and the last one has it after 0.6 s in half of the runs, 1 s at most. The relay sends 49 messages, each other one 199.
+//
 // # Promises
 //
 //   - Ring is never nil and holds at least this node, unless its role keeps it off.
