@@ -100,8 +100,8 @@ func (e *Edge) settle(x *Exchange, fill *cache.Fill, f *flight, object *cache.Ob
 	switch {
 	case err == nil:
 		defer object.Release()
-		if f == nil && e.outdated(x, object) {
-			fill.Detach() // it asked before a purge: who comes later is not to join it either
+		if f == nil && (e.outdated(x, object) || lapsed(x, object)) {
+			fill.Detach() // it asked before a purge, or long ago: who comes later is not to join it either
 			return true
 		}
 		if names, _ := varyNames(object.Head().Header); len(names) > 0 {
@@ -138,6 +138,13 @@ func (e *Edge) settle(x *Exchange, fill *cache.Fill, f *flight, object *cache.Ob
 		e.fail(x, err)
 	}
 	return false
+}
+
+// lapsed tells whether a response that still comes was stale already when the request
+// did. One whose head came later the request has waited for, however short it lasts.
+func lapsed(x *Exchange, o *cache.Object) bool {
+	head := o.Head()
+	return head.ResponseTime.Before(x.Start) && !head.Freshness.Fresh(x.Start) && !head.Freshness.WhileRevalidating(x.Start)
 }
 
 func (e *Edge) servesOnError(x *Exchange, stale *cache.Object) bool {
