@@ -217,17 +217,26 @@ func (r *race) fetch(ctx context.Context, a *attempt) (*upstream.Response, error
 // somebody else was tried already.
 func sayFailed(h http.Header, kind upstream.Kind, err error) {
 	text := string(kind)
-	if errors.Is(err, errPeerCannot) {
+	switch {
+	case errors.Is(err, errRoundabout):
+		text = failedRoundabout
+	case errors.Is(err, errPeerCannot):
 		text += triedElsewhere
 	}
 	h.Set(failedField, text)
 }
 
-const triedElsewhere = ";tried"
+const (
+	triedElsewhere   = ";tried"
+	failedRoundabout = "roundabout" // nothing is broken: the node waits for another one, which may be the one that asks
+)
 
 // failedThrough reads that. One more is asked where it may be that node's path alone
 // that is broken: not an origin that is silent, nor what was tried twice.
 func failedThrough(node, text string) *upstream.Error {
+	if text == failedRoundabout {
+		return &upstream.Error{Op: "fetch through peer " + node, Source: upstream.FromPeer, Kind: upstream.DestinationUnavail, Retry: true, Err: errRoundabout}
+	}
 	word, tried := strings.CutSuffix(text, triedElsewhere)
 	kind := upstream.Kind(word)
 	silent := kind == upstream.HTTPResponseTimeout || kind == upstream.ConnectionReadTimeout
