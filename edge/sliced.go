@@ -86,6 +86,9 @@ func (e *Edge) notSliced(x *Exchange, err error) {
 	case errors.Is(err, errOtherVersion) && !x.again:
 		x.again, x.status.Hit, x.status.Forward = true, false, field.ForwardStale
 		e.fill(x, nil)
+	case errors.Is(err, errOtherVersion): // another node still has the head of the old one, or many ask at once
+		x.status.Hit, x.status.Collapsed = false, false
+		e.pass(x, "contended")
 	default:
 		e.fail(x, err)
 	}
