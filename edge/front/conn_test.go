@@ -474,6 +474,43 @@ func TestListenErrors(t *testing.T) {
 	}
 }
 
+// TestSendfileGoesOnWhileTheClientDoes: a deadline is for a client that stands still, not for one that needs longer than
+// it for a large piece.
+func TestSendfileGoesOnWhileTheClientDoes(t *testing.T) {
+	t.Parallel()
+	file, content := segment(t, 32<<20)
+	ended := make(chan error, 1)
+	s := start(t, Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(400 * time.Millisecond)) // a third of what the client takes
+		_, err := w.(io.ReaderFrom).ReadFrom(newFileRange(file, 0, int64(len(content))))
+		ended <- err
+	})})
+	c := s.dial(t, false)
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(content))
+	pace := time.NewTicker(5 * time.Millisecond)
+	defer pace.Stop()
+	for n := 0; n < len(got); n += 128 << 10 {
+		<-pace.C
+		if _, err := io.ReadFull(res.Body, got[n:n+128<<10]); err != nil {
+			t.Fatalf("at byte %d of %d: %v", n, len(content), err)
+		}
+	}
+	if err := <-ended; err != nil || !bytes.Equal(got, content) {
+		t.Errorf("the bytes are right: %v; %v", bytes.Equal(got, content), err)
+	}
+	still := s.dial(t, false) // it asks, and takes nothing
+	_, _ = io.WriteString(still, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a client that stands still: %v, want %v", err, os.ErrDeadlineExceeded)
+	}
+}
+
 // A closeRecorder is a listener that only counts how often it was closed.
 type closeRecorder struct {
 	net.Listener

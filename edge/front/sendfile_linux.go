@@ -25,7 +25,12 @@ func (c *tcpConn) sendfile(file *os.File, off, n int64) (int64, error) {
 	var waitErr error
 	err = in.Control(func(fd uintptr) {
 		s.in = int(fd)
-		waitErr = c.raw.Write(s.step)
+		for left := s.left; ; left = s.left {
+			waitErr = c.raw.Write(s.step)
+			if !errors.Is(waitErr, os.ErrDeadlineExceeded) || !c.deadline.again(c.TCPConn, left-s.left) {
+				return
+			}
+		}
 	})
 	switch {
 	case err != nil:
