@@ -32,7 +32,7 @@ type edgeProcess struct {
 }
 
 const edgeConfig = `
-node: {name: %s, zone: zone-%[1]s, dir: %q}
+node: {name: %s, zone: zone-a, dir: %q}
 listen: {http: "127.0.0.1:0", https: "127.0.0.1:0", admin: "127.0.0.1:0", drain_timeout: 1s}
 tls: {cert: %[3]q, key: %[4]q}
 cache: {disk: 1GiB, memory: 64MiB}
