@@ -114,14 +114,16 @@
 // lossy, late, throttled, reset; the origin errs, stalls, breaks off, is away), and
 // 20 s for the cluster to be one again. A seed strikes the same again; what nodes
 // draw at random, and the order of what happens at one instant, it does not decide.
-// Checked are, by their numbers in the list of invariants:
+// Checked are, under the names by which a break is told:
 //
 //   - I1, I3 each byte, one version per body, no clean short end: by the [Client].
 //   - I2 no version older than its lifetime and stale windows allow, and none that a
 //     purge covers which the node has obeyed: at once where it has acknowledged it or
 //     was started with all links whole, else 20 s after the last fault.
+//   - I4 what is a viewer's own (private) no other gets: its bytes would be wrong.
 //   - I6 one request to the origin at a time for an object in quiet times; for a part of
 //     a film as many as nodes.
+//   - I8 no node has more in memory or on disk than it may.
 //   - I9 nothing is left running: by the bubble, at the end.
 //   - I10 every response ends within a minute.
 //   - I11 no response came through one cache twice or through more than three, no request
@@ -135,8 +137,10 @@
 //     what happens to other nodes and to links between nodes no viewer notices. A body
 //     may break off, visibly, where there is another version by then.
 //
-// Not checked: I4, I5, I7, I8, I16, I19, I20, which have tests of their own or need
-// what a trial has not, and the number of origin requests while faults strike.
+// Not checked, as they have tests of their own or need what a trial has not: that one target
+// has one key, what becomes of refused requests and refused configurations, what stands in
+// logs, playlists that a player follows, and the number of origin requests while faults
+// strike.
 //
 // # Helpers
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -296,8 +297,11 @@ type class struct {
 	bound   time.Duration // how old a response may be at most
 }
 
-// classes are live playlists, segments of several sizes and lifetimes, and films
-// that are kept in slices.
+// viewerField says who asks for what is each viewer's own: no other may get it (I4).
+const viewerField = "X-Viewer"
+
+// classes are live playlists, segments of several sizes and lifetimes, films
+// that are kept in slices, and what each viewer has another one of.
 func classes() []class {
 	return []class{
 		{"live", 5, Rule{Size: 2 << 10, CacheControl: "max-age=2", Every: 4 * time.Second}, 2 * time.Second},
@@ -305,6 +309,7 @@ func classes() []class {
 		{"plain", 50, Rule{Size: 20 << 10, CacheControl: "max-age=600"}, 600 * time.Second},
 		{"kept", 30, Rule{Size: 64 << 10, CacheControl: "max-age=20, stale-while-revalidate=10, stale-if-error=120"}, 140 * time.Second},
 		{"film", 2, Rule{Size: 9 << 20, CacheControl: "max-age=300"}, 300 * time.Second},
+		{"own", 5, Rule{Size: 4 << 10, CacheControl: "private, max-age=600", Keyed: []string{viewerField}}, 0},
 	}
 }
 
@@ -312,8 +317,11 @@ func classes() []class {
 // wrong: once. The head of a film and its slices have owners of their own, which
 // may come to wait for one another; then each asks the origin itself.
 func (tr *trial) atOnce(path string) int {
-	if strings.HasPrefix(path, "/film/") {
+	switch {
+	case strings.HasPrefix(path, "/film/"):
 		return len(tr.names)
+	case strings.HasPrefix(path, "/own/"): // nobody waits for another one's
+		return math.MaxInt
 	}
 	return 1
 }
@@ -366,7 +374,10 @@ func (tr *trial) load(ctx context.Context) {
 			options.Range = fmt.Sprintf("bytes=%d-%d", from, min(from+rangeBytes, size)-1)
 		}
 		for range clients {
-			name := tr.names[random.IntN(len(tr.names))]
+			name, options := tr.names[random.IntN(len(tr.names))], options
+			if strings.HasPrefix(path, "/own/") {
+				options.Header = http.Header{viewerField: {strconv.Itoa(random.IntN(crowdClients))}}
+			}
 			asks.Go(func() { tr.ask(ctx, name, path, options) })
 		}
 	}

@@ -41,6 +41,7 @@ type View struct {
 	Requests  uint64 // of clients that ended, since its last start
 	Bytes     int64  // of body sent to them
 	Corrupt   int64  // stored responses found damaged since its last start
+	Over      string // a budget that is exceeded, "" for none
 }
 
 // TrialOptions describe a Trial; For is needed, the rest may be zero.
@@ -314,6 +315,8 @@ func (tr *trial) look() {
 			tr.broken("I14", "%s is not ready %s after the last fault", name, settleTime+exchangeTime)
 		case v.Lag > 0:
 			tr.broken("I13", "%s lacks %d purges %s after the last fault", name, v.Lag, settleTime+exchangeTime)
+		case v.Over != "":
+			tr.broken("I8", "%s has more than it may: %s", name, v.Over)
 		case v.Panics > 0:
 			tr.broken("I17", "%s panicked %d times", name, v.Panics)
 		}

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"weir/cache"
 	"weir/edge/console"
 	"weir/tools/proof"
 )
@@ -71,10 +72,22 @@ func (l *lab) View(name string) (proof.View, error) {
 	}
 	totals := n.metrics.Totals()
 	return proof.View{
+		Over: overBudget(n.cache.Stats()),
 		Ring: n.ring().Version(), RingNodes: n.ring().Len(), Ready: n.ready() == nil, Lag: n.notices.Stats().Lag,
 		Panics: l.panics.Load() + n.cluster.Stats().CallbackPanics, Requests: totals.Requests, Bytes: totals.Bytes,
 		Corrupt: n.cache.Stats().Corrupt,
 	}, nil
+}
+
+// overBudget names what a cache has more of than it may.
+func overBudget(s cache.Stats) string {
+	switch {
+	case s.MemoryBytes > s.MemoryLimit:
+		return fmt.Sprintf("%d of %d bytes of memory", s.MemoryBytes, s.MemoryLimit)
+	case s.DiskBytes > s.DiskLimit:
+		return fmt.Sprintf("%d of %d bytes of disk", s.DiskBytes, s.DiskLimit)
+	}
+	return ""
 }
 
 // Damage is proof.Subject's: a bit changes, the end is missing, or all is zero.
