@@ -20,9 +20,8 @@ import (
 )
 
 // TestAThousandReloadsUnderLoad: no request fails, over any protocol, and nothing is left behind. Every second file is
-// of other sites, every tenth is broken.
+// of other sites, every tenth is broken. Not parallel: it counts the goroutines of the process.
 func TestAThousandReloadsUnderLoad(t *testing.T) {
-	t.Parallel()
 	s := newSocketNode(t)
 	base := *s.config
 	var count int
