@@ -20,10 +20,9 @@
 // others waits for nothing.
 //
 // Measured with ten nodes in one process, over loopback with mutual TLS and an fsync on each (BenchmarkPurge in
-// tools/weir), on a machine of two processors under a load of 15 to 21: all have acknowledged in 5.8 to 11 ms at the
-// median, 109 to 220 ms at p99, and nobody is missing (5 runs, 2,100 purges). The tail is that of the disk: nothing but
-// ten syncs, nine of them at the same time, takes 1.5 to 4 ms and 48 to 213 ms in the same runs. At a quieter time it
-// was 1.9 ms and 9.7 ms (600 purges). Where nodes are 1, 20 and 100 ms apart it is one way there and back, 2, 40 and
+// tools/weir), on two processors that had little else to do: all have acknowledged in 1.9 and 2.0 ms at the median, 9.7 and
+// 12.3 ms at p99, and nobody is missing (2 runs, 900 purges). Under a load of 15 to 21 it was 5.8 to 11 ms and 109 to 220 ms
+// (5 runs): the tail is that of the disk, ten bare syncs take 48 to 213 ms at p99 in the same runs. Where nodes are 1, 20 and 100 ms apart it is one way there and back, 2, 40 and
 // 200 ms of virtual time, and three times that where two of them are not connected yet (the scenario purge-delay).
 // After a split a node has caught up within 5 s of virtual time (purge-split), and one whose connections fail hears of
 // a purge by gossip within 0.4 s (purge-gossip).
