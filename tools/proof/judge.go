@@ -374,11 +374,12 @@ func (tr *trial) load(ctx context.Context) {
 			options.Range = fmt.Sprintf("bytes=%d-%d", from, min(from+rangeBytes, size)-1)
 		}
 		for range clients {
-			name, options := tr.names[random.IntN(len(tr.names))], options
+			name := tr.names[random.IntN(len(tr.names))]
+			each := options
 			if strings.HasPrefix(path, "/own/") {
-				options.Header = http.Header{viewerField: {strconv.Itoa(random.IntN(crowdClients))}}
+				each.Header = http.Header{viewerField: {strconv.Itoa(random.IntN(crowdClients))}}
 			}
-			asks.Go(func() { tr.ask(ctx, name, path, options) })
+			asks.Go(func() { tr.ask(ctx, name, path, each) })
 		}
 	}
 }
