@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -376,6 +377,60 @@ func TestAnExchangeServesBoth(t *testing.T) {
 }
 
 // TestAgesNeedNoClock: a notice that arrives late, by way of a third node, is as old as it is, give or take the ways.
+// TestAQuietExchangeIsSmall, however many lives of nodes have posted something: it is made twice in a second, by each node.
+func TestAQuietExchangeIsSmall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRoom(t, 1)
+		var largest atomic.Int64
+		watch := func(o *Options) {
+			send := o.Send
+			o.Send = func(ctx context.Context, to Peer, body []byte) ([]byte, error) {
+				answer, err := send(ctx, to, body)
+				if n := int64(len(body) + len(answer)); n > largest.Load() {
+					largest.Store(n)
+				}
+				return answer, err
+			}
+		}
+		a, b := r.enter("a", watch), r.enter("b", watch)
+		defer a.leave()
+		defer b.leave()
+		const lives = 1000
+		var records []Record
+		for i := range lives {
+			records = append(records, Record{Origin: Origin{"c", int64(i + 1)}, Sequence: 1, Body: json.RawMessage(`{}`)})
+		}
+		if _, _, err := a.receive(records); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if n := len(b.heard); n == 0 || !b.has(records[lives-1]) {
+			t.Fatalf("b has not heard all of it, %d bodies", n)
+		}
+		largest.Store(0)
+		time.Sleep(time.Minute)
+		if n := largest.Load(); n == 0 || n > 500 {
+			t.Errorf("an exchange in which nothing is new takes %d bytes", n)
+		}
+
+		// What one of them alone has must come through all the same.
+		late := Record{Origin: Origin{"c", 1}, Sequence: 2, Body: json.RawMessage(`{}`)}
+		if _, _, err := b.receive([]Record{late}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		if !a.has(late) {
+			t.Error("one notice more has not come through")
+		}
+	})
+}
+
+func (s *seat) has(r Record) bool {
+	s.Board.mu.Lock()
+	defer s.Board.mu.Unlock()
+	return s.log.has(r.Origin, r.Sequence)
+}
+
 func TestAgesNeedNoClock(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -16,6 +16,10 @@
 //     which notices they have of each origin (a digest). So what the other roads missed arrives by itself, from anybody
 //     who has it, also when its origin is gone.
 //
+// Nearly always nothing is missing on either side, so the exchange begins with a hash of what is there, and ends there where
+// both have the same: with 1,000 lives of nodes that posted something, less than 500 bytes between two nodes and 60 more for each
+// other member, where two digests have 164 KB.
+//
 // A node that starts asks two members before it counts as current (Board.Current), for five seconds at most; one without
 // others waits for nothing.
 //

@@ -91,6 +91,9 @@ func (b *Board) reachable() []Peer { return shuffled(b.options.Peers()) }
 
 // exchange takes from another node what is missing here, and gives what is missing there.
 func (b *Board) exchange(ctx context.Context, with Peer) error {
+	if same, err := b.compare(ctx, with); same || err != nil {
+		return err
+	}
 	for range maxRounds {
 		now := time.Now()
 		b.mu.Lock()
@@ -125,6 +128,23 @@ func (b *Board) exchange(ctx context.Context, with Peer) error {
 		}
 	}
 	return nil // the next exchange goes on
+}
+
+// compare tells whether the other node has the same as this one: so it is nearly always, and then that is all.
+func (b *Board) compare(ctx context.Context, with Peer) (same bool, err error) {
+	now := time.Now()
+	b.mu.Lock()
+	mine := b.log.digest(now)
+	b.mu.Unlock()
+	theirs, err := b.ask(ctx, with, message{Sum: sum(mine)})
+	if err != nil || !theirs.Same {
+		return false, err
+	}
+	b.lag.Store(0)
+	if !with.far {
+		b.touch(with, &theirs, now)
+	}
+	return true, b.meet(now)
 }
 
 func (b *Board) ask(ctx context.Context, with Peer, m message) (answer, error) {
@@ -281,6 +301,13 @@ func (b *Board) answer(ctx context.Context, m *message) (a answer, err error) {
 		b.mu.Lock()
 		a.Digest = b.log.digest(now)
 		a.Records, a.More = b.log.missing(m.Digest, now)
+		a.Contacts, a.Young = b.lease.told(now), b.lease.young
+		b.mu.Unlock()
+	}
+	if m.Sum > 0 {
+		now := time.Now()
+		b.mu.Lock()
+		a.Same = m.Sum == sum(b.log.digest(now))
 		a.Contacts, a.Young = b.lease.told(now), b.lease.young
 		b.mu.Unlock()
 	}

@@ -1,6 +1,8 @@
 package notice
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"iter"
 	"maps"
 	"slices"
@@ -209,6 +211,24 @@ func (l *log) digest(now time.Time) []position {
 		all = append(all, p)
 	}
 	return all
+}
+
+// sum is the same for digests that lack nothing of each other, never 0. Two that differ have the same one in 1 of 2^64 cases.
+func sum(digest []position) uint64 {
+	total := uint64(1)
+	var text []byte
+	for _, p := range digest {
+		text = append(text[:0], p.Node...)
+		text = append(text, 0)
+		text = binary.BigEndian.AppendUint64(text, uint64(p.Incarnation))
+		text = binary.BigEndian.AppendUint64(text, p.High)
+		for _, sequence := range p.Early {
+			text = binary.BigEndian.AppendUint64(text, sequence)
+		}
+		hash := sha256.Sum256(text)
+		total += binary.BigEndian.Uint64(hash[:]) // in any order
+	}
+	return max(total, 1)
 }
 
 // missing returns the records that a digest lacks, of each origin in order of their numbers, or the first of them.

@@ -64,6 +64,7 @@ type position struct {
 
 // message is what one node sends another.
 type message struct {
+	Sum     uint64     `json:"sum,omitempty"` // of a digest; above 0: whether the other's is the same
 	Ask     bool       `json:"ask,omitempty"` // for the notices that Digest lacks
 	Digest  []position `json:"digest,omitempty"`
 	Records []Record   `json:"records,omitempty"`
@@ -72,7 +73,8 @@ type message struct {
 
 // answer is what it gets.
 type answer struct {
-	Removed int        `json:"removed"` // see Options.Apply
+	Removed int        `json:"removed"`        // see Options.Apply
+	Same    bool       `json:"same,omitempty"` // nothing is missing on either side
 	Digest  []position `json:"digest,omitempty"`
 	Records []Record   `json:"records,omitempty"`
 	More    bool       `json:"more,omitempty"` // notices than were sent
