@@ -31,6 +31,7 @@ edge/upstream:
 edge/front:      github.com/caddyserver/certmagic github.com/quic-go/quic-go go.uber.org/zap golang.org/x/crypto golang.org/x/net golang.org/x/sys
 edge:            cache cache/freshness cache/tag cluster/ring edge/field edge/byterange edge/upstream edge/access
 edge/player:
+edge/session:
 edge/console:
 edge/telemetry:  github.com/grafana/pyroscope-go github.com/prometheus/client_golang
 origin/cmaf:     github.com/Eyevinn/mp4ff
