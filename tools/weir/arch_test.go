@@ -32,6 +32,7 @@ edge/front:      github.com/caddyserver/certmagic github.com/quic-go/quic-go go.
 edge:            cache cache/freshness cache/tag cluster/ring edge/field edge/byterange edge/upstream edge/access
 edge/player:
 edge/session:
+edge/sdk:        edge/session
 edge/console:
 edge/telemetry:  github.com/grafana/pyroscope-go github.com/prometheus/client_golang
 origin/cmaf:     github.com/Eyevinn/mp4ff
