@@ -19,10 +19,11 @@ const (
 	minSecretKinds = 8 // least number of different bytes in a secret: 32 random bytes have 25 or more, a placeholder few
 
 	// Each key has a label of its own, so that no key tells anything about another. The labels are part of the protocol.
-	gossipKeyLabel = "weir cluster v1 gossip key"
-	quicKeyLabel   = "weir cluster v1 quic key"
-	caKeyLabel     = "weir cluster v1 peer CA key"
-	idLabel        = "weir cluster v1 secret id"
+	gossipKeyLabel  = "weir cluster v1 gossip key"
+	quicKeyLabel    = "weir cluster v1 quic key"
+	sessionKeyLabel = "weir cluster v1 session key"
+	caKeyLabel      = "weir cluster v1 peer CA key"
+	idLabel         = "weir cluster v1 secret id"
 
 	redacted = "[cluster secret]"
 )
@@ -121,6 +122,14 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // Format prints a placeholder for every verb.
 func (s Secret) Format(f fmt.State, _ rune) {
 	_, _ = f.Write([]byte(redacted)) // fmt keeps the error
+}
+
+// SessionKey returns the 32-byte key by which nodes know the sessions that they have opened, or nil where there is no secret.
+func (s Secret) SessionKey() []byte {
+	if s.IsZero() {
+		return nil
+	}
+	return s.derive(sessionKeyLabel)
 }
 
 // derive returns 32 bytes that belong to label alone (HKDF-SHA-256, RFC 5869).

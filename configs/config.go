@@ -210,8 +210,11 @@ type Site struct {
 	CORS []string `yaml:"cors"`
 	// Headers are set on every response to clients.
 	Headers map[string]string `yaml:"headers"`
-	// Pages says whether Weir's own client paths, such as the player page, are answered on these hosts.
+	// Pages says whether Weir's own client paths, the player page and the endpoints for players, are answered on these
+	// hosts.
 	Pages bool `yaml:"pages"`
+	// SDK sets what the endpoints for players answer; it has no effect without Pages.
+	SDK SDK `yaml:"sdk"`
 	// Heuristic says whether a response that names no lifetime gets a tenth of the time since it was last modified, up
 	// to a day.
 	Heuristic bool `yaml:"heuristic"`
@@ -227,6 +230,57 @@ type Site struct {
 	// RequestCacheControl says whether Cache-Control and Pragma of requests are obeyed. Without it only only-if-cached
 	// is.
 	RequestCacheControl bool `yaml:"request_cache_control"`
+}
+
+// SDK sets what the endpoints for players answer. The zero value is that of Weir's own origin, with no limits.
+type SDK struct {
+	// Assets say where the manifests of titles lie; the first whose Match fits a title's name decides. Empty: those of
+	// Weir's own origin.
+	Assets []Asset `yaml:"assets"`
+	// Heartbeat is how often players renew their session, 5 to 35 s; 0 means 30 s.
+	Heartbeat Duration `yaml:"heartbeat"`
+	// Steering says how viewers are spread.
+	Steering Steering `yaml:"steering"`
+}
+
+// Asset says where the manifests of titles lie.
+type Asset struct {
+	// Match is a pattern of names in which * stands for any run of characters.
+	Match string `yaml:"match"`
+	// HLS is a path in which {asset} stands for the name; empty: there is no HLS.
+	HLS string `yaml:"hls"`
+	// DASH is a path in which {asset} stands for the name; empty: there is no DASH.
+	DASH string `yaml:"dash"`
+	// Licenses are license servers by DRM system; {asset} and {session} stand for these.
+	Licenses map[string]string `yaml:"licenses"`
+	// Viewers is how many may watch one title at once. 0: any number.
+	Viewers int `yaml:"viewers"`
+}
+
+// Steering says how viewers are spread over edges and other ways to the same content.
+type Steering struct {
+	// TTL is how long a player keeps to an answer. 0 means 60 s.
+	TTL Duration `yaml:"ttl"`
+	// Spread is how many edges the viewers of a title go to. 0 means 2.
+	Spread int `yaml:"spread"`
+	// Weight is the share of viewers that the edges get together, relative to Pathways. 0 means 1.
+	Weight float64 `yaml:"weight"`
+	// Pathways are other ways to the same content.
+	Pathways []Pathway `yaml:"pathways"`
+}
+
+// Pathway is another way to the same content, such as another CDN.
+type Pathway struct {
+	// ID is its name: letters, digits, '.', '-' and '_', none of a node.
+	ID string `yaml:"id"`
+	// Host takes the place of an edge's host, and port, in all URLs.
+	Host string `yaml:"host"`
+	// Weight is its share of viewers. 0: it stands in when others fail.
+	Weight float64 `yaml:"weight"`
+	// Regions are those whose viewers may go there. Empty: all.
+	Regions []string `yaml:"regions"`
+	// Params are added to the query of every URL.
+	Params map[string]string `yaml:"params"`
 }
 
 // Rule allows or denies the requests for which all its conditions hold; one that is empty holds for all.

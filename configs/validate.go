@@ -373,6 +373,7 @@ func (v *validator) sites() {
 		for j, field := range site.TargetedFields {
 			v.targeted(itemPath(path+".targeted_fields", j), field)
 		}
+		v.sdk(path+".sdk", &site.SDK)
 	}
 	if len(v.c.Sites) == 0 && v.c.Origin.Root == "" {
 		v.bad("sites", v.c.Sites, "there is nothing to serve",

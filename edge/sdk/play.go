@@ -239,15 +239,15 @@ func (a *API) open(r *http.Request, rule *Asset, call *playCall, viewer Viewer) 
 func (a *API) accountPlace(account, key string) session.Place {
 	switch {
 	case account != "":
-		return session.PlaceOf(a.options.Key, "account", account)
+		return session.PlaceOf(a.options.Key(), "account", account)
 	case key != "":
-		return session.PlaceOf(a.options.Key, "opening", key)
+		return session.PlaceOf(a.options.Key(), "opening", key)
 	}
-	return session.PlaceOf(a.options.Key, "opening", rand.Text())
+	return session.PlaceOf(a.options.Key(), "opening", rand.Text())
 }
 
 func (a *API) audience(asset string) session.Place {
-	return session.PlaceOf(a.options.Key, "asset", asset)
+	return session.PlaceOf(a.options.Key(), "asset", asset)
 }
 
 // forget ends a session everywhere.

@@ -32,8 +32,9 @@ type Node struct {
 // Options is what an API needs. Sessions and Key are required.
 type Options struct {
 	Sessions *session.Book
-	// Key hides the names of accounts in the places of their sessions. All nodes have the same. At least 16 bytes.
-	Key []byte
+	// Key hides the names of accounts in the places of their sessions. All nodes have the same; when it changes the sessions
+	// of an account lie in two places, for as long as those from before live. Called for every play call; must not block.
+	Key func() []byte
 	// Assets says where manifests lie; the first rule that matches decides. nil: /vod/ASSET/ for all.
 	Assets []Asset
 	// Viewer tells who asks, or refuses; nil: everybody is nobody's account. An error is shown to the client.
@@ -76,8 +77,8 @@ func New(o Options) (*API, error) {
 	switch {
 	case o.Sessions == nil:
 		return nil, errors.New("sdk: Options.Sessions is missing")
-	case len(o.Key) < 16:
-		return nil, errors.New("sdk: Options.Key is shorter than 16 bytes")
+	case o.Key == nil:
+		return nil, errors.New("sdk: Options.Key is missing")
 	}
 	if o.Heartbeat <= 0 {
 		o.Heartbeat = DefaultHeartbeat

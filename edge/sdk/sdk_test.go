@@ -1,7 +1,6 @@
 package sdk
 
 import (
-	"bytes"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -31,7 +30,7 @@ func testAPI(t *testing.T, o Options) *API {
 	if o.Sessions == nil {
 		o.Sessions = testBook(t)
 	}
-	o.Key = []byte("a key for accounts of the tests")
+	o.Key = func() []byte { return []byte("a key for accounts of the tests") }
 	a, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -324,10 +323,10 @@ func TestPagesOfAnyOrigin(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	good := Options{Sessions: testBook(t), Key: bytes.Repeat([]byte{1}, 16)}
+	good := Options{Sessions: testBook(t), Key: func() []byte { return []byte{1} }}
 	for name, change := range map[string]func(*Options){
 		"no sessions":      func(o *Options) { o.Sessions = nil },
-		"a short key":      func(o *Options) { o.Key = []byte("x") },
+		"no key":           func(o *Options) { o.Key = nil },
 		"a late heartbeat": func(o *Options) { o.Heartbeat = time.Minute },
 		"a rule for none":  func(o *Options) { o.Assets = []Asset{{HLS: "/x"}} },
 		"no manifest":      func(o *Options) { o.Assets = []Asset{{Match: "*"}} },
@@ -356,7 +355,7 @@ func FuzzPlay(f *testing.F) {
 	f.Add(`{"asset":"a/b","capabilities":{"network":"metered"},"replace":true}`)
 	f.Add(`{"asset":"..%2f"}`)
 	b := fuzzBook(f)
-	a, err := New(Options{Sessions: b, Key: bytes.Repeat([]byte{1}, 16)})
+	a, err := New(Options{Sessions: b, Key: func() []byte { return []byte{1} }})
 	if err != nil {
 		f.Fatal(err)
 	}

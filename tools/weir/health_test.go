@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -24,6 +25,12 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // inLab runs a test with nodes that have found one another, before an origin that answers everything.
 func inLab(t *testing.T, names []string, test func(l *lab, origin *proof.Origin)) {
 	t.Helper()
+	inLabWith(t, nil, names, test)
+}
+
+// inLabWith is inLab with options for every node.
+func inLabWith(t *testing.T, options map[string]string, names []string, test func(l *lab, origin *proof.Origin)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		network := proof.NewNetwork(1)
 		listener, err := network.Host("o").Listen(":80")
@@ -38,7 +45,9 @@ func inLab(t *testing.T, names []string, test func(l *lab, origin *proof.Origin)
 		}
 		l := started.(*lab)
 		for _, name := range names {
-			if err := l.StartNode(name, map[string]string{"origin": "o"}); err != nil {
+			all := map[string]string{"origin": "o"}
+			maps.Copy(all, options)
+			if err := l.StartNode(name, all); err != nil {
 				t.Error(err)
 			}
 		}

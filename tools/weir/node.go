@@ -24,6 +24,7 @@ import (
 	"weir/edge/console"
 	"weir/edge/front"
 	"weir/edge/player"
+	"weir/edge/session"
 	"weir/edge/telemetry"
 	"weir/edge/upstream"
 )
@@ -75,6 +76,7 @@ type node struct {
 	cluster  *cluster.Cluster
 	wan      *cluster.Cluster // of relays of all regions; nil: this node is none
 	notices  *notice.Board    // of purges; nil alone
+	sessions *session.Book    // of viewers
 	metrics  *telemetry.Metrics
 	access   *telemetry.AccessLog
 	profiles *telemetry.Profiles
@@ -149,6 +151,9 @@ func (n *node) buildEdge() error {
 	var err error
 	if n.geo, err = access.OpenGeo(n.config.Geo...); err != nil {
 		return usageError{err}
+	}
+	if err = n.buildSessions(); err != nil {
+		return err
 	}
 	routes, err := n.buildRoutes(n.config.Sites, &routes{})
 	if err != nil {
@@ -396,7 +401,7 @@ func (n *node) listeners() []func(context.Context) error {
 
 // background is what must outlive them.
 func (n *node) background() []func(context.Context) error {
-	background := []func(context.Context) error{n.cache.Run, n.reportGossip, n.reloader, n.runTLS}
+	background := []func(context.Context) error{n.cache.Run, n.sessions.Run, n.reportGossip, n.reloader, n.runTLS}
 	if n.options.keyring != nil {
 		background = append(background, n.options.keyring.Run)
 	}

@@ -176,12 +176,16 @@ func (n *node) onceCurrent(h http.Handler) http.Handler {
 	})
 }
 
-// peerHandler answers other nodes: notices, and all else as the edge does.
+// peerHandler answers other nodes: notices, sessions, and all else as the edge does.
 func (n *node) peerHandler() http.Handler {
 	edge := n.counted(n.edge.PeerHandler())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost && r.URL.Path == noticePath { // the edge asks its peers by GET and HEAD alone
 			n.notices.ServeHTTP(w, r)
+			return
+		}
+		if r.Method == http.MethodPost && r.URL.Path == sessionPath {
+			n.serveSessions(w, r)
 			return
 		}
 		edge.ServeHTTP(w, r)

@@ -55,7 +55,11 @@ func (n *node) buildRoutes(config []configs.Site, before *routes) (*routes, erro
 			site.Targeted = append(site.Targeted, http.CanonicalHeaderKey(name))
 		}
 		if s.Pages {
-			pages, err := newPages(n.publicNodes)
+			api, err := n.newAPI(&s)
+			if err != nil {
+				return nil, fmt.Errorf("site %s: %w", s.Hosts[0], err)
+			}
+			pages, err := newPages(api, n.publicNodes)
 			if err != nil {
 				return nil, err
 			}

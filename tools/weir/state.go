@@ -105,6 +105,7 @@ func (n *node) registerMetrics() error {
 		{gauge, "weir_connections", "Client connections open.", func() float64 { return float64(n.connections()) }, nil},
 		{gauge, "weir_cluster_members", "Members alive, this node included.", func() float64 { return float64(n.cluster.Stats().Alive) }, nil},
 		{counter, "weir_cluster_name_conflicts_total", "Messages that claim a member's name for another address.", func() float64 { return float64(n.cluster.Stats().NameConflicts) }, nil},
+		{gauge, "weir_play_sessions_kept", "Play sessions on this node, copies for others and those that ended lately included.", func() float64 { return float64(n.sessions.Len()) }, nil},
 		{counter, "weir_config_reloads_total", "Times that the configuration was read again.", func() float64 { return float64(n.reloads.good.Load()) }, []string{"result", "taken"}},
 		{counter, "weir_config_reloads_total", "Times that the configuration was read again.", func() float64 { return float64(n.reloads.bad.Load()) }, []string{"result", "refused"}},
 		{counter, "weir_ring_disagreements_total", "Requests of nodes whose table of nodes was another one than this node's; they were served.", func() float64 { return float64(n.edge.Disagreements()) }, nil},

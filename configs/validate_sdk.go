@@ -1,0 +1,71 @@
+package configs
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// sdk finds what is wrong with the endpoints for players.
+func (v *validator) sdk(path string, s *SDK) {
+	for i, a := range s.Assets {
+		at := itemPath(path+".assets", i)
+		if a.Match == "" {
+			v.bad(at+".match", a.Match, "the rule fits no title", `write match: "*" for all`)
+			v.placeAt(at)
+		}
+		if a.HLS == "" && a.DASH == "" {
+			v.bad(at+".hls", a.HLS, "the rule names no manifest", "write hls: /vod/{asset}/master.m3u8, or dash")
+			v.placeAt(at)
+		}
+		for key, value := range map[string]string{"hls": a.HLS, "dash": a.DASH} {
+			if value != "" && !strings.HasPrefix(value, "/") {
+				v.bad(at+"."+key, value, strconv.Quote(value)+" is no path", "begin it with a slash")
+			}
+		}
+		for system, license := range a.Licenses {
+			if u, err := url.Parse(license); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+				v.bad(at+".licenses", a.Licenses, "the license server of "+system+", "+strconv.Quote(license)+", is no URL", "begin it with https://")
+			}
+		}
+		if a.Viewers < 0 {
+			v.bad(at+".viewers", a.Viewers, "is negative", "write a number of viewers, or 0 for no limit")
+		}
+	}
+	if s.Heartbeat != 0 && (s.Heartbeat.D() < 5*time.Second || s.Heartbeat.D() > 35*time.Second) {
+		v.bad(path+".heartbeat", s.Heartbeat, s.Heartbeat.String()+" is not from 5s to 35s", "write heartbeat: 30s: a lease of 75s leaves a second chance")
+	}
+	v.steering(path+".steering", &s.Steering)
+}
+
+func (v *validator) steering(path string, s *Steering) {
+	if s.TTL < 0 {
+		v.bad(path+".ttl", s.TTL, "is negative", "write ttl: 60s")
+	}
+	if s.Spread < 0 {
+		v.bad(path+".spread", s.Spread, "is negative", "write a number of edges")
+	}
+	if s.Weight < 0 || s.Weight > 1e6 {
+		v.bad(path+".weight", s.Weight, "is not from 0 to 1000000", "write weight: 1")
+	}
+	seen := map[string]bool{}
+	for i, p := range s.Pathways {
+		at := itemPath(path+".pathways", i)
+		switch {
+		case !plainName(p.ID, 64):
+			v.bad(at+".id", p.ID, strconv.Quote(p.ID)+" is no name of a pathway", "write letters, digits, '.', '-' and '_'")
+			v.placeAt(at)
+		case seen[p.ID]:
+			v.bad(at+".id", p.ID, "another pathway is called so", "give each a name of its own")
+		}
+		seen[p.ID] = true
+		if u, err := url.Parse("https://" + p.Host); err != nil || p.Host == "" || u.Host != p.Host {
+			v.bad(at+".host", p.Host, strconv.Quote(p.Host)+" is no host", "write host: video.example.com, with a port if need be")
+			v.placeAt(at)
+		}
+		if p.Weight < 0 || p.Weight > 1e6 {
+			v.bad(at+".weight", p.Weight, "is not from 0 to 1000000", "write weight: 1, or 0 to stand in for others")
+		}
+	}
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"net/http"
+	"net/url"
+
+	"weir/cluster"
+	"weir/configs"
+	"weir/edge/sdk"
+	"weir/edge/session"
+	"weir/edge/upstream"
+)
+
+const (
+	// sessionPath is where nodes ask each other for play sessions, on the peers' listener and nowhere else, as noticePath is.
+	sessionPath       = "/./sessions"
+	sessionLimitBytes = 32 << 20 // of a message: a group of 100,000 has about 20 MB
+)
+
+// buildSessions makes what keeps the sessions of viewers, and finds those that other nodes keep.
+func (n *node) buildSessions() (err error) {
+	options := session.Options{Name: n.config.Node.Name, Region: n.config.Node.Region, Keys: n.sessionKeys(), Log: n.log}
+	if n.options.keyring != nil {
+		options.Owners, options.Send = n.sessionOwners, n.askSessions
+		options.Relays, options.Regions = n.sessionRelays, n.sessionRegions
+	}
+	n.sessions, err = session.New(options)
+	return err
+}
+
+// sessionKeys are those of the cluster's secrets; of a node alone one that ends with it, as its sessions do.
+func (n *node) sessionKeys() func() [][]byte {
+	if n.options.keyring == nil {
+		key := make([]byte, 32)
+		_, _ = rand.Read(key) // never fails
+		return func() [][]byte { return [][]byte{key} }
+	}
+	return func() [][]byte {
+		var keys [][]byte
+		for _, secret := range n.options.keyring.Secrets() {
+			keys = append(keys, secret.SessionKey())
+		}
+		return keys
+	}
+}
+
+// sessionOwners are the nodes of the region that a place belongs to.
+func (n *node) sessionOwners(p session.Place) []session.Node {
+	var nodes []session.Node
+	for owner := range n.ring().Owners(uint64(p)) {
+		nodes = append(nodes, session.Node{Name: owner.Name, Address: owner.Addr})
+	}
+	return nodes
+}
+
+func (n *node) askSessions(ctx context.Context, to session.Node, message []byte) ([]byte, error) {
+	if err := n.sameProtocol(to.Name); err != nil {
+		return nil, err
+	}
+	return n.peers.Call(ctx, upstream.Callee{Name: to.Name, Address: to.Address, Far: n.far(to.Name)}, sessionPath, message, sessionLimitBytes)
+}
+
+func (n *node) sessionRelays() []session.Node {
+	var nodes []session.Node
+	for _, r := range n.relays() {
+		nodes = append(nodes, session.Node{Name: r.Name, Address: r.Address})
+	}
+	return nodes
+}
+
+func (n *node) sessionRegions() [][]session.Node {
+	var regions [][]session.Node
+	for _, region := range n.otherRegions() {
+		var nodes []session.Node
+		for _, r := range region.Relays {
+			if !r.Lost {
+				nodes = append(nodes, session.Node{Name: r.Name, Address: r.Address})
+			}
+		}
+		regions = append(regions, nodes)
+	}
+	return regions
+}
+
+// serveSessions answers another node.
+func (n *node) serveSessions(w http.ResponseWriter, r *http.Request) {
+	message, err := io.ReadAll(io.LimitReader(r.Body, sessionLimitBytes))
+	if err != nil {
+		return // the other node has gone
+	}
+	answer, err := n.sessions.Serve(r.Context(), message)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(answer) // the other node has gone
+}
+
+// newAPI makes the endpoints for players of a site.
+func (n *node) newAPI(s *configs.Site) (*sdk.API, error) {
+	keys := n.sessionKeys()
+	options := sdk.Options{
+		Sessions: n.sessions, Key: func() []byte { return keys()[0] }, Node: n.config.Node.Name, Nodes: n.steeredNodes, Probe: n.probe,
+		Heartbeat: s.SDK.Heartbeat.D(), Log: n.log,
+		Steering: sdk.Steering{TTL: s.SDK.Steering.TTL.D(), Spread: s.SDK.Steering.Spread, Weight: s.SDK.Steering.Weight},
+	}
+	for _, a := range s.SDK.Assets {
+		options.Assets = append(options.Assets, sdk.Asset{Match: a.Match, HLS: a.HLS, DASH: a.DASH, Licenses: a.Licenses, Limit: a.Viewers})
+	}
+	for _, p := range s.SDK.Steering.Pathways {
+		options.Steering.Pathways = append(options.Steering.Pathways, sdk.Pathway{ID: p.ID, Host: p.Host, Weight: p.Weight, Regions: p.Regions, Params: p.Params})
+	}
+	return sdk.New(options)
+}
+
+// steeredNodes lists the nodes as viewers reach them, and which of them are to get no more.
+func (n *node) steeredNodes(secure bool) []sdk.Node {
+	var nodes []sdk.Node
+	for _, m := range n.cluster.Members() {
+		address, scheme := m.HTTPAddr, "http://"
+		if secure {
+			address, scheme = m.HTTPSAddr, "https://"
+		}
+		if address == "" || m.State == cluster.Left {
+			continue
+		}
+		nodes = append(nodes, sdk.Node{Name: m.Name, URL: scheme + address, Region: m.Region, Weight: m.Weight, Leaves: m.Draining || m.State != cluster.Alive})
+	}
+	return nodes
+}
+
+// probe asks the edge for a path as the client of r is about to, and returns the status.
+func (n *node) probe(r *http.Request, path string) int {
+	target, err := url.ParseRequestURI(path)
+	if err != nil {
+		return http.StatusNotFound
+	}
+	ask := (&http.Request{
+		Method: http.MethodGet, URL: target, RequestURI: path, Host: r.Host, Header: http.Header{}, Body: http.NoBody,
+		Proto: r.Proto, ProtoMajor: r.ProtoMajor, ProtoMinor: r.ProtoMinor, RemoteAddr: r.RemoteAddr, TLS: r.TLS,
+	}).WithContext(r.Context())
+	for _, name := range []string{"User-Agent", "Referer", "Origin", "Accept-Encoding", "Authorization", "Cookie"} {
+		if values := r.Header.Values(name); len(values) > 0 {
+			ask.Header[name] = values
+		}
+	}
+	w := &statusWriter{header: http.Header{}, status: http.StatusOK}
+	func() {
+		defer func() { // how the edge breaks a body off
+			if broken := recover(); broken != nil && broken != http.ErrAbortHandler { //nolint:errorlint // as net/http compares it
+				panic(broken)
+			}
+		}()
+		n.edge.ServeHTTP(w, ask)
+	}()
+	return w.status
+}
+
+// statusWriter keeps the status and lets all else go.
+type statusWriter struct {
+	header http.Header
+	status int
+	wrote  bool
+}
+
+func (w *statusWriter) Header() http.Header { return w.header }
+
+func (w *statusWriter) Write(p []byte) (int, error) {
+	w.wrote = true
+	return len(p), nil
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	if !w.wrote && status >= http.StatusOK {
+		w.status, w.wrote = status, true
+	}
+}

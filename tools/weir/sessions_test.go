@@ -1,0 +1,151 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"weir/tools/proof"
+)
+
+// call has a client ask a node's endpoint and reads the answer.
+func (l *lab) call(node, method, path, body string, into any) int {
+	l.t.Helper()
+	r := httptest.NewRequest(method, "http://site.example"+path, strings.NewReader(body))
+	r.RequestURI = path
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	w := httptest.NewRecorder()
+	l.node(node).edge.ServeHTTP(w, r)
+	if into != nil && w.Body.Len() > 0 {
+		if err := json.Unmarshal(w.Body.Bytes(), into); err != nil {
+			l.t.Errorf("%s %s via %s: %v: %s", method, path, node, err, w.Body)
+		}
+	}
+	return w.Code
+}
+
+type playAnswer struct {
+	Session   string            `json:"session"`
+	Manifests map[string]string `json:"manifests"`
+	Steering  string            `json:"steering"`
+	End       string            `json:"end"`
+}
+
+func (l *lab) play(node, asset string) (playAnswer, int) {
+	l.t.Helper()
+	var p playAnswer
+	status := l.call(node, http.MethodPost, "/sdk/v1/sessions", fmt.Sprintf(`{"asset":%q}`, asset), &p)
+	return p, status
+}
+
+// TestPlaySessions: as many viewers as may watch are let in, whichever nodes they ask at once; they go on when a node is
+// killed, and when one joins; and steering leaves out the one that is gone.
+func TestPlaySessions(t *testing.T) {
+	t.Parallel()
+	names := []string{"edge-1", "edge-2", "edge-3", "edge-4"}
+	inLabWith(t, map[string]string{"pages": "yes"}, names, func(l *lab, origin *proof.Origin) {
+		t := l.t
+		time.Sleep(5 * time.Second) // the last one to join is on every ring
+		for round, lost := range names[1:] {
+			asset := fmt.Sprint("match-", round)
+			var in atomic.Int64
+			sessions := make(chan string, 20)
+			var wg sync.WaitGroup
+			for i := range 20 {
+				wg.Go(func() {
+					switch p, status := l.play(names[i%4], asset); status {
+					case http.StatusCreated:
+						in.Add(1)
+						sessions <- p.Session
+					case http.StatusConflict:
+					default:
+						t.Errorf("play: status %d", status)
+					}
+				})
+			}
+			wg.Wait()
+			close(sessions)
+			if in.Load() != 3 {
+				t.Fatalf("%d viewers were let in at once, want 3", in.Load())
+			}
+			l.network.Kill(lost)
+			if err := l.KillNode(lost); err != nil {
+				t.Error(err)
+			}
+			var first string
+			for id := range sessions {
+				first = id
+				for range 3 {
+					time.Sleep(5 * time.Second)
+					if status := l.call("edge-1", http.MethodPost, "/sdk/v1/sessions/"+id+"/heartbeat", `{"state":"p"}`, nil); status != http.StatusOK {
+						t.Errorf("%s is lost: heartbeat: status %d", lost, status)
+					}
+				}
+			}
+			if _, status := l.play("edge-1", asset); status != http.StatusConflict {
+				t.Errorf("%s is lost: a fourth viewer: status %d, want 409", lost, status)
+			}
+			var steering struct {
+				Priority []string `json:"PATHWAY-PRIORITY"`
+			}
+			l.call("edge-1", http.MethodGet, "/steer/v1/"+asset+"?session="+first+"&from=edge-1", "", &steering)
+			if len(steering.Priority) != 3 || strings.Contains(fmt.Sprint(steering.Priority), lost) {
+				t.Errorf("%s is lost: viewers are sent to %v", lost, steering.Priority)
+			}
+			if err := l.StartNode(lost, map[string]string{"origin": "o", "pages": "yes"}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Second)
+			if _, status := l.play(lost, asset); status != http.StatusConflict {
+				t.Errorf("%s is back, knows nothing, and lets in a fourth viewer: status %d", lost, status)
+			}
+			if status := l.call(lost, http.MethodDelete, "/sdk/v1/sessions/"+first, "", nil); status != http.StatusNoContent {
+				t.Errorf("end: status %d", status)
+			}
+			p, status := l.play("edge-1", asset)
+			if status != http.StatusCreated {
+				t.Errorf("a place is free, and a viewer is refused: status %d", status)
+			}
+			if want := "http://site.example/o/4KiB/" + asset + "?device=web&session=" + p.Session; p.Manifests["hls"] != want {
+				t.Errorf("manifest: got %s, want %s", p.Manifests["hls"], want)
+			}
+		}
+	})
+}
+
+// TestSessionsAcrossRegions: what is opened in one region counts in the other.
+func TestSessionsAcrossRegions(t *testing.T) {
+	t.Parallel()
+	inLab(t, nil, func(l *lab, _ *proof.Origin) {
+		t := l.t
+		for name, region := range map[string]string{"west-1": "west", "west-2": "west", "east-1": "east", "east-2": "east"} {
+			options := map[string]string{"origin": "o", "pages": "yes", "region": region}
+			if strings.HasSuffix(name, "1") {
+				options["relay"] = "yes"
+			}
+			if err := l.StartNode(name, options); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute) // both regions have found each other
+		for i := range 3 {
+			if _, status := l.play([]string{"west-1", "west-2"}[i%2], "match"); status != http.StatusCreated {
+				t.Fatalf("play: status %d", status)
+			}
+		}
+		time.Sleep(2 * time.Second)
+		for _, name := range []string{"east-1", "east-2"} {
+			if _, status := l.play(name, "match"); status != http.StatusConflict {
+				t.Errorf("a fourth viewer, in the other region: status %d, want 409", status)
+			}
+		}
+	})
+}
