@@ -74,6 +74,10 @@ func (e *entry) gate(r *http.Request) (int, reason) {
 	if host, ok := r.Header["Host"]; ok && r.ProtoMajor == 2 && (len(host) > 1 || !strings.EqualFold(host[0], r.Host)) {
 		return http.StatusBadRequest, twoHosts
 	}
+	// RFC 9110, 10.1.1: what is expected and cannot be done is told. HTTP/1.1 has seen to it.
+	if expect, ok := r.Header["Expect"]; ok && r.ProtoMajor > 1 && (len(expect) > 1 || !strings.EqualFold(expect[0], "100-continue")) {
+		return http.StatusExpectationFailed, expectation
+	}
 	return 0, allowed
 }
 

@@ -46,6 +46,7 @@ func (c *scripted) Write(p []byte) (int, error) {
 }
 
 func (c *scripted) Close() error                     { c.closed.Store(true); return nil }
+func (c *scripted) LocalAddr() net.Addr              { return &net.TCPAddr{} }
 func (c *scripted) SetReadDeadline(time.Time) error  { return nil }
 func (c *scripted) SetWriteDeadline(time.Time) error { return nil }
 func (c *scripted) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1} }

@@ -19,8 +19,16 @@ const (
 	http3Odd              // streams that were cancelled or malformed
 	http3Malformed        // a breach of RFC 9114 or 9204
 	tooManyFields         // a header of more than maxFields lines
-	twoHosts              // :authority and Host name different hosts
+	twoHosts              // no host, or more than one, or what cannot be one
 	earlyData             // a request in 0-RTT that is not safe to replay
+	http1Syntax           // a request line or field line that is none (RFC 9112, 3 and 5)
+	http1Framing          // where a request ends is in doubt (RFC 9112, 6.3 and 7)
+	httpVersion           // a version of HTTP that is not spoken here
+	targetForm            // a request target that is too long, or of no form that is meant for us
+	headerBytes           // a header of more than maxHeaderBytes
+	slowHeader            // a header that did not come to its end in time
+	connectMethod         // CONNECT
+	expectation           // Expect with another value than 100-continue
 	reasons               // how many there are
 )
 
@@ -28,7 +36,10 @@ const (
 const refusalLogEvery = time.Second
 
 func (r reason) String() string {
-	return [reasons]string{"", "h2_odd_events", "h2_control_frames", "h2_header_block", "h3_odd_events", "h3_malformed", "fields", "hosts", "early_data"}[r]
+	return [reasons]string{
+		"", "h2_odd_events", "h2_control_frames", "h2_header_block", "h3_odd_events", "h3_malformed", "fields", "hosts", "early_data",
+		"h1_syntax", "h1_framing", "version", "target", "header_bytes", "header_timeout", "method", "expect",
+	}[r]
 }
 
 // refusals counts by reason and logs some. It is safe for concurrent use.

@@ -28,9 +28,9 @@ type part interface {
 // parts makes the servers for what is bound. They own the sockets from then on.
 func (s *Server) parts(bound sockets) ([]part, error) {
 	var parts []part
-	gate := s.proxyGate()
+	gate, limits := s.proxyGate(), &http1Limits{fields: s.entry.fields, refusals: &s.stats.refusals}
 	if bound.http != nil {
-		l := tcpListener{Listener: bound.http, stats: &s.stats, gate: gate}
+		l := tcpListener{Listener: bound.http, stats: &s.stats, gate: gate, http1: limits}
 		parts = append(parts, s.httpPart(l, &s.stats.cleartext, "", false))
 	}
 	if bound.https == nil {
@@ -58,6 +58,7 @@ func (s *Server) parts(bound sockets) ([]part, error) {
 		http1:    http1,
 		http2:    http2,
 		guard:    &http2Guard{timeout: s.opts.HeaderTimeout, refusals: &s.stats.refusals, trusted: s.opts.TrustClients},
+		limits:   limits,
 	}
 	return append(parts, acceptor,
 		s.httpPart(http1, &s.stats.http1, altSvc, false), s.httpPart(http2, &s.stats.http2, altSvc, true)), nil
@@ -131,6 +132,10 @@ type httpPart struct {
 
 func (s *Server) httpPart(l net.Listener, p *protocolCounters, altSvc string, http2 bool) *httpPart {
 	part := &httpPart{listener: l}
+	headerLimit := maxHeaderBytes
+	if !http2 {
+		headerLimit = 2 * maxHeaderBytes // the guard has its own, and says so
+	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(!http2)
 	protocols.SetUnencryptedHTTP2(http2)
@@ -139,7 +144,7 @@ func (s *Server) httpPart(l net.Listener, p *protocolCounters, altSvc string, ht
 		Protocols:         &protocols,
 		ReadHeaderTimeout: s.opts.HeaderTimeout,
 		IdleTimeout:       s.opts.IdleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
+		MaxHeaderBytes:    headerLimit,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          maxStreams,
 			MaxReadFrameSize:              maxReadFrame,

@@ -15,6 +15,7 @@ type tcpListener struct {
 	net.Listener
 	stats *counters
 	gate  *proxyGate
+	http1 *http1Limits
 }
 
 func (l tcpListener) Accept() (net.Conn, error) {
@@ -24,14 +25,14 @@ func (l tcpListener) Accept() (net.Conn, error) {
 	}
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
-		return c, nil // not a socket: a test's listener
+		return &http1Conn{Conn: c, guard: l.http1.guard()}, nil // not a socket: a test's listener
 	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {
 		_ = tcp.Close() // it was never used
 		return nil, err
 	}
-	conn := &tcpConn{TCPConn: tcp, raw: raw, stats: l.stats}
+	conn := &tcpConn{TCPConn: tcp, raw: raw, stats: l.stats, guard: l.http1.guard()}
 	if l.gate.knows(tcp.RemoteAddr()) {
 		conn.proxied.gate = l.gate
 	}
@@ -47,6 +48,7 @@ type tcpConn struct {
 	aborted  atomic.Bool
 	deadline writeDeadline
 	proxied  proxied
+	guard    http1Guard
 
 	more atomic.Bool // a file follows what is written
 	held atomic.Bool // the kernel may be keeping bytes back until more comes
@@ -70,9 +72,12 @@ func (c *tcpConn) RemoteAddr() net.Addr {
 	return client
 }
 
-// Read implements net.Conn. A connection whose balancer does not say who the client is
-// ends before its first byte.
-func (c *tcpConn) Read(p []byte) (int, error) {
+// Read implements net.Conn.
+func (c *tcpConn) Read(p []byte) (int, error) { return c.guard.read(c, p) }
+
+// readBelow reads what the guard has not seen. A connection whose balancer does not say who the client is ends before
+// its first byte.
+func (c *tcpConn) readBelow(p []byte) (int, error) {
 	if c.proxied.gate != nil {
 		if _, err := c.proxied.of(c.TCPConn); err != nil {
 			return 0, io.EOF // net/http answers other errors, and this is for nobody
@@ -83,6 +88,9 @@ func (c *tcpConn) Read(p []byte) (int, error) {
 
 // Write implements net.Conn.
 func (c *tcpConn) Write(p []byte) (int, error) {
+	if c.guard.answered {
+		return len(p), nil
+	}
 	c.deadline.begin(c.TCPConn)
 	defer c.deadline.end()
 	if c.more.Load() {
@@ -131,6 +139,13 @@ func (c *tcpConn) send(file *os.File, off, n int64) (int64, error) {
 		c.abort()
 	}
 	return sent, err
+}
+
+// linger ends the sending and throws away what comes, for as long and as many bytes.
+func (c *tcpConn) linger(limit time.Duration, most int64) {
+	_ = c.CloseWrite() // what is lost is lost
+	_ = c.SetReadDeadline(time.Now().Add(limit))
+	_, _ = io.CopyN(io.Discard, readerOnly{c.TCPConn}, most)
 }
 
 // abort ends the connection with a reset; what is still in the socket is lost.

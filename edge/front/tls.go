@@ -67,6 +67,7 @@ type tlsAcceptor struct {
 	gate         *proxyGate
 	http1, http2 *connQueue
 	guard        *http2Guard
+	limits       *http1Limits
 }
 
 // serve accepts until the listener is closed, and returns when all handshakes are
@@ -132,7 +133,7 @@ func (a *tlsAcceptor) handshake(ctx context.Context, c net.Conn) {
 		a.http2.put(newHTTP2Conn(t, a.guard))
 		return
 	}
-	a.http1.put(t)
+	a.http1.put(&http1TLSConn{tlsConn: t, guard: a.limits.guard()})
 }
 
 // explainTLS tells a client that spoke HTTP to the TLS port what is wrong.
