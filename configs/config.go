@@ -200,6 +200,8 @@ type Site struct {
 	Hosts []string `yaml:"hosts"`
 	// Origins are the http:// or https:// URLs of the servers that hold the content: equals, asked in turn.
 	Origins []string `yaml:"origins"`
+	// PrivateOrigins says whether names in Origins may stand for addresses of private networks and of this machine.
+	PrivateOrigins bool `yaml:"private_origins"`
 	// Home is the region that the origins are near: relays and shields of other regions ask its shields before them.
 	// Empty means that every region asks the origins itself.
 	Home string `yaml:"home"`

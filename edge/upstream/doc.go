@@ -12,6 +12,9 @@
 // not given more of it. What they are doing is told by [Peers.State], [Peers.Opened],
 // [Peers.Failed] and [Peers.Budgets], and by [Group.Hosts] and [Group.Retries].
 //
+// A request body that its client does not send to the end, or spoils, is that client's failure and
+// no mark against the host: else five of them would take an origin from all others.
+//
 // Every failure is an [*Error]: what was tried, whose fault it is, the error
 // type of RFC 9209 and whether the same request may be sent elsewhere.
 //
@@ -31,7 +34,10 @@
 // # Trust
 //
 // An origin's address comes from the configuration alone; nothing in a request
-// can change it. Redirects are not followed but handed on. Peers are
+// can change it. A name in it stands for public addresses only, unless Options.Private
+// says otherwise: each address is looked at when it is about to be dialled, so that
+// a name that turns to this machine or to a cloud's metadata service after it was
+// checked leads nowhere. An address that the operator wrote himself is dialled. Redirects are not followed but handed on. Peers are
 // known by the certificate that the cluster secret signs: the name in the ring
 // is the name in the certificate. In the clear they know us by our signature, and
 // nothing tells whether an answer is theirs: that is for networks that are trusted.

@@ -44,6 +44,8 @@ const (
 	ConnectionReadTimeout Kind = "connection_read_timeout"
 	LoopDetected          Kind = "proxy_loop_detected"
 	InternalError         Kind = "proxy_internal_error"
+	HTTPRequestError      Kind = "http_request_error"
+	DestinationProhibited Kind = "destination_ip_prohibited"
 )
 
 // Error is a failed step of a fetch.
@@ -84,6 +86,8 @@ func kindOf(ctx context.Context, err error) Kind {
 	var record tls.RecordHeaderError
 	var alert tls.AlertError
 	switch {
+	case errors.Is(err, errProhibited):
+		return DestinationProhibited
 	case errors.As(err, &dns) && dns.IsTimeout:
 		return DNSTimeout
 	case errors.As(err, &dns):

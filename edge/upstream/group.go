@@ -54,8 +54,12 @@ type Request struct {
 
 // Options describes an origin.
 type Options struct {
-	URLs           []string      // http(s)://host[:port][/prefix], at least one; equals
-	Dial           DialFunc      // nil: net.Dialer
+	URLs     []string      // http(s)://host[:port][/prefix], at least one; equals
+	Dial     DialFunc      // opens all connections, to whatever address; nil: those that Private allows, from the system
+	Resolver *net.Resolver // without Dial; nil: the system's
+	// Private allows names in URLs to stand for this machine and for private networks (RFC 1918, RFC 4193). Addresses that
+	// stand there themselves, and localhost, are always dialled; link-local ones and the metadata services of clouds for no name.
+	Private        bool
 	TLS            *tls.Config   // for https, nil: the system's roots
 	ConnectTimeout time.Duration // default 2 s
 	HeadTimeout    time.Duration // wait for the response head, default 10 s
@@ -106,7 +110,11 @@ func NewGroup(o Options) (*Group, error) {
 	}
 	dial := o.Dial
 	if dial == nil {
-		dial = (&net.Dialer{}).DialContext
+		most := reachPublic
+		if o.Private {
+			most = reachPrivate
+		}
+		dial = dialOrigin(o.Resolver, most)
 	}
 	g.transport = &http.Transport{
 		DialContext:         withTimeout(dial, o.ConnectTimeout),
@@ -212,7 +220,7 @@ func (g *Group) ask(ctx context.Context, h *host, r *Request) (*Response, error)
 		h.bad(fmt.Sprintf("answered with status %d", resp.Status), resp.ResponseTime)
 	case err == nil:
 		h.good(resp.ResponseTime.Sub(resp.RequestTime), resp.ResponseTime)
-	case ctx.Err() == nil: // what the caller gave up says nothing about the host
+	case ctx.Err() == nil && !unsent(out): // what the caller gave up, or did not send, says nothing about the host
 		h.bad(err.Error(), time.Now())
 	}
 	return resp, err
@@ -265,13 +273,16 @@ func roundTrip(ctx context.Context, rt http.RoundTripper, out *http.Request, int
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
+		if broken := bodyError(out); broken != nil {
+			kind, from, err = HTTPRequestError, FromClient, fmt.Errorf("read the request's body: %w", broken)
+		}
 		watch.end()
 		count.failures.Add(1)
 		if outer.Err() == nil {
 			count.failed(kind)
 		}
 		count.running.Add(-1)
-		return nil, &Error{Op: op, Source: from, Kind: kind, Retry: outer.Err() == nil, Err: err}
+		return nil, &Error{Op: op, Source: from, Kind: kind, Retry: outer.Err() == nil && from != FromClient, Err: err}
 	}
 	promised := resp.ContentLength
 	if out.Method == http.MethodHead || resp.StatusCode == http.StatusNotModified {
@@ -313,9 +324,48 @@ func newRequest(r *Request, scheme, address, prefix string) (*http.Request, erro
 		out.Header["User-Agent"] = nil // net/http would add its own name
 	}
 	if r.Body != nil {
-		out.Body, out.ContentLength = io.NopCloser(r.Body), r.Length
+		out.Body, out.ContentLength = &requestBody{Reader: r.Body}, r.Length
 	}
 	return out, nil
+}
+
+// requestBody remembers how a client's body ended: what a client does not send, or spoils, is no fault of the host. The
+// transport reads it in a goroutine of its own.
+type requestBody struct {
+	io.Reader
+	end atomic.Pointer[error] // io.EOF where it was whole
+}
+
+// Read implements io.Reader.
+func (b *requestBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err != nil {
+		b.end.CompareAndSwap(nil, &err)
+	}
+	return n, err
+}
+
+// Close implements io.Closer. The body is the caller's.
+func (b *requestBody) Close() error { return nil }
+
+// unsent tells whether the client has not sent all of its body. An EOF inside another error is no end.
+func unsent(r *http.Request) bool {
+	b, ok := r.Body.(*requestBody)
+	if !ok {
+		return false
+	}
+	end := b.end.Load()
+	return end == nil || *end != io.EOF
+}
+
+// bodyError is why the client's body could not be read, nil where it could.
+func bodyError(r *http.Request) error {
+	if b, ok := r.Body.(*requestBody); ok {
+		if end := b.end.Load(); end != nil && *end != io.EOF {
+			return *end
+		}
+	}
+	return nil
 }
 
 func withTimeout(dial DialFunc, d time.Duration) DialFunc {

@@ -28,7 +28,7 @@ func (c *counts) snapshot() Stats {
 	}
 }
 
-const nKinds = 18
+const nKinds = 20
 
 // Kinds lists the kinds of failures that are counted, each once. The caller owns the result.
 func Kinds() []Kind {
@@ -36,6 +36,7 @@ func Kinds() []Kind {
 		DNSError, DNSTimeout, ConnectionRefused, ConnectionTimeout, ConnectionTerminated, DestinationUnavail, DestinationUnroutable,
 		TLSProtocolError, TLSCertificateError, TLSAlertReceived, HTTPProtocolError, HTTPResponseHeader, HTTPResponseTransfer,
 		HTTPResponseTimeout, HTTPResponseIncompl, ConnectionReadTimeout, LoopDetected, InternalError,
+		HTTPRequestError, DestinationProhibited,
 	}
 }
 

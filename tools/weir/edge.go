@@ -134,7 +134,8 @@ func (c *edgeCommand) override(config *configs.Config) {
 		config.Cache.Memory = c.MemorySize
 	}
 	if len(c.Origin) > 0 {
-		config.Sites = []configs.Site{{Hosts: []string{"*"}, Origins: c.Origin}}
+		// Who names an origin by hand knows where it is.
+		config.Sites = []configs.Site{{Hosts: []string{"*"}, Origins: c.Origin, PrivateOrigins: true}}
 	}
 }
 

@@ -19,10 +19,10 @@ import (
 // whole when the configuration is read again.
 type routes struct {
 	sites   *edge.Sites
-	names   []string          // a host of each site, for metrics
-	origins []*upstream.Group // each once
-	byURLs  map[string]*upstream.Group
-	retired upstream.Stats // of origins that the routes before had and these have not
+	names   []string                   // a host of each site, for metrics
+	origins []*upstream.Group          // each once
+	byURLs  map[string]*upstream.Group // by what is said of them
+	retired upstream.Stats             // of origins that the routes before had and these have not
 }
 
 // buildRoutes makes the routes of a configuration. Origins that the routes before have as well go on, with their
@@ -31,7 +31,7 @@ func (n *node) buildRoutes(config []configs.Site, before *routes) (*routes, erro
 	r := &routes{byURLs: map[string]*upstream.Group{}}
 	var sites []*edge.Site
 	for _, s := range config {
-		group, err := n.origin(r, before, s.Origins)
+		group, err := n.origin(r, before, s)
 		if err != nil {
 			return nil, err
 		}
@@ -108,15 +108,18 @@ func accessList(config []configs.Rule) (*access.List, error) {
 	return access.New(rules)
 }
 
-// origin finds or makes the group of these URLs.
-func (n *node) origin(r, before *routes, urls []string) (*upstream.Group, error) {
-	key := strings.Join(urls, " ")
+// origin finds or makes the group of a site's URLs.
+func (n *node) origin(r, before *routes, site configs.Site) (*upstream.Group, error) {
+	key := strings.Join(site.Origins, " ")
+	if site.PrivateOrigins {
+		key += " private"
+	}
 	if group := r.byURLs[key]; group != nil {
 		return group, nil
 	}
 	group := before.byURLs[key]
 	if group == nil {
-		options := upstream.Options{URLs: urls}
+		options := upstream.Options{URLs: site.Origins, Private: site.PrivateOrigins}
 		if n.options.network != nil {
 			options.Dial = func(ctx context.Context, _, address string) (net.Conn, error) {
 				return n.options.network.Dial(ctx, address)
