@@ -19,7 +19,12 @@ func (e *Edge) authorize(x *Exchange) *refusal {
 	q := access.Request{
 		Addr: clientAddr(r), Method: r.Method, Path: x.Target.Path, Referrer: r.Header.Get("Referer"), Agent: r.Header.Get("User-Agent"), Time: x.Start,
 	}
-	if ok, _ := x.site.Access.Allows(&q, e.options.Geo); ok {
+	ok, _ := x.site.Access.Allows(&q, e.options.Geo)
+	if loose := loosePath(q.Path); ok && loose != q.Path {
+		q.Path = loose // what the origin may make of it has to be allowed too
+		ok, _ = x.site.Access.Allows(&q, e.options.Geo)
+	}
+	if ok {
 		return nil
 	}
 	return &refusal{http.StatusForbidden, "access", "this is not allowed from where, when or how it was asked for", field.ErrorHTTPRequestDenied}

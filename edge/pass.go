@@ -19,12 +19,11 @@ func (e *Edge) pass(x *Exchange, reason string) {
 	r := x.Request
 	h := r.Header.Clone()
 	field.RemoveHopByHop(h)
+	if !x.Peer {
+		passForwarded(x, h)
+	}
 	if !strings.EqualFold(h.Get("Expect"), "100-continue") {
 		delete(h, "Expect")
-	}
-	client, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err == nil && !x.Peer {
-		h.Set("X-Forwarded-For", client)
 	}
 	request := &upstream.Request{
 		Method: r.Method, Host: x.Target.Host, Path: x.Target.Path, Query: x.Target.Query, Header: h, Length: r.ContentLength,
@@ -49,6 +48,27 @@ func (e *Edge) pass(x *Exchange, reason string) {
 	x.upstream = resp.Header["Cache-Status"]
 	e.invalidate(x, resp)
 	e.relay(x, resp, reason)
+}
+
+// passForwarded takes off a request what would make of it another one behind us than the one that the site's rules have
+// seen, and says who asks. The method alone may be another where no rule looks at it: pages cannot send all there are.
+func passForwarded(x *Exchange, h http.Header) {
+	methods := [...]string{"X-Http-Method", "X-Http-Method-Override", "X-Method-Override"}
+	var kept [len(methods)][]string
+	if x.Request.Method == http.MethodPost && x.site.Access == nil {
+		for i, name := range methods {
+			kept[i] = h[name]
+		}
+	}
+	field.RemoveForwarded(h)
+	for i, name := range methods {
+		if kept[i] != nil {
+			h[name] = kept[i]
+		}
+	}
+	if client, _, err := net.SplitHostPort(x.Request.RemoteAddr); err == nil {
+		h.Set("X-Forwarded-For", client)
+	}
 }
 
 // passToken is the fwd parameter of Cache-Status for a reason to pass.
@@ -157,7 +177,14 @@ func (e *Edge) fail(x *Exchange, err error) {
 	x.Source, x.Reason = source, string(kind)
 	h := x.w.Header()
 	why := field.ProxyStatus{Node: e.options.Name, Error: field.ProxyError(kind)}
-	if failure != nil && source != upstream.FromSelf {
+	line := "the upstream did not answer: "
+	if source == upstream.FromClient {
+		line = "the request did not come to its end: "
+		if x.Request.ProtoMajor == 1 {
+			h.Set("Connection", "close") // where it ends nobody knows
+		}
+	}
+	if failure != nil && source != upstream.FromSelf && source != upstream.FromClient {
 		why.NextHop, why.ReceivedStatus = string(source), failure.Status
 	}
 	why.Add(h)
@@ -172,7 +199,7 @@ func (e *Edge) fail(x *Exchange, err error) {
 		h.Set("Retry-After", "1")
 	}
 	e.setCacheStatus(x)
-	e.text(x, status, "the upstream did not answer: "+string(kind))
+	e.text(x, status, line+string(kind))
 }
 
 // setCacheStatus appends our member after those of the upstreams (RFC 9211, 2).

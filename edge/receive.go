@@ -4,9 +4,13 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"weir/edge/field"
 )
+
+// maxMethodBytes is more than the longest name of a method has, UPDATEREDIRECTREF.
+const maxMethodBytes = 32
 
 // receive is the gate: it brings the request to canonical form and finds its
 // site. It answers and returns false where there is nothing more to do.
@@ -44,6 +48,9 @@ func (e *Edge) refusal(x *Exchange) *refusal {
 		// seen here any more, so nothing after it on this connection is trusted.
 		x.w.Header().Set("Connection", "close")
 	}
+	if !isMethod(r.Method) {
+		return &refusal{http.StatusBadRequest, "method", "there is no such method", field.ErrorHTTPRequest}
+	}
 	switch r.Method {
 	case http.MethodConnect, http.MethodTrace, "PURGE", "BAN": // the last two are words of other caches: nobody purges here but operators
 		return &refusal{http.StatusMethodNotAllowed, "method", "the method is not allowed", field.ErrorHTTPRequestDenied}
@@ -55,8 +62,8 @@ func (e *Edge) refusal(x *Exchange) *refusal {
 		}
 	}
 	path := r.RequestURI
-	if r.URL.IsAbs() && r.ProtoMajor == 1 { // RFC 9112, 3.2.2: absolute-form; net/http has put its authority into r.Host
-		path = r.URL.RequestURI()
+	if r.ProtoMajor == 1 {
+		path = originForm(path)
 	}
 	target, err := ParseTarget(r.Host, path)
 	if err != nil {
@@ -76,6 +83,38 @@ func (e *Edge) refusal(x *Exchange) *refusal {
 		return &refusal{http.StatusLoopDetected, "loop", "the request came back to the cache that sent it", field.ErrorProxyLoopDetected}
 	}
 	return e.authorize(x)
+}
+
+// originForm is what remains of a target in absolute form (RFC 9112, 3.2.2) without scheme and authority, which net/http has
+// put into the request's Host. It is cut out of what was received, so that both forms are judged alike. Other targets are
+// returned as they are.
+func originForm(target string) string {
+	if strings.HasPrefix(target, "/") {
+		return target
+	}
+	_, rest, ok := strings.Cut(target, "://")
+	if !ok {
+		return target
+	}
+	i := strings.IndexAny(rest, "/?#")
+	switch {
+	case i < 0:
+		return "/"
+	case rest[i] == '/':
+		return rest[i:]
+	}
+	return "/" + rest[i:]
+}
+
+// isMethod takes the names of methods that there are (IANA's registry): capital letters, and dashes between them. What
+// differs from one in its case is another method to one server and the same to the next (RFC 9110, 9.1).
+func isMethod(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < 'A' || c > 'Z') && (c != '-' || i == 0) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxMethodBytes
 }
 
 // text answers with one line of our own, which no cache may keep.

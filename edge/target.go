@@ -3,6 +3,7 @@ package edge
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"strings"
 )
 
@@ -29,10 +30,10 @@ type Target struct {
 
 // ParseTarget brings host and origin-form target to canonical form:
 //
-//   - host in lower case without port and without a final dot
+//   - host in lower case without port and without a final dot; an IPv6 address in its shortest form
 //   - no fragment, backslash, control, space or non-ASCII byte
 //   - unreserved characters decoded, all other escapes in upper case (RFC 3986,
-//     6.2.2.2), so that /%61 is /a; %00 and %5C refused
+//     6.2.2.2), so that /%61 is /a; %00 and %5C refused; | ^ ` { } escaped
 //   - no dot segment, escaped or not: a path that needs removing is refused, not
 //     repaired, so that nobody down the line can read it otherwise
 //   - empty segments kept: //x is a path, never an authority
@@ -80,17 +81,28 @@ func canonicalHost(host string) (string, error) {
 			name = "[" + h + "]"
 		}
 	}
+	if strings.HasPrefix(name, "[") {
+		return canonicalLiteral(name)
+	}
 	name = strings.TrimSuffix(name, ".")
-	if name == "" || len(name) > 255 || strings.Contains(name, "..") {
+	if name == "" || name[0] == '.' || len(name) > 255 || strings.HasSuffix(name, ".") || strings.Contains(name, "..") {
 		return "", errHost
 	}
-	literal := name[0] == '['
 	for i := range len(name) {
-		if c := name[i]; !isHostByte(c) && !(literal && (c == '[' || c == ']' || c == ':')) {
+		if !isHostByte(name[i]) {
 			return "", errHost
 		}
 	}
 	return strings.ToLower(name), nil
+}
+
+// canonicalLiteral is an IPv6 address in brackets as RFC 5952 writes it, without a zone, which means nothing elsewhere.
+func canonicalLiteral(name string) (string, error) {
+	a, err := netip.ParseAddr(strings.TrimSuffix(name[1:], "]"))
+	if err != nil || !a.Is6() || a.Zone() != "" || !strings.HasSuffix(name, "]") {
+		return "", errHost
+	}
+	return "[" + a.String() + "]", nil
 }
 
 func isPort(s string) bool {
@@ -120,6 +132,7 @@ func canonicalPath(path string) (string, error) {
 			if !isTargetByte(c) {
 				return "", errTargetByte
 			}
+			rewrite = rewrite || isUnwise(c)
 			continue
 		}
 		v, ok := unescape(path, i)
@@ -145,22 +158,29 @@ func rewriteEscapes(path string) string {
 	var b strings.Builder
 	b.Grow(len(path))
 	for i := 0; i < len(path); i++ {
-		if path[i] != '%' {
-			b.WriteByte(path[i])
-			continue
+		switch c := path[i]; {
+		case c == '%':
+			v, _ := unescape(path, i)
+			if isUnreserved(v) {
+				b.WriteByte(v)
+			} else {
+				writeEscape(&b, v)
+			}
+			i += 2
+		case isUnwise(c):
+			writeEscape(&b, c)
+		default:
+			b.WriteByte(c)
 		}
-		v, _ := unescape(path, i)
-		if isUnreserved(v) {
-			b.WriteByte(v)
-		} else {
-			const digits = "0123456789ABCDEF"
-			b.WriteByte('%')
-			b.WriteByte(digits[v>>4])
-			b.WriteByte(digits[v&15])
-		}
-		i += 2
 	}
 	return b.String()
+}
+
+func writeEscape(b *strings.Builder, v byte) {
+	const digits = "0123456789ABCDEF"
+	b.WriteByte('%')
+	b.WriteByte(digits[v>>4])
+	b.WriteByte(digits[v&15])
 }
 
 // hasDotSegment looks for "." and "..", also where an encoded slash or a
@@ -187,6 +207,19 @@ func hasDotSegment(path string) bool {
 		i = start - 1
 	}
 	return false
+}
+
+// loosePath is a canonical path as a server may read it that takes an encoded slash for a slash, and several for one.
+// Most often it is the path itself.
+func loosePath(path string) string {
+	if !strings.Contains(path, "//") && !strings.Contains(path, "%2F") {
+		return path
+	}
+	path = strings.ReplaceAll(path, "%2F", "/")
+	for strings.Contains(path, "//") {
+		path = strings.ReplaceAll(path, "//", "/")
+	}
+	return path
 }
 
 func checkQuery(query string) error {
@@ -224,6 +257,10 @@ func withoutViewerParameters(query string) string {
 func isTargetByte(c byte) bool {
 	return c > ' ' && c < 0x7f && c != '#' && c != '\\' && c != '"' && c != '<' && c != '>'
 }
+
+// isUnwise tells which of them no URL may hold in its path (RFC 3986, 3.3). Clients send them bare all the same, and
+// net/http escapes them on the way to the origin.
+func isUnwise(c byte) bool { return c == '|' || c == '^' || c == '`' || c == '{' || c == '}' }
 
 // isUnreserved is RFC 3986, 2.3.
 func isUnreserved(c byte) bool {

@@ -51,18 +51,20 @@ var forwarded = [...]string{ //nolint:gochecknoglobals // a table, never written
 	"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Proto",
 	"X-Forwarded-Protocol", "X-Forwarded-Scheme", "X-Forwarded-Server", "X-Forwarded-Ssl", "X-Host", "X-Http-Host-Override",
 	"X-Http-Method", "X-Http-Method-Override", "X-Method-Override", "X-Original-Host", "X-Original-Url", "X-Real-Ip",
-	"X-Rewrite-Url", "X-Url-Scheme", "Front-End-Https",
+	"X-Rewrite-Url", "X-Url-Scheme", "Front-End-Https", "X-Forwarded", "Forwarded-For", "X-Original-Uri", "X-Rewrite-Uri",
+	"X-Override-Url", "X-Envoy-Original-Path", "X-Real-Host", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "Client-Ip",
 }
 
 // RemoveForwarded removes from a request's h every field in which the client could
 // pass itself off as another host, scheme, path, method or address, all
-// X-Forwarded- fields among them.
+// X-Forwarded- fields among them, and every field with an underscore in its name: to
+// programs behind CGI, X_Host and X-Host are one.
 func RemoveForwarded(h http.Header) {
 	for _, name := range forwarded {
 		delete(h, name)
 	}
 	for name := range h {
-		if strings.HasPrefix(name, "X-Forwarded-") {
+		if strings.HasPrefix(name, "X-Forwarded-") || strings.IndexByte(name, '_') >= 0 {
 			delete(h, name)
 		}
 	}
