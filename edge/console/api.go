@@ -41,6 +41,9 @@ func (c *Console) status(w http.ResponseWriter, _ *http.Request) {
 	if status.Problems == nil {
 		status.Problems = []Problem{}
 	}
+	if status.Config.Restart == nil {
+		status.Config.Restart = []string{}
+	}
 	if status.Ring.Differ == nil {
 		status.Ring.Differ = []string{}
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -26,10 +27,20 @@ type Options struct {
 	// Purge obeys a purge; nil: there is nothing to purge. Its error is a *FieldError where the caller is wrong. It may
 	// take as long as the disk does.
 	Purge func(ctx context.Context, p Purge) (Receipt, error)
-	Log   *slog.Logger // nil discards
+	// Reload has the node read its configuration again; nil: it has none. An error tells the operator what is wrong with
+	// the configuration, and where; nothing has changed then.
+	Reload func(ctx context.Context) (Reload, error)
+	Config func(w io.Writer) error // writes the configuration in use, as YAML; nil: there is none to show
+	Log    *slog.Logger            // nil discards
 }
 
-const purgePath = "/v1/purge"
+const (
+	purgePath  = "/v1/purge"
+	reloadPath = "/v1/reload"
+)
+
+// order tells whether a path changes something.
+func order(path string) bool { return path == purgePath || path == reloadPath }
 
 // minToken is the fewest characters of a token that nobody guesses: 96 bits in base64.
 const minToken = 16
@@ -76,7 +87,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	allow := "GET, HEAD"
-	if path == purgePath {
+	if order(path) {
 		allow = http.MethodPost
 	}
 	if !slices.Contains(strings.Split(allow, ", "), r.Method) {
@@ -103,8 +114,12 @@ func (c *Console) route(path string) (handle http.HandlerFunc, open bool) {
 		return c.ring, false
 	case "/v1/why":
 		return c.why, false
+	case "/v1/config":
+		return c.config, false
 	case purgePath:
 		return c.purge, false
+	case reloadPath:
+		return c.reload, false
 	case "/metrics":
 		if c.options.Metrics == nil {
 			return nil, false

@@ -6,7 +6,9 @@
 //	/v1/members              token  {"members": [Member, …]}
 //	/v1/ring?url=URL         token  Route
 //	/v1/why?url=URL          token  Why
+//	/v1/config               token  the configuration in use (YAML)
 //	/v1/purge (POST)         token  Receipt
+//	/v1/reload (POST)        token  Reload
 //	/metrics                 token  Options.Metrics
 //	/ and its files          open   the page, which holds nothing until it has the token
 //

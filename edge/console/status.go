@@ -4,26 +4,27 @@ import "time"
 
 // Status is a node's state at one moment. Counts are sums since the start of the process.
 type Status struct {
-	Name          string    `json:"name"`
-	Version       string    `json:"version"`
-	State         string    `json:"state"`   // starting, ready, draining or another short word
-	Ready         bool      `json:"ready"`   // filled by the console, with Options.Ready
-	Summary       string    `json:"summary"` // what is wrong and what to do, or that all is well; filled by the console
-	UptimeSeconds float64   `json:"uptime_seconds"`
-	Zone          string    `json:"zone"`
-	Region        string    `json:"region"`
-	Protocols     Protocols `json:"protocols"`
-	Requests      Requests  `json:"requests"`
-	Bytes         Bytes     `json:"bytes"`
-	Cache         Cache     `json:"cache"`
-	Fills         int64     `json:"fills"`       // running now
-	Connections   int64     `json:"connections"` // open now
-	Origin        Origin    `json:"origin"`
-	Ring          RingState `json:"ring"`
-	PurgeLog      *PurgeLog `json:"purge_log,omitempty"` // none: the node stands alone
-	Budgets       Budgets   `json:"budgets"`
-	Latency       *Latency  `json:"latency,omitempty"`
-	Problems      []Problem `json:"problems"` // empty when all is good, never null
+	Name          string      `json:"name"`
+	Version       string      `json:"version"`
+	State         string      `json:"state"`   // starting, ready, draining or another short word
+	Ready         bool        `json:"ready"`   // filled by the console, with Options.Ready
+	Summary       string      `json:"summary"` // what is wrong and what to do, or that all is well; filled by the console
+	UptimeSeconds float64     `json:"uptime_seconds"`
+	Zone          string      `json:"zone"`
+	Region        string      `json:"region"`
+	Protocols     Protocols   `json:"protocols"`
+	Requests      Requests    `json:"requests"`
+	Bytes         Bytes       `json:"bytes"`
+	Cache         Cache       `json:"cache"`
+	Fills         int64       `json:"fills"`       // running now
+	Connections   int64       `json:"connections"` // open now
+	Origin        Origin      `json:"origin"`
+	Ring          RingState   `json:"ring"`
+	PurgeLog      *PurgeLog   `json:"purge_log,omitempty"` // none: the node stands alone
+	Budgets       Budgets     `json:"budgets"`
+	Config        ConfigState `json:"config"`
+	Latency       *Latency    `json:"latency,omitempty"`
+	Problems      []Problem   `json:"problems"` // empty when all is good, never null
 }
 
 // Protocols counts client requests by HTTP version.
@@ -76,6 +77,15 @@ type Origin struct {
 type Latency struct {
 	Bounds []float64 `json:"bounds"` // seconds, ascending
 	Counts []uint64  `json:"counts"`
+}
+
+// ConfigState is which configuration the node runs by.
+type ConfigState struct {
+	File    string     `json:"file"`            // "" where there is none
+	Taken   time.Time  `json:"taken"`           // when it was read; a file that is wrong does not change that
+	Restart []string   `json:"restart"`         // keys that have changed in it since the start and need a restart; never null
+	Tried   *time.Time `json:"tried,omitempty"` // when it was last read again
+	Error   string     `json:"error,omitempty"` // why it was not taken then
 }
 
 // RingState is the placement of keys that the node uses.

@@ -70,7 +70,7 @@ type Certificates struct {
 	opts    CertificatesOptions
 	log     *slog.Logger
 	table   atomic.Pointer[certTable]
-	reloads chan chan error
+	reloads chan reloadOrder
 	wake    chan struct{} // tells the stapler of new certificates; holds one
 
 	// The fields below belong to the goroutine of Run, and to New before it.
@@ -118,7 +118,7 @@ func NewCertificates(o CertificatesOptions) (*Certificates, error) {
 	if len(o.Pairs) == 0 && o.MintDir == "" {
 		return nil, errors.New("front: one of CertificatesOptions.Pairs and MintDir is needed")
 	}
-	c := &Certificates{opts: o, log: o.Log, reloads: make(chan chan error), wake: make(chan struct{}, 1)}
+	c := &Certificates{opts: o, log: o.Log, reloads: make(chan reloadOrder), wake: make(chan struct{}, 1)}
 	c.opts.Pairs = slices.Clone(o.Pairs)
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
@@ -160,8 +160,12 @@ func (c *Certificates) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			_ = c.refresh(ctx, time.Now(), false) // logged there
-		case done := <-c.reloads:
-			done <- c.refresh(ctx, time.Now(), true)
+		case order := <-c.reloads:
+			if order.pairs != nil {
+				order.done <- c.replace(ctx, order.pairs, time.Now())
+			} else {
+				order.done <- c.refresh(ctx, time.Now(), true)
+			}
 		}
 		c.warn(time.Now())
 	}
@@ -170,10 +174,27 @@ func (c *Certificates) Run(ctx context.Context) error {
 // Reload reads every file anew, changed or not. Where one cannot be used, the certificate
 // from before stays and the error says why; the others change all the same. It needs
 // Run, and waits for it until ctx ends.
-func (c *Certificates) Reload(ctx context.Context) error {
+func (c *Certificates) Reload(ctx context.Context) error { return c.order(ctx, nil) }
+
+// Replace takes other Pairs in place of those of the options, at least one. Where one cannot be used nothing changes. It
+// needs Run, as Reload does; certificates by ACME, and one that was minted in place of Pairs, are not touched.
+func (c *Certificates) Replace(ctx context.Context, pairs []CertificatePair) error {
+	if len(pairs) == 0 {
+		return errors.New("front: no certificates to take in place of others")
+	}
+	return c.order(ctx, slices.Clone(pairs))
+}
+
+// reloadOrder is what Run is to do. Pairs are nil for Reload.
+type reloadOrder struct {
+	pairs []CertificatePair
+	done  chan error // has room for one
+}
+
+func (c *Certificates) order(ctx context.Context, pairs []CertificatePair) error {
 	done := make(chan error, 1)
 	select {
-	case c.reloads <- done:
+	case c.reloads <- reloadOrder{pairs, done}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -308,6 +329,32 @@ func (c *Certificates) refresh(ctx context.Context, now time.Time, all bool) err
 		c.publish(entries)
 	}
 	return errors.Join(errs...)
+}
+
+// replace loads the pairs and publishes them, or nothing. What stays keeps its entry, and with it its staple.
+func (c *Certificates) replace(ctx context.Context, pairs []CertificatePair, now time.Time) error {
+	old := c.table.Load().entries
+	sources, entries := make([]*certSource, len(pairs)), make([]*certEntry, len(pairs))
+	for i, pair := range pairs {
+		if at := slices.IndexFunc(c.sources, func(s *certSource) bool { return s.pair == pair }); at >= 0 {
+			sources[i], entries[i] = c.sources[at], old[at]
+			continue
+		}
+		sources[i] = &certSource{pair: pair}
+		var err error
+		if entries[i], err = c.load(sources[i], now); err != nil {
+			return err
+		}
+		if entries[i].stapling.must && entries[i].serving.Load().OCSPStaple == nil { // as in refresh
+			if err := c.fetchStaple(ctx, entries[i], now); err != nil {
+				return err
+			}
+		}
+	}
+	c.sources = sources
+	c.publish(entries)
+	c.log.Info("certificates replaced", "before", len(old), "now", len(entries))
+	return nil
 }
 
 // keep notes that a source cannot be used. Two files are seldom replaced at once, so a

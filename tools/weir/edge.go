@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -40,7 +41,8 @@ func (c *edgeCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	log := newLog(config.Log, std)
+	level := &slog.LevelVar{}
+	log := newLog(config.Log, level, std)
 	keyring, err := openKeyring(config.Cluster, log)
 	if err != nil {
 		return err
@@ -48,11 +50,11 @@ func (c *edgeCommand) Run(ctx context.Context, std streams) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	options := nodeOptions{config: config, log: log, keyring: keyring, load: c.configuration, hangup: hangup}
-	if options.access, err = openAccessLog(config.Log); err != nil {
+	options := nodeOptions{config: config, log: log, keyring: keyring, load: c.configuration, hangup: hangup, level: level}
+	if options.access, err = newAccessFile(config.Log); err != nil {
 		return err
 	}
-	defer options.access.Close() // nil has a Close that only fails
+	defer options.access.Close()
 	n, err := newNode(options)
 	if err != nil {
 		return err
@@ -137,21 +139,6 @@ func (c *edgeCommand) override(config *configs.Config) {
 		// Who names an origin by hand knows where it is.
 		config.Sites = []configs.Site{{Hosts: []string{"*"}, Origins: c.Origin, PrivateOrigins: true}}
 	}
-}
-
-// openAccessLog is nil when no access log is wanted.
-func openAccessLog(c configs.Log) (*os.File, error) {
-	switch c.Access {
-	case "", "off":
-		return nil, nil
-	case "stdout":
-		return os.Stdout, nil
-	}
-	f, err := os.OpenFile(c.Access, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
-	if err != nil {
-		return nil, usageError{fmt.Errorf("open the access log: %w", err)}
-	}
-	return f, nil
 }
 
 // announce logs where the node can be reached.

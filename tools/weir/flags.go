@@ -25,9 +25,10 @@ func loadConfig(file string) (*configs.Config, error) {
 	return c, nil
 }
 
-// newLog writes the node's log as its configuration says.
-func newLog(c configs.Log, std streams) *slog.Logger {
-	options := &slog.HandlerOptions{Level: level(c.Level)}
+// newLog writes the node's log as its configuration says; threshold is set, and may be changed.
+func newLog(c configs.Log, threshold *slog.LevelVar, std streams) *slog.Logger {
+	threshold.Set(level(c.Level))
+	options := &slog.HandlerOptions{Level: threshold}
 	if c.Format == "json" {
 		return slog.New(slog.NewJSONHandler(std.err, options))
 	}

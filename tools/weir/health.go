@@ -144,7 +144,7 @@ func (n *node) problems(s *console.Status) []console.Problem {
 		add("The origin "+s.Origin.URL+" does not answer.", s.Origin.LastError+".", "Start it or correct its address; stored content is served meanwhile.")
 	}
 	if last := n.reloads.last.Load(); last != nil && last.err != nil {
-		add("The configuration could not be read again.", last.err.Error()+".", "Correct the file and send SIGHUP; until then the node runs on as it was.")
+		add("The configuration could not be read again.", last.err.Error()+".", "Correct the file and run weir reload, or send SIGHUP; until then the node runs on as it was.")
 	}
 	if lost := n.cache.Stats().DiskErrors; lost > 0 {
 		add("The disk did not take responses.", fmt.Sprintf("%d responses since the start were served but not stored.", lost), "Look at the node's log, free space or lower cache.disk.")

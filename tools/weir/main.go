@@ -31,6 +31,7 @@ type commands struct {
 	Ring    ringCommand    `cmd:"" help:"Show who owns a URL, and the members of the cluster."`
 	Why     whyCommand     `cmd:"" help:"Explain what a node makes of a URL: what is stored, whom it asks, what it did lately."`
 	Purge   purgeCommand   `cmd:"" help:"Have a node serve URLs, prefixes, tags or everything anew."`
+	Reload  reloadCommand  `cmd:"" help:"Have a node read its configuration and its certificates again."`
 	Replay  replayCommand  `cmd:"" help:"Play a trace of requests through cache policies, and tell what each would have saved."`
 	Config  configCommand  `cmd:"" help:"Check or print a configuration."`
 	Version versionCommand `cmd:"" help:"Show version and build."`
@@ -48,6 +49,7 @@ func (u usageError) Unwrap() error { return u.error }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	code := run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr})
 	stop()
 	os.Exit(code)

@@ -43,9 +43,10 @@ type nodeOptions struct {
 	keyring *cluster.Keyring // nil: alone; the node runs it
 	network network          // nil: this machine's sockets
 	log     *slog.Logger
-	access  *os.File // of the access log, nil none
-	flag    string   // that changes an address, for messages; "" the flag of that address
-	hurry   bool     // leave without waiting for the cluster to take note
+	access  *accessFile    // of the access log, nil none
+	level   *slog.LevelVar // of log; nil: it stays
+	flag    string         // that changes an address, for messages; "" the flag of that address
+	hurry   bool           // leave without waiting for the cluster to take note
 
 	load   func() (*configs.Config, error) // reads the configuration again; nil: it stays
 	hangup <-chan os.Signal                // asks for that; nil: never
@@ -85,6 +86,7 @@ type node struct {
 
 	certificates *front.Certificates // of public; nil without https
 	acme         *front.ACME         // has some of them; nil without
+	gauges       []string            // the certificates that have a metric; listen's, then the reloader's
 
 	adminCertificates *front.Certificates // nil: operators come in the clear
 	adminTLS          *tls.Config         // with them
@@ -96,6 +98,7 @@ const hurriedLeave = 100 * time.Millisecond
 // newNode builds what needs no socket.
 func newNode(o nodeOptions) (*node, error) {
 	n := &node{options: o, config: o.config, log: o.log.With("node", o.config.Node.Name), started: time.Now()}
+	n.reloads.asks = make(chan chan *lastReload)
 	n.say("starting")
 	if err := makeDir(o.config.Node.Dir); err != nil {
 		return nil, err
@@ -339,7 +342,7 @@ func (n *node) listenAdmin() error {
 	}
 	n.token = token
 	handler, err := console.New(console.Options{
-		Name: n.config.Node.Name, Token: token, TokenFile: tokenFile, Ready: n.ready, Status: n.status, Members: n.members, Ring: n.route, Why: n.why, Purge: n.purge,
+		Name: n.config.Node.Name, Token: token, TokenFile: tokenFile, Ready: n.ready, Status: n.status, Members: n.members, Ring: n.route, Why: n.why, Purge: n.purge, Reload: n.askReload, Config: n.effective,
 		Metrics: n.metrics.Handler(), Log: n.log,
 	})
 	if err != nil {

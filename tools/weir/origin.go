@@ -33,7 +33,7 @@ func (c *originCommand) Run(ctx context.Context, std streams) error {
 	if c.HTTP != "" {
 		config.Origin.HTTP = c.HTTP
 	}
-	log := newLog(config.Log, std)
+	log := newLog(config.Log, &slog.LevelVar{}, std)
 	server, err := newOriginServer(config.Origin, "--http", log)
 	if err != nil {
 		return err

@@ -65,7 +65,7 @@ func TestAThousandReloadsUnderLoad(t *testing.T) {
 	more(100)
 	before := runtime.NumGoroutine()
 	for range reloads {
-		_ = s.reload() // every tenth is refused
+		_ = s.reload(t.Context()) // every tenth is refused
 		more(1)
 	}
 	after := runtime.NumGoroutine()
@@ -127,9 +127,9 @@ func TestReload(t *testing.T) {
 		}
 	}
 	want("at first", 200, 421)
-	write("sites: [{hosts: [b.example], " + behind + "}]\nlog: {level: debug}\n")
+	write("sites: [{hosts: [b.example], " + behind + "}]\nlog: {level: debug}\ngeo: [" + filepath.Join(dir, "none.mmdb") + "]\n")
 	hangup()
-	p.await(t, `(configuration taken; some keys count from the next start on" .*keys=log.level)`)
+	p.await(t, `(configuration taken; some keys count from the next start on" .*keys=geo)`)
 	want("after a reload", 421, 200)
 	write("sites: [{hosts: [a.example, b.example], origin: [\"http://127.0.0.1:1\"]}]\n")
 	hangup()
@@ -147,7 +147,7 @@ func TestReloadKeepsWhatIsTheSame(t *testing.T) {
 	config := *s.config
 	config.Sites = append(slices.Clone(config.Sites), configs.Site{Hosts: []string{"b.example"}, Origins: config.Sites[0].Origins})
 	s.node.options.load = func() (*configs.Config, error) { return &config, nil }
-	if err := s.reload(); err != nil {
+	if err := s.reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if now := s.routes.Load().origins; len(now) != 1 || now[0] != first {

@@ -27,8 +27,13 @@ type routes struct {
 
 // buildRoutes makes the routes of a configuration. Origins that the routes before have as well go on, with their
 // connections and what is known of their health.
-func (n *node) buildRoutes(config []configs.Site, before *routes) (*routes, error) {
+func (n *node) buildRoutes(config []configs.Site, before *routes) (_ *routes, err error) {
 	r := &routes{byURLs: map[string]*upstream.Group{}}
+	defer func() {
+		if err != nil {
+			r.drop(before)
+		}
+	}()
 	var sites []*edge.Site
 	for _, s := range config {
 		group, err := n.origin(r, before, s)
@@ -67,9 +72,17 @@ func (n *node) buildRoutes(config []configs.Site, before *routes) (*routes, erro
 		}
 		sites, r.names = append(sites, site), append(r.names, s.Hosts[0])
 	}
-	var err error
 	r.sites, err = edge.NewSites(sites...)
 	return r, err
+}
+
+// drop lets go of what was made for routes that are not taken.
+func (r *routes) drop(before *routes) {
+	for key, group := range r.byURLs {
+		if before.byURLs[key] != group {
+			group.Close()
+		}
+	}
 }
 
 // accessList is nil where everybody may ask for everything.

@@ -44,6 +44,7 @@ func (n *node) status() console.Status {
 			}
 		}
 	}
+	s.Config = n.configState()
 	s.Ring, s.PurgeLog, s.Budgets = n.ringState(), n.purgeLog(), n.budgets()
 	s.Problems = n.problems(&s)
 	return s

@@ -24,12 +24,7 @@ func (n *node) buildTLS(options *front.Options) error {
 	}
 	c := n.config.TLS
 	from := front.CertificatesOptions{Strict: c.StrictSNI, StapleDir: filepath.Join(n.config.Node.Dir, "tls", "ocsp"), Log: n.log}
-	if c.Cert != "" || c.Key != "" {
-		from.Pairs = append(from.Pairs, front.CertificatePair{Cert: c.Cert, Key: c.Key})
-	}
-	for _, pair := range c.Certificates {
-		from.Pairs = append(from.Pairs, front.CertificatePair{Cert: pair.Cert, Key: pair.Key})
-	}
+	from.Pairs = certificatePairs(c)
 	if len(from.Pairs) == 0 {
 		from.MintDir, from.MintNames = filepath.Join(n.config.Node.Dir, "tls"), n.hosts()
 	}
@@ -209,23 +204,38 @@ func (n *node) registerTLSMetrics() error {
 	if n.certificates == nil {
 		return errors.Join(errs...)
 	}
-	seen := map[string]bool{}
-	for i, state := range n.certificates.States() {
+	return errors.Join(append(errs, n.registerCertificates())...)
+}
+
+// registerCertificates adds a gauge for each certificate that has none yet.
+func (n *node) registerCertificates() error {
+	var errs []error
+	for name := range n.certificatesLeft() {
+		if !slices.Contains(n.gauges, name) {
+			n.gauges = append(n.gauges, name)
+			errs = append(errs, n.metrics.Gauge("weir_certificate_left_seconds", "Seconds until a certificate ends, by its first name; 0 where there is none.", func() float64 {
+				return n.certificatesLeft()[name]
+			}, "name", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// certificatesLeft tells how many seconds each certificate has left, by its first name.
+func (n *node) certificatesLeft() map[string]float64 {
+	left := map[string]float64{}
+	for _, state := range n.certificates.States() {
 		name := state.File
 		if len(state.Names) > 0 {
 			name = state.Names[0]
 		}
-		if seen[name] { // two kinds of key for one name
+		if _, taken := left[name]; taken { // two kinds of key for one name
 			name = state.File
 		}
-		seen[name] = true
-		errs = append(errs, n.metrics.Gauge("weir_certificate_left_seconds", "Seconds until a certificate ends, by its first name.", func() float64 {
-			until := n.certificates.States()[i].NotAfter
-			if until.IsZero() {
-				return 0 // not there yet
-			}
-			return time.Until(until).Seconds()
-		}, "name", name))
+		left[name] = 0
+		if !state.NotAfter.IsZero() { // else it is not there yet
+			left[name] = time.Until(state.NotAfter).Seconds()
+		}
 	}
-	return errors.Join(errs...)
+	return left
 }

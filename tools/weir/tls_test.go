@@ -207,7 +207,7 @@ func TestClientsBehindABalancer(t *testing.T) {
 	t.Cleanup(func() { access.Close() })
 	t.Run("node", func(t *testing.T) { // which has written its log when this ends
 		n := newSocketNode(t, func(o *nodeOptions) {
-			o.access = access
+			o.access = &accessFile{file: access}
 			o.config.Log.Format = "json"
 			o.config.Listen.ProxyProtocol = []string{"127.0.0.1"}
 			o.config.Sites = []configs.Site{{Hosts: []string{"*"}, Origins: []string{origin.URL}}}
