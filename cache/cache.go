@@ -99,6 +99,9 @@ type Cache struct {
 	scanned atomic.Bool
 	// loaded is set by Run once index has what the journal had, and read by Close.
 	loaded bool
+	// custody is whose the directory is; see Yield. It changes in keepJournal's goroutine alone.
+	custody atomic.Int32
+	orders  chan order
 	// strays tells that a file was left on disk that index does not have: the next start has to look for it.
 	strays atomic.Bool
 	// flushEvery and snapshotEvery are the constants, but in tests.
@@ -114,7 +117,7 @@ func New(opts Options) (*Cache, error) {
 	}
 	now := time.Now()
 	c := &Cache{
-		opts: opts, log: opts.Log, fs: opts.FS, began: now, unlinks: make(chan ID, unlinkQueue), trim: make(chan struct{}, 1),
+		opts: opts, log: opts.Log, fs: opts.FS, began: now, unlinks: make(chan ID, unlinkQueue), trim: make(chan struct{}, 1), orders: make(chan order),
 		flushEvery: flushEvery, snapshotEvery: snapshotEvery,
 	}
 	c.buffers.New = func() any { return new([pieceBytes]byte) }
@@ -371,6 +374,9 @@ func (c *Cache) Close() error {
 	}
 	if c.store == nil {
 		return nil
+	}
+	if c.custody.Load() == yielded {
+		return nil // journal and lock are another process's
 	}
 	c.closeJournal()
 	return c.store.Close()

@@ -62,6 +62,13 @@
 // not know are misses until the scrubber lists them. A journal that is damaged or lost costs the order of use, and the time
 // of a scan.
 //
+// # Two processes
+//
+// One process owns the directory. It may give it to another (Yield), which finds all that is stored as after an orderly
+// end, and serve on from it without changing anything: names are given in one step, bodies never change under one, and an
+// older version than the index has is a miss. What it fetches meanwhile is not stored; what it would have removed, the other
+// one has, until it is purged there too. If the other one is gone it takes the directory back (Reclaim).
+//
 // # What it leaves out
 //
 // It does not decide what may be stored or reused (package freshness does, and the caller asks it), and does not purge by

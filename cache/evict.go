@@ -96,6 +96,10 @@ func (c *Cache) doomLocked(s *shard, id ID, bytes int64) bool {
 func (c *Cache) unlink(id ID) {
 	s := c.shard(id)
 	s.mu.Lock()
+	if c.custody.Load() == yielded { // Reclaim sees to it
+		s.mu.Unlock()
+		return
+	}
 	cl := s.claimLocked(id)
 	_, doomed := s.doomed[id]
 	s.mu.Unlock()

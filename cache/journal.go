@@ -114,6 +114,12 @@ func (c *Cache) keepJournal(ctx context.Context) {
 		var now time.Time
 		select {
 		case now = <-ticker.C:
+			if c.custody.Load() == yielded {
+				continue
+			}
+		case o := <-c.orders:
+			c.obey(o)
+			continue
 		case <-ctx.Done():
 			return
 		}

@@ -8,6 +8,9 @@ import (
 
 var errReplaced = errors.New("cache: stored response is another one by now")
 
+// errYielded is why nothing is stored while the directory is another process's.
+var errYielded = errors.New("cache: the directory has been given to another process")
+
 // publication is an Object on its way to a file.
 type publication struct {
 	obj *Object
@@ -65,6 +68,8 @@ func (c *Cache) mayPublishLocked(s *shard, f *Fill, p publication) error {
 	switch {
 	case s.closed:
 		return ErrClosed
+	case c.custody.Load() != ours:
+		return errYielded
 	case f.detached.Load(), p.after != 0 && (!known || state.Version != policy.Brief(p.after)):
 		return errReplaced
 	}

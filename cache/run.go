@@ -35,7 +35,7 @@ func (c *Cache) makeRoom(ctx context.Context) {
 	if c.full.Swap(false) {
 		excess = max(minRelief, c.index.Bytes()/slackPart)
 	}
-	for (c.crowded() || excess > 0) && ctx.Err() == nil {
+	for (c.crowded() || excess > 0) && ctx.Err() == nil && c.custody.Load() == ours {
 		item, ok := c.index.Evict()
 		if !ok {
 			return

@@ -30,6 +30,9 @@ func (c *Cache) reserveCold(cost policy.Cost) bool {
 		return false
 	}
 	for !c.index.Take(cost) {
+		if c.custody.Load() != ours {
+			return false // nothing can be unlinked
+		}
 		item, ok := c.index.Evict()
 		if !ok {
 			return false
@@ -121,7 +124,7 @@ func (c *Cache) encode(o *Object) []byte {
 
 // diskFailed notes that something could not be stored.
 func (c *Cache) diskFailed(err error) {
-	if errors.Is(err, errReplaced) || errors.Is(err, ErrClosed) || errors.Is(err, disk.ErrFull) {
+	if errors.Is(err, errReplaced) || errors.Is(err, errYielded) || errors.Is(err, ErrClosed) || errors.Is(err, disk.ErrFull) {
 		return // not the disk's fault
 	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {

@@ -17,7 +17,7 @@
 // Nothing is synced: a crash may lose files or tear them. A file whose footer, trailer or length is wrong is removed and
 // reported as ErrCorrupt. With Open's verify the body is checked too; a caller asks for that on the first open after a
 // start, because only what was written by an earlier process can have been torn. One process owns a root: New takes a
-// lock, and a second New returns ErrLocked.
+// lock, and a second New returns ErrLocked, unless the first owner has released it: then that one only reads.
 //
 // # What it leaves out
 //

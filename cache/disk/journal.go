@@ -169,7 +169,7 @@ func (j *Journal) Snapshot(records iter.Seq[Record]) error {
 }
 
 // Close closes the log. complete, if not nil, is all that is stored and all that there is on disk: it becomes a snapshot
-// from which the next Load learns that nothing has to be looked for. The Journal is of no use afterwards.
+// from which the next Load learns that nothing has to be looked for. The Journal is of no use afterwards, but for Reopen.
 func (j *Journal) Close(complete iter.Seq[Record]) error {
 	err := j.Flush()
 	if !j.begun {
@@ -188,6 +188,14 @@ func (j *Journal) Close(complete iter.Seq[Record]) error {
 		return err
 	}
 	return j.removeBefore(generation) // an error before is made good by the snapshot
+}
+
+// Reopen makes the Journal usable again after Close, while or after another process has written to the directory: what
+// files there are is looked for again, and a snapshot is due.
+func (j *Journal) Reopen() {
+	j.begun, j.taken, j.log = false, false, nil
+	j.snapshots, j.logs = nil, nil
+	j.Want()
 }
 
 // begin finds out once what files there are, and begins a log: from then on the last end is not clean any more.

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,6 +29,8 @@ var (
 	ErrNotFound = errors.New("disk: no such object")
 	// ErrCorrupt is returned by Open and Append when the file was damaged; it has been removed.
 	ErrCorrupt = errors.New("disk: damaged file")
+	// ErrReleased is returned by what would change the directory after Release.
+	ErrReleased = errors.New("disk: the directory is another process's")
 	// ErrFull is returned by Append when the file has had MaxAppends.
 	ErrFull = errors.New("disk: too many appended heads")
 )
@@ -43,10 +46,12 @@ type Options struct {
 // Store is a directory of objects. It holds no state but the lock; see the package's comment for what may be called at
 // the same time.
 type Store struct {
-	dir   string
-	fs    FS
-	lock  io.Closer
-	start time.Time
+	dir      string
+	fs       FS
+	start    time.Time
+	released atomic.Bool
+
+	lock io.Closer // Release's, Reacquire's and Close's, which follow one another; nil when released
 }
 
 // New creates Options.Dir and takes the lock, which Close gives back; the directories in it come with the first object
@@ -72,7 +77,33 @@ func New(opts Options, now time.Time) (*Store, error) {
 }
 
 // Close gives the lock back. Open files stay usable.
-func (s *Store) Close() error { return s.lock.Close() }
+func (s *Store) Close() error {
+	if s.lock == nil {
+		return nil
+	}
+	return s.lock.Close()
+}
+
+// Release gives the lock to another process. What is stored can still be opened, also what that process stores; nothing is
+// written or removed any more, not even what is damaged. What changes at the moment has to have come to an end. Objects
+// that are being created may go on, but are not to be committed.
+func (s *Store) Release() error {
+	s.released.Store(true)
+	err := s.lock.Close()
+	s.lock = nil
+	return err
+}
+
+// Reacquire takes the lock again after Release; ErrLocked while somebody else has it.
+func (s *Store) Reacquire() error {
+	lock, err := s.fs.Lock(filepath.Join(s.dir, "lock"))
+	if err != nil {
+		return fmt.Errorf("open cache directory %s: %w", s.dir, err)
+	}
+	s.lock = lock
+	s.released.Store(false)
+	return nil
+}
 
 // Object is a stored object, opened.
 type Object struct {
@@ -130,6 +161,9 @@ func (s *Store) Append(id [16]byte, meta []byte) (bytes int64, err error) {
 	if len(meta) > maxMeta {
 		return 0, fmt.Errorf("append to %x: head of %d bytes is above %d", id, len(meta), maxMeta)
 	}
+	if s.released.Load() {
+		return 0, ErrReleased
+	}
 	file, ft, trailer, size, err := s.open(id)
 	if err != nil {
 		return 0, err
@@ -152,6 +186,9 @@ func (s *Store) Append(id [16]byte, meta []byte) (bytes int64, err error) {
 
 // Remove removes an object; there being none is no error.
 func (s *Store) Remove(id [16]byte) error {
+	if s.released.Load() {
+		return ErrReleased
+	}
 	if err := s.fs.Remove(s.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove object %x: %w", id, err)
 	}
@@ -180,7 +217,7 @@ func (s *Store) List(first byte) ([]Entry, error) {
 	for _, f := range list {
 		if id, ok := parseName(f.Name, first); ok {
 			entries = append(entries, Entry{ID: id, Bytes: f.Bytes, ModTime: f.ModTime})
-		} else if strings.HasPrefix(f.Name, tempPrefix) && f.ModTime.Before(s.start) {
+		} else if strings.HasPrefix(f.Name, tempPrefix) && f.ModTime.Before(s.start) && !s.released.Load() {
 			_ = s.fs.Remove(filepath.Join(dir, f.Name)) // the next listing tries again
 		}
 	}
@@ -226,6 +263,9 @@ func (s *Store) damaged(id [16]byte, err error) error {
 	if !errors.Is(err, ErrCorrupt) {
 		// A file that cannot be read is as bad as a wrong one.
 		err = errors.Join(ErrCorrupt, err)
+	}
+	if s.released.Load() { // its owner may be writing at this moment
+		return fmt.Errorf("object %x: %w", id, err)
 	}
 	return errors.Join(fmt.Errorf("object %x: %w", id, err), s.Remove(id))
 }
