@@ -36,11 +36,13 @@ type journal struct {
 	lines int
 	least int  // lines that the file would have if it were rewritten now, or a while ago
 	torn  bool // a write ended in the middle of a line: the file is to be rewritten
+
+	shared bool // with another process: it must not lose its file, and may be in the middle of a line
 }
 
 // openJournal reads the file into the table. What is damaged counts as a purge of all until now.
-func openJournal(path string, t *Table, now time.Time, log *slog.Logger) (*journal, error) {
-	j := &journal{path: path}
+func openJournal(path string, t *Table, now time.Time, log *slog.Logger, shared bool) (*journal, error) {
+	j := &journal{path: path, shared: shared}
 	text, err := os.ReadFile(path)
 	missing := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !missing {
@@ -54,7 +56,7 @@ func openJournal(path string, t *Table, now time.Time, log *slog.Logger) (*journ
 	}
 	t.mu.Unlock()
 	j.lines = lines
-	if err != nil || !whole {
+	if err != nil || !whole && !shared {
 		return j, j.rewrite(t)
 	}
 	if j.file, err = os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
@@ -109,7 +111,7 @@ func (j *journal) write(text []byte, lines int, t *Table) (int64, error) {
 	switch {
 	case j.file == nil:
 		return 0, fs.ErrClosed
-	case j.torn || j.lines+lines > 2*j.least+slackLines:
+	case j.torn || j.lines+lines > 2*j.least+slackLines && !j.shared:
 		return j.added, j.rewrite(t) // the table has the entries already
 	}
 	if _, err := j.file.Write(text); err != nil {

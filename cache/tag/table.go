@@ -24,6 +24,7 @@ type Options struct {
 	File                 string       // where purges are kept; its directory exists; "": nowhere
 	URLs, Prefixes, Tags int          // names to tell apart, at least 4; 0: the defaults
 	Log                  *slog.Logger // nil: discard
+	Shared               bool         // another process still has the file, see Share
 }
 
 // Table remembers purges. Safe for concurrent use.
@@ -38,8 +39,9 @@ type Table struct {
 	urls, prefixes, tags generations
 	lengths              atomic.Pointer[[]int] // of the prefixes, each once, ascending
 
-	counts  [4]atomic.Int64 // purges by kind, as in Kinds
-	journal *journal        // nil without a file
+	told    atomic.Pointer[func()] // see Share
+	counts  [4]atomic.Int64        // purges by kind, as in Kinds
+	journal *journal               // nil without a file
 }
 
 // New reads the file and starts nothing. now is the time that counts where the file is damaged. An error means that
@@ -66,7 +68,7 @@ func New(o Options, now time.Time) (*Table, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	var err error
-	if t.journal, err = openJournal(o.File, t, now, o.Log); err != nil {
+	if t.journal, err = openJournal(o.File, t, now, o.Log, o.Shared); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -120,7 +122,11 @@ func (t *Table) apply(p Purge, durable bool) error {
 	if t.journal == nil {
 		return nil
 	}
-	return t.journal.append(entries, t, durable)
+	err = t.journal.append(entries, t, durable)
+	if told := t.told.Load(); told != nil {
+		(*told)()
+	}
+	return err
 }
 
 // entriesOf takes a purge apart.
