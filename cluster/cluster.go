@@ -31,6 +31,7 @@ type Cluster struct {
 	drainedAt atomic.Pointer[time.Time] // when draining was announced
 
 	started        atomic.Bool
+	heir           atomic.Bool // see Abandon
 	published      atomic.Int64
 	refusedMeta    atomic.Int64
 	strangers      atomic.Int64
@@ -70,7 +71,7 @@ func New(o Options) (*Cluster, error) {
 }
 
 // Run gossips until ctx ends, then announces that the node is draining, waits for DrainTime, says farewell and returns
-// nil. It returns an error, at once, when the gossip address cannot be had. It may be called once.
+// nil; after Abandon it does none of these. It returns an error, at once, when the gossip address cannot be had. It may be called once.
 func (c *Cluster) Run(ctx context.Context) error {
 	if c.started.Swap(true) {
 		return fmt.Errorf("cluster: %s runs already", c.options.Name)
@@ -98,7 +99,9 @@ func (c *Cluster) Run(ctx context.Context) error {
 	<-ctx.Done()
 	var err error
 	if list != nil {
-		c.leave(list)
+		if !c.heir.Load() {
+			c.leave(list)
+		}
 		if e := list.Shutdown(); e != nil {
 			err = fmt.Errorf("cluster: close gossip of %s: %w", c.options.Name, e)
 		}
@@ -140,6 +143,10 @@ func (c *Cluster) Ready() <-chan struct{} { return c.ready }
 // Drain tells the others that this node is about to leave: rings put it behind all others from now on, while it goes on
 // answering. It returns at once and may be called several times; there is no way back but a restart.
 func (c *Cluster) Drain() { c.once.Do(func() { close(c.drain) }) }
+
+// Abandon has Run end without a word when its context does, because another process goes on as this node, on the same
+// address: to the others it has never been away, if that one gossips within the time of a probe or two.
+func (c *Cluster) Abandon() { c.heir.Store(true) }
 
 // Stats is a snapshot of counters since New, and of what is at the moment.
 type Stats struct {

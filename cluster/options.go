@@ -213,7 +213,7 @@ func (o *Options) defaults() {
 	orDuration(&o.LeaveTimeout, DefaultLeaveTimeout)
 	orDuration(&o.ForgetAfter, DefaultForgetAfter)
 	if o.Network == nil {
-		o.Network = sockets{}
+		o.Network = Sockets{}
 	}
 	if o.Resolve == nil {
 		o.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {

@@ -216,12 +216,21 @@ func (c *trackedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// sockets is the Network of this machine.
-type sockets struct{}
+// Sockets is the Network of this machine. The zero value binds all sockets itself.
+type Sockets struct {
+	// Streams and Packets open a socket in place of the system's, such as one that a process before this one had bound;
+	// nil: the system does. Addr has the port of the streams where it is for packets.
+	Streams func(addr string) (net.Listener, error)
+	Packets func(addr string) (net.PacketConn, error)
+}
 
 // ListenPacket binds UDP.
-func (sockets) ListenPacket(addr string) (net.PacketConn, error) {
-	c, err := net.ListenPacket("udp", addr) //nolint:noctx // binding does not wait
+func (s Sockets) ListenPacket(addr string) (net.PacketConn, error) {
+	bind := s.Packets
+	if bind == nil {
+		bind = func(addr string) (net.PacketConn, error) { return net.ListenPacket("udp", addr) } //nolint:noctx // binding does not wait
+	}
+	c, err := bind(addr)
 	if err != nil {
 		return nil, err
 	}
@@ -233,12 +242,15 @@ func (sockets) ListenPacket(addr string) (net.PacketConn, error) {
 }
 
 // Listen binds TCP.
-func (sockets) Listen(addr string) (net.Listener, error) {
+func (s Sockets) Listen(addr string) (net.Listener, error) {
+	if s.Streams != nil {
+		return s.Streams(addr)
+	}
 	return net.Listen("tcp", addr) //nolint:noctx // binding does not wait
 }
 
 // Dial connects by TCP.
-func (sockets) Dial(ctx context.Context, addr string) (net.Conn, error) {
+func (Sockets) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	var d net.Dialer
 	return d.DialContext(ctx, "tcp", addr)
 }
