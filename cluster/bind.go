@@ -56,7 +56,7 @@ func (c *Cluster) introduce(told netip.AddrPort) error {
 		peer = netip.AddrPortFrom(told.Addr(), peer.Port())
 	}
 	// In memory the addresses of gossip and of the sockets have nothing to do with one another.
-	if _, real := c.options.Network.(Sockets); real && peer.Addr().IsLoopback() && !told.Addr().IsLoopback() {
+	if _, system := c.options.Network.(Sockets); system && peer.Addr().IsLoopback() && !told.Addr().IsLoopback() {
 		return fmt.Errorf("cluster: the peer address %s can be reached from this machine alone, but gossip tells the others that the "+
 			"node is at %s: listen for peers on an address that they can reach", peer, told.Addr())
 	}

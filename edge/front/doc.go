@@ -101,6 +101,17 @@
 // itself when a file turns out shorter than its range, and after any other panic,
 // which is counted and logged, and ends only its own request.
 //
+// # A process that takes over
+//
+// The listening TCP sockets of a server can be given to another process as they are (Options.Listen): connections that
+// wait there are nobody's yet. The packets of a UDP socket cannot be shared that way. Heir binds a second socket to the
+// address, and the kernel divides the packets between the two by connection ID (SO_ATTACH_REUSEPORT_CBPF, eight
+// instructions): all IDs that a server gives out begin with the same four random bytes. So neither process passes packets
+// on to the other, both keep segmentation offload, batched reads and ECN, and SO_REUSEPORT is not set while there is no
+// heir, when it would let other programs of the same user take packets. Passing them on through the one that reads would
+// have cost a copy and a wake-up for each packet of the drain, and quic-go its batches, as it reads in batches only from
+// what has a descriptor.
+//
 // # Why
 //
 // HTTP/2 is net/http's own server, not golang.org/x/net/http2: the latter is

@@ -84,8 +84,10 @@ type Options struct {
 	// as "--http"; empty leaves the name out.
 	HTTPFlag, HTTPSFlag string
 
-	// Listen opens the TCP listeners; nil means net.Listen. For tests.
-	Listen func(network, address string) (net.Listener, error)
+	// Listen opens the TCP listeners, and ListenPacket the UDP socket, whose address has the port of the TLS listener; nil
+	// means net.Listen and net.ListenPacket. For sockets that another process has bound, and for tests.
+	Listen       func(network, address string) (net.Listener, error)
+	ListenPacket func(network, address string) (net.PacketConn, error)
 	// Log gets refused handshakes at debug level, refused clients at warning level, but not
 	// more than one a second, and panics at error level; nil discards them.
 	Log *slog.Logger
@@ -98,6 +100,7 @@ type Server struct {
 	log   *slog.Logger
 	stats counters
 	entry entry
+	ids   connIDs // of QUIC connections
 
 	mu      sync.Mutex // guards the fields below
 	bound   bool
@@ -128,11 +131,14 @@ func New(o Options) (*Server, error) {
 	if o.Listen == nil {
 		o.Listen = net.Listen
 	}
+	if o.ListenPacket == nil {
+		o.ListenPacket = net.ListenPacket
+	}
 	if o.TLS != nil {
 		o.TLS = o.TLS.Clone()
 		newTickets(o.TicketSecret).configure(o.TLS)
 	}
-	s := &Server{opts: o, log: o.Log}
+	s := &Server{opts: o, log: o.Log, ids: newConnIDs()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

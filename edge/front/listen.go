@@ -60,7 +60,7 @@ func (s *Server) bindHTTPS() (net.Listener, net.PacketConn, error) {
 		if err != nil || s.opts.DisableHTTP3 {
 			return tcp, nil, err
 		}
-		udp, err := listenUDP(s.opts.HTTPS, tcp.Addr())
+		udp, err := s.listenUDP(s.opts.HTTPS, tcp.Addr())
 		if err == nil {
 			return tcp, udp, nil
 		}
@@ -73,7 +73,7 @@ func (s *Server) bindHTTPS() (net.Listener, net.PacketConn, error) {
 }
 
 // listenUDP binds the host of address with the port of the TCP listener.
-func listenUDP(address string, tcp net.Addr) (net.PacketConn, error) {
+func (s *Server) listenUDP(address string, tcp net.Addr) (net.PacketConn, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func listenUDP(address string, tcp net.Addr) (net.PacketConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return net.ListenPacket("udp", net.JoinHostPort(host, port)) //nolint:noctx // binding does not wait
+	return s.opts.ListenPacket("udp", net.JoinHostPort(host, port))
 }
 
 // An addressError says in one line why an address cannot be listened on and what

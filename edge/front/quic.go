@@ -65,10 +65,11 @@ func (s *Server) quicPart(socket net.PacketConn) (*quicPart, error) {
 		return nil, err
 	}
 	p.transport = &quic.Transport{
-		Conn:                socket,
-		StatelessResetKey:   &keys.reset,
-		TokenGeneratorKey:   &keys.token,
-		VerifySourceAddress: (&retryLimit{}).exceeded,
+		Conn:                  socket,
+		StatelessResetKey:     &keys.reset,
+		ConnectionIDGenerator: s.ids,
+		TokenGeneratorKey:     &keys.token,
+		VerifySourceAddress:   (&retryLimit{}).exceeded,
 	}
 	config := http3.ConfigureTLSConfig(s.opts.TLS)
 	config.MinVersion = tls.VersionTLS13
