@@ -1,0 +1,137 @@
+package manifest
+
+import "bytes"
+
+// urls notes the edits of the URLs in a tag.
+func (d *dash) urls(t *token) {
+	switch string(t.name) {
+	case "BaseURL", "Location", "PatchLocation":
+		d.textFrom = t.end
+		return
+	case "ContentSteering":
+		d.textFrom = t.start
+		return
+	}
+	if d.Child == nil {
+		return
+	}
+	template := string(t.name) == "SegmentTemplate"
+	for a, ok := nextXML(t.attributes, 0); ok; a, ok = nextXML(t.attributes, a.end) {
+		to, known := urlAttribute(t.name, a.name)
+		if !known {
+			continue
+		}
+		d.edits = append(d.edits, edit{span{t.at + a.from, t.at + a.to}, d.child(a.value, to, template)})
+	}
+}
+
+// urlAttribute tells what the URL in an attribute leads to.
+func urlAttribute(element, name []byte) (Resource, bool) {
+	switch string(element) {
+	case "SegmentTemplate", "SegmentURL":
+		switch string(name) {
+		case "media", "initialization", "index", "bitstreamSwitching":
+			return Media, true
+		}
+	case "Initialization", "RepresentationIndex", "BitstreamSwitching":
+		return Media, string(name) == "sourceURL"
+	}
+	return Elsewhere, string(name) == "href"
+}
+
+// urlText notes the edit of the URL between the tags of an element that ends.
+func (d *dash) urlText(t *token) {
+	if d.Child == nil || d.textFrom == 0 || d.textFrom > t.start {
+		return
+	}
+	raw := d.text[d.textFrom:t.start]
+	url := bytes.TrimSpace(raw)
+	from := d.textFrom + bytes.Index(raw, url)
+	d.textFrom = 0
+	if len(url) == 0 || bytes.IndexByte(url, '<') >= 0 {
+		return
+	}
+	to := Playlist
+	if string(t.name) == "BaseURL" {
+		// What a query is added to is a whole file; for a directory it would be lost when others are resolved against it
+		// (RFC 3986, 5.2.2). A path needs no help there but from the front.
+		to = Media
+	}
+	text := d.child(url, to, false)
+	if to == Media && url[len(url)-1] == '/' && text[len(text)-1] != '/' {
+		return
+	}
+	d.edits = append(d.edits, edit{span{from, from + len(url)}, text})
+}
+
+// child decorates a URL that has XML's escapes.
+func (d *dash) child(value []byte, to Resource, template bool) []byte {
+	url := unescapeXML(value)
+	decorated := d.Child(nil, url, to)
+	if template {
+		decorated = escapeTemplate(decorated, url)
+	}
+	return appendEscaped(nil, decorated)
+}
+
+// escapeTemplate doubles each $ that a Child has added in front of or behind a template, where $ begins an identifier
+// (ISO/IEC 23009-1, 5.3.9.4.4).
+func escapeTemplate(decorated, url []byte) []byte {
+	if bytes.Count(decorated, []byte("$")) == bytes.Count(url, []byte("$")) {
+		return decorated
+	}
+	core, _, _ := bytes.Cut(url, []byte("?"))
+	at := bytes.Index(decorated, core)
+	if at < 0 {
+		return decorated
+	}
+	double := func(part []byte) []byte { return bytes.ReplaceAll(part, []byte("$"), []byte("$$")) }
+	out := append(double(decorated[:at]), core...)
+	rest := decorated[at+len(core):]
+	if kept, ok := bytes.CutPrefix(rest, url[len(core):]); ok { // a query that the template had
+		return append(append(out, url[len(core):]...), double(kept)...)
+	}
+	return append(out, double(rest)...)
+}
+
+// insertSteering writes ContentSteering, and BaseURLs where there are none, in front of the first child of the MPD that may
+// not stand before them; a ContentSteering that is stored goes.
+func (d *dash) insertSteering(t *token) {
+	if d.Steering == nil {
+		return
+	}
+	switch string(t.name) {
+	case "ProgramInformation":
+		return
+	case "BaseURL":
+		if !d.base && xmlAttribute(t.attributes, "serviceLocation") == nil {
+			at := t.at
+			text := append(appendEscaped([]byte(` serviceLocation="`), []byte(d.Steering.pathway())), '"')
+			d.edits = append(d.edits, edit{span{at, at}, text})
+		}
+		d.base = true
+		return
+	}
+	if d.steered {
+		return
+	}
+	d.steered = true
+	indent := t.start
+	for indent > 0 && (d.text[indent-1] == ' ' || d.text[indent-1] == '\t') {
+		indent--
+	}
+	space := "\n" + string(d.text[indent:t.start])
+	var text []byte
+	if !d.base {
+		for _, l := range d.Steering.Locations {
+			text = append(appendEscaped(append(text, `<BaseURL serviceLocation="`...), []byte(l.Pathway)), `">`...)
+			text = append(append(appendEscaped(text, []byte(l.Base)), "</BaseURL>"...), space...)
+		}
+	}
+	text = append(appendEscaped(append(text, `<ContentSteering defaultServiceLocation="`...), []byte(d.Steering.pathway())), '"')
+	if d.Steering.QueryFirst {
+		text = append(text, ` queryBeforeStart="true"`...)
+	}
+	text = append(append(appendEscaped(append(text, '>'), []byte(d.Steering.Server)), "</ContentSteering>"...), space...)
+	d.edits = append(d.edits, edit{span{t.start, t.start}, text})
+}
