@@ -34,6 +34,7 @@ edge/front:      github.com/caddyserver/certmagic github.com/quic-go/quic-go go.
 edge:            cache cache/freshness cache/tag cluster/ring edge/field edge/byterange edge/upstream edge/access
 edge/player:
 edge/session:
+edge/quality:
 edge/sdk:        edge/session
 edge/console:
 edge/telemetry:  github.com/grafana/pyroscope-go github.com/prometheus/client_golang

@@ -1,0 +1,280 @@
+package quality
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Node is one that follows sessions.
+type Node struct {
+	Name    string
+	Address string // of its listener for other nodes
+}
+
+// Options is what a Ledger needs. The zero value is that of a node alone.
+type Options struct {
+	Name string // of this node
+	// Owner is the node that follows a session; nil: this one all. Called for each session every few seconds; must not block.
+	Owner func(Session) Node
+	// Send brings a message to [Ledger.Serve] of another node, and its answer back. Required with Owner.
+	Send func(ctx context.Context, to Node, message []byte) ([]byte, error)
+	// Idle is after how long without a word a session is over; 0: 90 s.
+	Idle time.Duration
+	Log  *slog.Logger // nil: silent
+}
+
+const (
+	sendEvery   = 5 * time.Second
+	sendTimeout = 2 * time.Second
+	defaultIdle = 90 * time.Second
+	maxFollowed = 100_000
+	maxPending  = 20_000
+	maxBatch    = 2_000 // sessions in one message: 1 MB
+)
+
+// Ledger follows viewers. One mutex: a sample costs a few map accesses; all methods may be called at the same time.
+type Ledger struct {
+	options Options
+
+	mu       sync.Mutex            // guards the fields below
+	pending  map[Session]*viewer   // seen here, and not sent yet
+	followed map[Session]*viewer   // this node is the owner
+	over     map[Session]time.Time // that ended a moment ago: what comes of them later, from another edge, begins none
+	hours    []*hour               // the newest last
+	dropped  int64
+}
+
+// New makes a Ledger.
+func New(o Options) (*Ledger, error) {
+	if o.Owner != nil && o.Send == nil {
+		return nil, errors.New("quality: Options.Send is missing")
+	}
+	if o.Idle <= 0 {
+		o.Idle = defaultIdle
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Ledger{options: o, pending: map[Session]*viewer{}, followed: map[Session]*viewer{}, over: map[Session]time.Time{}}, nil
+}
+
+// Add takes in a sample.
+//
+// Hot path: one lock, and nothing allocated for a session that is known and a part that it used before.
+func (l *Ledger) Add(s *Sample, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v := l.pending[s.Session]
+	if v == nil {
+		if len(l.pending) >= maxPending {
+			l.dropped++
+			return
+		}
+		v = newViewer(now)
+		l.pending[s.Session] = v
+	}
+	v.add(s, now)
+}
+
+// Stats is what a Ledger holds.
+type Stats struct {
+	Followed, Pending int
+	Dropped           int64 // samples and sessions for which there was no room
+}
+
+// Stats is a snapshot.
+func (l *Ledger) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Stats{Followed: len(l.followed), Pending: len(l.pending), Dropped: l.dropped}
+}
+
+// Run sends what was seen to the owners, and closes sessions that are over, until ctx ends.
+func (l *Ledger) Run(ctx context.Context) error {
+	tick := time.NewTicker(sendEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			l.hand(context.WithoutCancel(ctx), time.Now()) // what is left, so that it is counted somewhere
+			return nil
+		case now := <-tick.C:
+			l.hand(ctx, now)
+			l.closeIdle(now)
+		}
+	}
+}
+
+// hand brings every session that was seen here to its owner. What cannot be brought is followed here: its figures are
+// right in sum, only its session counts twice.
+func (l *Ledger) hand(ctx context.Context, now time.Time) {
+	l.mu.Lock()
+	seen := l.pending
+	l.pending = make(map[Session]*viewer, len(seen))
+	l.mu.Unlock()
+	byOwner := map[Node]map[Session]*viewer{}
+	for id, v := range seen {
+		v.spans(now)
+		owner := Node{Name: l.options.Name}
+		if l.options.Owner != nil {
+			owner = l.options.Owner(id)
+		}
+		if byOwner[owner] == nil {
+			byOwner[owner] = map[Session]*viewer{}
+		}
+		byOwner[owner][id] = v
+	}
+	for owner, batch := range byOwner {
+		if owner.Name == l.options.Name || owner.Name == "" || !l.send(ctx, owner, batch) {
+			l.take(batch, now)
+		}
+	}
+}
+
+// send brings a batch to its owner in messages of a bounded length.
+func (l *Ledger) send(ctx context.Context, to Node, batch map[Session]*viewer) bool {
+	some := make(map[Session]*viewer, min(len(batch), maxBatch))
+	flush := func() bool {
+		text, err := json.Marshal(message{Viewers: some})
+		if err != nil {
+			panic("quality: " + err.Error()) // numbers and strings: cannot fail
+		}
+		within, cancel := context.WithTimeout(ctx, sendTimeout)
+		defer cancel()
+		if _, err = l.options.Send(within, to, text); err != nil {
+			l.options.Log.Debug("reports of viewers were not taken by their owner", "member", to.Name, "error", err)
+			return false
+		}
+		for id := range some {
+			delete(batch, id) // what is left is for this node
+		}
+		clear(some)
+		return true
+	}
+	for id, v := range batch {
+		if some[id] = v; len(some) == maxBatch && !flush() {
+			return false
+		}
+	}
+	return len(some) == 0 || flush()
+}
+
+// message is what nodes tell and ask each other. JSON.
+type message struct {
+	Viewers map[Session]*viewer `json:"viewers,omitempty"`
+	Summary bool                `json:"summary,omitempty"` // is wanted
+}
+
+// Serve answers a message of another node: nothing, or the summary of this node.
+func (l *Ledger) Serve(text []byte, now time.Time) ([]byte, error) {
+	var m message
+	if err := json.Unmarshal(text, &m); err != nil {
+		return nil, fmt.Errorf("quality: a message of another node is malformed: %w", err)
+	}
+	l.take(m.Viewers, now)
+	if !m.Summary {
+		return []byte("{}"), nil
+	}
+	answer, err := json.Marshal(l.Summary(now))
+	if err != nil {
+		return nil, fmt.Errorf("quality: %w", err)
+	}
+	return answer, nil
+}
+
+// take follows sessions.
+func (l *Ledger) take(batch map[Session]*viewer, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, seen := range batch {
+		if seen == nil {
+			continue
+		}
+		v := l.followed[id]
+		if v == nil {
+			if _, over := l.over[id]; over {
+				continue
+			}
+			if len(l.followed) >= maxFollowed {
+				l.dropped++
+				continue
+			}
+			v = newViewer(now.Add(-seen.FirstAgo))
+			l.followed[id] = v
+		}
+		v.merge(seen, now)
+		if v.Ended {
+			l.closeLocked(id, v, now)
+		}
+	}
+}
+
+func (l *Ledger) closeIdle(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, v := range l.followed {
+		if now.Sub(v.last) >= l.options.Idle {
+			l.closeLocked(id, v, now)
+		}
+	}
+	for id, at := range l.over {
+		if now.Sub(at) > l.options.Idle {
+			delete(l.over, id)
+		}
+	}
+}
+
+func (l *Ledger) closeLocked(id Session, v *viewer, now time.Time) {
+	delete(l.followed, id)
+	if v.Ended {
+		l.over[id] = now
+	}
+	l.hourLocked(now).add(v)
+}
+
+// hourLocked is the figures of this hour. Those of more than a day ago go.
+func (l *Ledger) hourLocked(now time.Time) *hour {
+	begin := now.Truncate(time.Hour)
+	if n := len(l.hours); n == 0 || l.hours[n-1].begin.Before(begin) {
+		l.hours = append(l.hours, &hour{begin: begin, named: map[Kind]map[string]*Named{}})
+	}
+	for now.Sub(l.hours[0].begin) >= (hours+1)*time.Hour {
+		l.hours = l.hours[1:]
+	}
+	return l.hours[len(l.hours)-1]
+}
+
+// Summary is of the sessions that this node owns, for the last day.
+func (l *Ledger) Summary(now time.Time) Summary {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hourLocked(now)
+	s := Summary{Viewers: len(l.followed)}
+	byName := map[Kind]map[string]*Named{}
+	for _, h := range l.hours {
+		s.All.Add(&h.all)
+		for kind, names := range h.named {
+			for name, n := range names {
+				entry(byName, kind, name).Add(&n.Figures)
+			}
+		}
+	}
+	for _, v := range l.followed {
+		for kind, name := range map[Kind]string{Title: v.Title, Device: v.Device, NetworkKind: v.Network, Edge: v.Edge} {
+			if name == "" {
+				continue
+			}
+			if len(byName[kind]) >= 2*maxNames && byName[kind][name] == nil {
+				name = other
+			}
+			entry(byName, kind, name).Viewers++
+		}
+	}
+	s.list(byName)
+	return s
+}

@@ -1,0 +1,335 @@
+package quality
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// pool is a few nodes in one process.
+type pool struct {
+	ledgers map[string]*Ledger
+	down    string
+	end     func()
+}
+
+func newPool(t *testing.T, names ...string) *pool {
+	t.Helper()
+	p := &pool{ledgers: map[string]*Ledger{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for _, name := range names {
+		l, err := New(Options{
+			Name: name, Owner: func(s Session) Node { return Node{Name: names[int(uint64(s)%uint64(len(names)))]} },
+			Send: func(_ context.Context, to Node, text []byte) ([]byte, error) {
+				if to.Name == p.down {
+					return nil, errors.New("it is down")
+				}
+				time.Sleep(time.Millisecond)
+				return p.ledgers[to.Name].Serve(text, time.Now())
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.ledgers[name] = l
+		wg.Go(func() { _ = l.Run(ctx) })
+	}
+	p.end = func() {
+		cancel()
+		wg.Wait()
+	}
+	return p
+}
+
+func (p *pool) summary() Summary {
+	var all []Summary
+	for _, l := range p.ledgers {
+		all = append(all, l.Summary(time.Now()))
+	}
+	return Merge(all...)
+}
+
+func (s *Summary) find(kind Kind, name string) Named {
+	for _, n := range s.Named {
+		if n.Kind == kind && n.Name == name {
+			return n
+		}
+	}
+	return Named{}
+}
+
+// watch plays a session: 2 s objects, the first two with su, at one edge and then at another.
+func watch(p *pool, id Session, title string, edges [2]string, objects int, change func(i int, s *Sample)) {
+	for i := range objects {
+		edge := edges[2*i/objects]
+		s := Sample{Session: id, Title: title, Device: "tv", Edge: edge, Network: "AS64500", Video: true, Bitrate: 3000, Duration: 2 * time.Second, Starting: i < 2}
+		if change != nil {
+			change(i, &s)
+		}
+		p.ledgers[edge].Add(&s, time.Now())
+		time.Sleep(2 * time.Second)
+	}
+}
+
+func TestASessionOverTwoEdges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, "edge-1", "edge-2", "edge-3")
+		var wg sync.WaitGroup
+		for id := range Session(9) {
+			wg.Go(func() {
+				watch(p, id, "film", [2]string{"edge-1", "edge-2"}, 20, func(i int, s *Sample) {
+					if i >= 12 {
+						s.Bitrate = 6000
+					}
+					s.Starved = i == 15
+					if i == 19 {
+						s.Ended = true
+					}
+				})
+			})
+		}
+		time.Sleep(20 * time.Second)
+		if s := p.summary(); s.Viewers != 9 || s.All.Sessions != 0 || s.find(Title, "film").Viewers != 9 {
+			t.Errorf("while they watch: %d viewers, %d sessions over, %+v", s.Viewers, s.All.Sessions, s.find(Title, "film"))
+		}
+		wg.Wait()
+		time.Sleep(10 * time.Second)
+		s := p.summary()
+		f := s.All
+		if s.Viewers != 0 || f.Sessions != 9 || f.Started != 9 || f.Left != 0 || f.Switches != 9 || f.Stalls != 9 || f.WithStalls != 9 {
+			t.Errorf("when they have watched: %d viewers, %+v", s.Viewers, f)
+		}
+		if f.Watched != 9*40*time.Second || f.Stalled != 9*guessedStall || f.StartUpTime != 9*4*time.Second {
+			t.Errorf("watched %s, stalled %s, started after %s in all", f.Watched, f.Stalled, f.StartUpTime)
+		}
+		if got, want := f.MeanBitrate(), (12*3000.0+8*6000)/20; math.Abs(got-want) > 1 {
+			t.Errorf("mean bitrate %.0f, want %.0f", got, want)
+		}
+		if got := f.StartUp(0.5); got < 2*time.Second || got > 4*time.Second {
+			t.Errorf("median start-up %s, want between 2 s and 4 s", got)
+		}
+		for name, want := range map[string]time.Duration{"edge-1": 180 * time.Second, "edge-2": 180 * time.Second} {
+			if n := s.find(Edge, name); n.Watched != want || n.Sessions != 9 {
+				t.Errorf("%s: %+v", name, n)
+			}
+		}
+		if n := s.find(Rendition, "6000"); n.Watched != 9*16*time.Second || n.Stalls != 9 {
+			t.Errorf("rendition 6000: %+v", n)
+		}
+		if n := s.find(NetworkKind, "AS64500"); n.Sessions != 9 {
+			t.Errorf("network: %+v", n)
+		}
+		p.end()
+	})
+}
+
+func TestASwitchOnTheWayBetweenEdges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, "edge-1", "edge-2", "edge-3")
+		for id := range Session(3) {
+			watch(p, id, "film", [2]string{"edge-1", "edge-2"}, 10, func(i int, s *Sample) {
+				if i >= 5 {
+					s.Bitrate = 6000
+				}
+				s.Ended = i == 9
+			})
+		}
+		time.Sleep(10 * time.Second)
+		if f := p.summary().All; f.Sessions != 3 || f.Switches != 3 {
+			t.Errorf("got %d sessions with %d switches, want 3 with 3", f.Sessions, f.Switches)
+		}
+		p.end()
+	})
+}
+
+func TestWhatThePlayerSaysGoesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, "edge-1", "edge-2")
+		watch(p, 7, "film", [2]string{"edge-1", "edge-2"}, 10, func(i int, s *Sample) {
+			switch i {
+			case 3:
+				s.StartUp = 700 * time.Millisecond
+			case 5:
+				s.Stalls, s.Stalled, s.Starved = 2, 3*time.Second, true
+			case 7:
+				s.Errors = 1
+			case 9:
+				s.Ended, s.Fatal = true, true
+			}
+		})
+		time.Sleep(10 * time.Second)
+		f := p.summary().All
+		if f.StartUpTime != 700*time.Millisecond || f.Stalls != 2 || f.Stalled != 3*time.Second || f.Errors != 1 || f.WithErrors != 1 || f.Fatal != 1 {
+			t.Errorf("got %+v", f)
+		}
+		// A late word of a session that has ended begins none.
+		p.ledgers["edge-1"].Add(&Sample{Session: 7, Title: "film", Edge: "edge-1", Starting: true}, time.Now())
+		time.Sleep(3 * time.Minute)
+		if f := p.summary().All; f.Sessions != 1 || f.Left != 0 {
+			t.Errorf("after a late word: %+v", f)
+		}
+		p.end()
+	})
+}
+
+func TestWhoLeavesBeforeTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, "edge-1")
+		p.ledgers["edge-1"].Add(&Sample{Session: 1, Title: "film", Edge: "edge-1", Video: true, Starting: true}, time.Now())
+		p.ledgers["edge-1"].Add(&Sample{Session: 2, Title: "film", Edge: "edge-1", Video: true, Bitrate: 1000, Duration: 2 * time.Second}, time.Now()) // from the middle
+		time.Sleep(3 * time.Minute)
+		if f := p.summary().All; f.Sessions != 2 || f.Left != 1 || f.Started != 0 {
+			t.Errorf("got %+v", f)
+		}
+		p.end()
+	})
+}
+
+func TestAnOwnerIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, "edge-1", "edge-2")
+		p.down = "edge-2"
+		for id := range Session(10) {
+			p.ledgers["edge-1"].Add(&Sample{Session: id, Title: "film", Edge: "edge-1", Video: true, Bitrate: 1000, Duration: 2 * time.Second}, time.Now())
+		}
+		time.Sleep(3 * time.Minute)
+		if s := p.ledgers["edge-1"].Summary(time.Now()); s.All.Sessions != 10 || s.All.Watched != 20*time.Second {
+			t.Errorf("got %+v", s.All)
+		}
+		p.end()
+	})
+}
+
+func TestHints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, "edge-1", "edge-2", "edge-3")
+		for id := range Session(90) {
+			edge := fmt.Sprint("edge-", 1+id%3)
+			s := Sample{Session: id, Title: "film", Edge: edge, Network: "AS1", Video: true, Bitrate: 3000, Duration: 50 * time.Second, Ended: true}
+			if edge == "edge-2" {
+				s.Stalls, s.Stalled = 1, 5*time.Second
+			}
+			if id < 30 {
+				s.Network = "AS2"
+				s.Errors = 1
+			}
+			p.ledgers[edge].Add(&s, time.Now())
+		}
+		time.Sleep(10 * time.Second)
+		s := p.summary()
+		if len(s.Hints) != 2 || s.Hints[0].Name != "edge-2" || s.Hints[0].What != "stalls" || s.Hints[1].Name != "AS2" || s.Hints[1].What != "errors" {
+			t.Errorf("got %+v", s.Hints)
+		}
+		p.end()
+	})
+}
+
+func TestADayIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, "edge-1")
+		p.ledgers["edge-1"].Add(&Sample{Session: 1, Title: "film", Edge: "edge-1", Ended: true}, time.Now())
+		time.Sleep(23 * time.Hour)
+		if f := p.summary().All; f.Sessions != 1 {
+			t.Errorf("after 23 hours: %+v", f)
+		}
+		time.Sleep(3 * time.Hour)
+		if f := p.summary().All; f.Sessions != 0 {
+			t.Errorf("after 26 hours: %+v", f)
+		}
+		p.end()
+	})
+}
+
+func TestNobodyIsNamed(t *testing.T) {
+	day := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	key := []byte("key")
+	if Hide(key, "a", day) != Hide(key, "a", day.Add(time.Hour)) || Hide(key, "a", day) == Hide(key, "b", day) {
+		t.Error("a session is not one on its day, or two are")
+	}
+	if Hide(key, "a", day) == Hide(key, "a", day.AddDate(0, 0, 1)) || Hide(key, "a", day) == Hide([]byte("other"), "a", day) {
+		t.Error("a session can be followed over days, or without the key")
+	}
+	for address, want := range map[string]string{"192.0.2.77": "192.0.2.0/24", "::ffff:192.0.2.77": "192.0.2.0/24", "2001:db8:1:2::3": "2001:db8:1::/48"} {
+		if got := Network(0, netip.MustParseAddr(address)); got != want {
+			t.Errorf("%s: got %s, want %s", address, got, want)
+		}
+	}
+	if got := Network(64500, netip.MustParseAddr("192.0.2.1")); got != "AS64500" {
+		t.Errorf("got %s", got)
+	}
+	if got := Network(0, netip.Addr{}); got != "" {
+		t.Errorf("no address: got %s", got)
+	}
+}
+
+func TestBounds(t *testing.T) {
+	l, err := New(Options{Name: "edge-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for id := range Session(maxPending + 10) {
+		l.Add(&Sample{Session: id, Title: fmt.Sprint("title ", id), Edge: "edge-1", Ended: true}, now)
+	}
+	if s := l.Stats(); s.Pending != maxPending || s.Dropped != 10 {
+		t.Errorf("got %+v", s)
+	}
+	l.hand(t.Context(), now)
+	s := l.Summary(now)
+	titles := 0
+	for _, n := range s.Named {
+		if n.Kind == Title {
+			titles++
+		}
+	}
+	if titles != maxNames+1 || s.find(Title, other).Sessions != maxPending-maxNames {
+		t.Errorf("%d titles, %d sessions of others", titles, s.find(Title, other).Sessions)
+	}
+}
+
+func TestAddAllocatesNothing(t *testing.T) {
+	l, err := New(Options{Name: "edge-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	s := &Sample{Session: 1, Title: "film", Edge: "edge-1", Video: true, Bitrate: 3000, Duration: 2 * time.Second}
+	l.Add(s, now)
+	if n := testing.AllocsPerRun(100, func() { l.Add(s, now) }); n > 0 {
+		t.Errorf("a sample of a known session allocates %v times", n)
+	}
+}
+
+func FuzzServe(f *testing.F) {
+	l, err := New(Options{Name: "edge-1"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	v := newViewer(time.Now())
+	v.add(&Sample{Title: "film", Edge: "edge-1", Video: true, Bitrate: 3000, Duration: time.Second}, time.Now())
+	text, err := json.Marshal(message{Viewers: map[Session]*viewer{5: v}, Summary: true})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(text))
+	f.Add(`{"viewers":{"3":{"parts":{"rendition 3000":{"watched":1}}}}}`)
+	f.Add(`{"viewers":{"1":null,"2":{"parts":{"edge":null,"x y":{}},"ended":true}}}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		answer, err := l.Serve([]byte(text), time.Now())
+		if err == nil && !strings.HasPrefix(string(answer), "{") {
+			t.Errorf("%q: %s", text, answer)
+		}
+		if s := l.Summary(time.Now()); s.Viewers > maxFollowed {
+			t.Error("too many are followed")
+		}
+	})
+}
