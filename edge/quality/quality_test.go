@@ -151,6 +151,28 @@ func TestASwitchOnTheWayBetweenEdges(t *testing.T) {
 	})
 }
 
+// TestNewsInAnyOrder: what two edges have seen one after the other makes the same session in either order.
+func TestNewsInAnyOrder(t *testing.T) {
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	seen := func(from int, kbps int) *viewer {
+		v := newViewer(start.Add(time.Duration(from) * time.Second))
+		for i := range 5 {
+			v.add(&Sample{Edge: fmt.Sprint("edge-", kbps), Video: true, Bitrate: kbps, Duration: time.Second, Starting: from == 0 && i < 3}, start.Add(time.Duration(from+i)*time.Second))
+		}
+		v.spans(start.Add(20 * time.Second))
+		return v
+	}
+	for _, order := range [][2]*viewer{{seen(0, 1000), seen(10, 2000)}, {seen(10, 2000), seen(0, 1000)}} {
+		now := start.Add(20 * time.Second)
+		v := newViewer(now.Add(-order[0].FirstAgo))
+		v.merge(order[0], now)
+		v.merge(order[1], now)
+		if f := v.figures(); f.Switches != 1 || f.StartUpTime != 3*time.Second || f.Watched != 10*time.Second {
+			t.Errorf("got %+v", f)
+		}
+	}
+}
+
 func TestWhatThePlayerSaysGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(t, "edge-1", "edge-2")

@@ -184,12 +184,7 @@ func (v *viewer) merge(o *viewer, now time.Time) {
 			v.began = began
 		}
 	}
-	if o.Bitrate > 0 {
-		if v.Bitrate > 0 && v.Bitrate != o.Opening {
-			v.Switches++
-		}
-		v.Bitrate = o.Bitrate
-	}
+	v.meet(o, first, last)
 	v.Watched, v.Bits, v.Switches = v.Watched+o.Watched, v.Bits+o.Bits, v.Switches+o.Switches
 	v.Stalls, v.Starved, v.Stalled, v.Errors = v.Stalls+o.Stalls, v.Starved+o.Starved, v.Stalled+o.Stalled, v.Errors+o.Errors
 	v.Ended, v.Fatal = v.Ended || o.Ended, v.Fatal || o.Fatal
@@ -205,6 +200,26 @@ func (v *viewer) merge(o *viewer, now time.Time) {
 	}
 	if last.After(v.last) {
 		v.last = last
+	}
+}
+
+// meet counts the switch between what was known and what came from another edge, before it or after it. What lies between
+// counts none.
+func (v *viewer) meet(o *viewer, first, last time.Time) {
+	switch {
+	case o.Bitrate == 0:
+	case v.Bitrate == 0:
+		v.Opening, v.Bitrate = o.Opening, o.Bitrate
+	case !first.Before(v.last):
+		if v.Bitrate != o.Opening {
+			v.Switches++
+		}
+		v.Bitrate = o.Bitrate
+	case !last.After(v.first):
+		if o.Bitrate != v.Opening {
+			v.Switches++
+		}
+		v.Opening = o.Opening
 	}
 }
 
