@@ -243,6 +243,16 @@ type SDK struct {
 	Heartbeat Duration `yaml:"heartbeat"`
 	// Steering says how viewers are spread.
 	Steering Steering `yaml:"steering"`
+	// Downloads says what may be taken along.
+	Downloads Downloads `yaml:"downloads"`
+}
+
+// Downloads says what viewers may take along.
+type Downloads struct {
+	// Allow says whether anything may be.
+	Allow bool `yaml:"allow"`
+	// PerAccount is how many an account may keep at once. 0: any number.
+	PerAccount int `yaml:"per_account"`
 }
 
 // Asset says where the manifests of titles lie.

@@ -36,6 +36,9 @@ func (v *validator) sdk(path string, s *SDK) {
 	if s.Heartbeat != 0 && (s.Heartbeat.D() < 5*time.Second || s.Heartbeat.D() > 35*time.Second) {
 		v.bad(path+".heartbeat", s.Heartbeat, s.Heartbeat.String()+" is not from 5s to 35s", "write heartbeat: 30s: a lease of 75s leaves a second chance")
 	}
+	if s.Downloads.PerAccount < 0 {
+		v.bad(path+".downloads.per_account", s.Downloads.PerAccount, "is negative", "write a number of downloads, or 0 for no limit")
+	}
 	v.steering(path+".steering", &s.Steering)
 }
 

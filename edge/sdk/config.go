@@ -124,6 +124,9 @@ func (a *API) features() []string {
 	if a.options.Assist != nil {
 		features = append(features, "assist")
 	}
+	if a.downloads() == nil {
+		features = append(features, "downloads")
+	}
 	if a.options.Issue != nil {
 		features = append(features, "token")
 	}

@@ -4,6 +4,8 @@
 //	POST   /sdk/v1/sessions                  the play call: asset and device in; manifests, token, steering, licenses out
 //	POST   /sdk/v1/sessions/ID/heartbeat     renews the lease
 //	DELETE /sdk/v1/sessions/ID               ends it; also POST …/end, for a page that is being left
+//	POST   /sdk/v1/downloads                 one rendition to take along: its playlists, how much it is, until when it may be played
+//	GET    /sdk/v1/downloads/ID              says that it is still wanted, and renews it; DELETE gives it up
 //	POST   /sdk/v1/cmcd                      takes CMCD events (CTA-5004-B)
 //	GET    /sdk/v1/assist/ID                 how fast this edge can serve
 //	GET    /steer/v1/ASSET                   where to load from next, for HLS and DASH (RFC 8216bis, 7; ETSI TS 103 998)
@@ -22,6 +24,12 @@
 //
 // The device's class and capabilities travel in the manifest's URL, so that any edge can serve it, and so does the
 // session's id. Neither is part of what the manifest is stored under.
+//
+// # Downloads
+//
+// A download is the best rendition that fits the device and the room it has. Files are those of the stream, so what broke
+// off is taken up by Range; their lengths are asked of this edge one by one, which costs the origin no body, or follow from the
+// bitrate where there are more than 4,000. A download counts for its account until it is given up or its time is over.
 //
 // # Steering
 //

@@ -17,6 +17,7 @@ import (
 func TestOpenAPI(t *testing.T) {
 	t.Parallel()
 	a := testAPI(t, Options{
+		Downloads: testBook(t), DownloadLimit: 1, Fetch: testTitle, Size: testSize,
 		Viewer: byToken, AccountLimit: 2, Node: "edge-1",
 		Nodes:  func(bool) []Node { return nodesNamed("edge-1", "edge-2") },
 		Assist: func(*http.Request) Advice { return Advice{MaxBitrateKbps: 8000, ThroughputKbps: 12000} },

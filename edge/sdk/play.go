@@ -262,7 +262,7 @@ func (a *API) describe(r *http.Request, rule *Asset, call *playCall, viewer View
 	id, here := string(s.ID), base(r)
 	query := call.query(id)
 	p := &played{
-		Session: id, Asset: call.Asset, Device: call.Device, Manifests: map[string]string{}, Licenses: map[string]string{},
+		Session: id, Asset: call.Asset, Device: call.Device, Manifests: map[string]string{},
 		Steering:  here + steerPath(call.Asset, url.Values{"session": {id}}),
 		Heartbeat: heartbeatAt{URL: here + "/sdk/v1/sessions/" + id + "/heartbeat", heartbeats: a.heartbeats()},
 		End:       here + "/sdk/v1/sessions/" + id + "/end",
@@ -287,12 +287,19 @@ func (a *API) describe(r *http.Request, rule *Asset, call *playCall, viewer View
 			p.Manifests[kind] = here + expand(path, call.Asset) + "?" + query.Encode()
 		}
 	}
-	for system, license := range rule.Licenses {
+	p.Licenses = rule.licenses(call, id)
+	return p, nil
+}
+
+// licenses are the license servers of the systems that the device has.
+func (a *Asset) licenses(call *playCall, id string) map[string]string {
+	servers := map[string]string{}
+	for system, license := range a.Licenses {
 		if len(call.Capabilities.DRM) == 0 || slices.Contains(call.Capabilities.DRM, system) {
-			p.Licenses[system] = strings.NewReplacer("{asset}", url.QueryEscape(call.Asset), "{session}", id).Replace(license)
+			servers[system] = strings.NewReplacer("{asset}", url.QueryEscape(call.Asset), "{session}", id).Replace(license)
 		}
 	}
-	return p, nil
+	return servers
 }
 
 // query says in a manifest's URL for which device it is.

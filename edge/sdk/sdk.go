@@ -57,6 +57,15 @@ type Options struct {
 	// Assist tells how fast a viewer may expect to be served; nil: nobody knows.
 	Assist func(*http.Request) Advice
 
+	// Downloads keeps what was taken along, with a lease as long as it may be played; nil: nothing may be.
+	Downloads *session.Book
+	// DownloadLimit is how many downloads an account may keep at once; 0: any number.
+	DownloadLimit int
+	// Fetch asks this edge for a path as Probe does, and returns up to limit bytes of the body: downloads need it. Size
+	// returns the length of what is there, below 0 where that is not told; nil: lengths follow from bitrates.
+	Fetch func(r *http.Request, path string, limit int64) (status int, body []byte)
+	Size  func(r *http.Request, path string) int64
+
 	Heartbeat time.Duration // 0: 30 s
 	Log       *slog.Logger  // nil: silent
 }
@@ -116,6 +125,8 @@ func (a *API) routes() {
 		"/sdk/v1/sessions/{id}":           {"DELETE": a.end},
 		"/sdk/v1/sessions/{id}/end":       {"POST": a.end},
 		"/sdk/v1/sessions/{id}/heartbeat": {"POST": a.heartbeat},
+		"/sdk/v1/downloads":               {"POST": a.newDownload},
+		"/sdk/v1/downloads/{id}":          {"GET": a.keepDownload, "DELETE": a.endDownload},
 		"/sdk/v1/cmcd":                    {"POST": a.events},
 		"/sdk/v1/assist/{id}":             {"GET": a.assist},
 		problemRoot + "{name}":            {"GET": a.explain},

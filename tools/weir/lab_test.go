@@ -135,7 +135,7 @@ func (l *lab) configuration(name string, options map[string]string) (*configs.Co
 	}
 	c.Sites = []configs.Site{{Hosts: []string{"*"}, Home: options["home"], Origins: []string{"http://" + origin + ":80"}}}
 	if _, pages := options["pages"]; pages {
-		c.Sites[0].Pages = true
+		c.Sites[0].Pages, c.Sites[0].SDK.Downloads.Allow = true, true
 		c.Sites[0].SDK.Assets = []configs.Asset{{Match: "*", HLS: "/o/4KiB/{asset}", Viewers: 3}}
 	}
 	for key, to := range map[string]*configs.Bytes{"disk": &c.Cache.Disk, "memory": &c.Cache.Memory} {

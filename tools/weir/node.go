@@ -63,26 +63,27 @@ type node struct {
 	used    atomic.Pointer[usedRing]
 	serving atomic.Bool // the listeners accept
 
-	cache    *cache.Cache
-	purges   *tag.Table
-	routes   atomic.Pointer[routes]
-	reloads  reloads
-	geo      *access.Geo
-	peers    *upstream.Peers
-	edge     *edge.Edge
-	public   *front.Server
-	inner    *front.Server   // peers ask here; nil alone
-	signer   *cluster.Signer // of requests between peers in the clear; nil with TLS
-	gate     *cluster.Gate   // of gossip and inner; nil lets in everybody
-	cluster  *cluster.Cluster
-	wan      *cluster.Cluster // of relays of all regions; nil: this node is none
-	notices  *notice.Board    // of purges; nil alone
-	sessions *session.Book    // of viewers
-	metrics  *telemetry.Metrics
-	access   *telemetry.AccessLog
-	profiles *telemetry.Profiles
-	token    string
-	admin    *plainServer
+	cache     *cache.Cache
+	purges    *tag.Table
+	routes    atomic.Pointer[routes]
+	reloads   reloads
+	geo       *access.Geo
+	peers     *upstream.Peers
+	edge      *edge.Edge
+	public    *front.Server
+	inner     *front.Server   // peers ask here; nil alone
+	signer    *cluster.Signer // of requests between peers in the clear; nil with TLS
+	gate      *cluster.Gate   // of gossip and inner; nil lets in everybody
+	cluster   *cluster.Cluster
+	wan       *cluster.Cluster // of relays of all regions; nil: this node is none
+	notices   *notice.Board    // of purges; nil alone
+	sessions  *session.Book    // of viewers
+	downloads *session.Book    // of viewers
+	metrics   *telemetry.Metrics
+	access    *telemetry.AccessLog
+	profiles  *telemetry.Profiles
+	token     string
+	admin     *plainServer
 
 	certificates *front.Certificates // of public; nil without https
 	acme         *front.ACME         // has some of them; nil without
@@ -404,7 +405,7 @@ func (n *node) listeners() []func(context.Context) error {
 
 // background is what must outlive them.
 func (n *node) background() []func(context.Context) error {
-	background := []func(context.Context) error{n.cache.Run, n.sessions.Run, n.reportGossip, n.reloader, n.runTLS}
+	background := []func(context.Context) error{n.cache.Run, n.sessions.Run, n.downloads.Run, n.reportGossip, n.reloader, n.runTLS}
 	if n.options.keyring != nil {
 		background = append(background, n.options.keyring.Run)
 	}

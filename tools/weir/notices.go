@@ -180,13 +180,18 @@ func (n *node) onceCurrent(h http.Handler) http.Handler {
 func (n *node) peerHandler() http.Handler {
 	edge := n.counted(n.edge.PeerHandler())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost && r.URL.Path == noticePath { // the edge asks its peers by GET and HEAD alone
-			n.notices.ServeHTTP(w, r)
-			return
-		}
-		if r.Method == http.MethodPost && r.URL.Path == sessionPath {
-			n.serveSessions(w, r)
-			return
+		if r.Method == http.MethodPost { // the edge asks its peers by GET and HEAD alone
+			switch r.URL.Path {
+			case noticePath:
+				n.notices.ServeHTTP(w, r)
+				return
+			case sessionPath:
+				n.serveSessions(n.sessions, w, r)
+				return
+			case downloadPath:
+				n.serveSessions(n.downloads, w, r)
+				return
+			}
 		}
 		edge.ServeHTTP(w, r)
 	})

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
+	"time"
 
 	"weir/cluster"
 	"weir/configs"
@@ -17,17 +19,28 @@ import (
 const (
 	// sessionPath is where nodes ask each other for play sessions, on the peers' listener and nowhere else, as noticePath is.
 	sessionPath       = "/./sessions"
+	downloadPath      = "/./downloads"
 	sessionLimitBytes = 32 << 20 // of a message: a group of 100,000 has about 20 MB
 )
 
-// buildSessions makes what keeps the sessions of viewers, and finds those that other nodes keep.
+// downloadLease is how long a download counts that its player does not ask about.
+const downloadLease = 30 * 24 * time.Hour
+
+// buildSessions makes what keeps the sessions and downloads of viewers, and finds those that other nodes keep.
 func (n *node) buildSessions() (err error) {
 	options := session.Options{Name: n.config.Node.Name, Region: n.config.Node.Region, Keys: n.sessionKeys(), Log: n.log}
 	if n.options.keyring != nil {
 		options.Owners, options.Send = n.sessionOwners, n.askSessions
 		options.Relays, options.Regions = n.sessionRelays, n.sessionRegions
 	}
-	n.sessions, err = session.New(options)
+	if n.sessions, err = session.New(options); err != nil {
+		return err
+	}
+	options.Lease = downloadLease
+	if options.Send != nil {
+		options.Send = n.askDownloads
+	}
+	n.downloads, err = session.New(options)
 	return err
 }
 
@@ -57,10 +70,18 @@ func (n *node) sessionOwners(p session.Place) []session.Node {
 }
 
 func (n *node) askSessions(ctx context.Context, to session.Node, message []byte) ([]byte, error) {
+	return n.askNode(ctx, to, sessionPath, message)
+}
+
+func (n *node) askDownloads(ctx context.Context, to session.Node, message []byte) ([]byte, error) {
+	return n.askNode(ctx, to, downloadPath, message)
+}
+
+func (n *node) askNode(ctx context.Context, to session.Node, path string, message []byte) ([]byte, error) {
 	if err := n.sameProtocol(to.Name); err != nil {
 		return nil, err
 	}
-	return n.peers.Call(ctx, upstream.Callee{Name: to.Name, Address: to.Address, Far: n.far(to.Name)}, sessionPath, message, sessionLimitBytes)
+	return n.peers.Call(ctx, upstream.Callee{Name: to.Name, Address: to.Address, Far: n.far(to.Name)}, path, message, sessionLimitBytes)
 }
 
 func (n *node) sessionRelays() []session.Node {
@@ -86,12 +107,12 @@ func (n *node) sessionRegions() [][]session.Node {
 }
 
 // serveSessions answers another node.
-func (n *node) serveSessions(w http.ResponseWriter, r *http.Request) {
+func (n *node) serveSessions(book *session.Book, w http.ResponseWriter, r *http.Request) {
 	message, err := io.ReadAll(io.LimitReader(r.Body, sessionLimitBytes))
 	if err != nil {
 		return // the other node has gone
 	}
-	answer, err := n.sessions.Serve(r.Context(), message)
+	answer, err := book.Serve(r.Context(), message)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
@@ -107,6 +128,9 @@ func (n *node) newAPI(s *configs.Site) (*sdk.API, error) {
 		Sessions: n.sessions, Key: func() []byte { return keys()[0] }, Node: n.config.Node.Name, Nodes: n.steeredNodes, Probe: n.probe,
 		Heartbeat: s.SDK.Heartbeat.D(), Log: n.log,
 		Steering: sdk.Steering{TTL: s.SDK.Steering.TTL.D(), Spread: s.SDK.Steering.Spread, Weight: s.SDK.Steering.Weight},
+	}
+	if s.SDK.Downloads.Allow {
+		options.Downloads, options.DownloadLimit, options.Fetch, options.Size = n.downloads, s.SDK.Downloads.PerAccount, n.fetchHere, n.sizeHere
 	}
 	for _, a := range s.SDK.Assets {
 		options.Assets = append(options.Assets, sdk.Asset{Match: a.Match, HLS: a.HLS, DASH: a.DASH, Licenses: a.Licenses, Limit: a.Viewers})
@@ -135,47 +159,80 @@ func (n *node) steeredNodes(secure bool) []sdk.Node {
 
 // probe asks the edge for a path as the client of r is about to, and returns the status.
 func (n *node) probe(r *http.Request, path string) int {
+	w := &innerWriter{}
+	n.askEdge(w, r, http.MethodGet, path)
+	return w.status
+}
+
+// fetchHere returns up to limit bytes of the body too.
+func (n *node) fetchHere(r *http.Request, path string, limit int64) (status int, body []byte) {
+	w := &innerWriter{limit: limit}
+	n.askEdge(w, r, http.MethodGet, path)
+	return w.status, w.body
+}
+
+// sizeHere returns the length of what is at a path, below 0 where it is not told.
+func (n *node) sizeHere(r *http.Request, path string) int64 {
+	w := &innerWriter{}
+	n.askEdge(w, r, http.MethodHead, path)
+	size, err := strconv.ParseInt(w.header.Get("Content-Length"), 10, 64)
+	if err != nil || w.status != http.StatusOK {
+		return -1
+	}
+	return size
+}
+
+// askEdge has the edge answer as it would answer the client of r.
+func (n *node) askEdge(w *innerWriter, r *http.Request, method, path string) {
+	w.header, w.status = http.Header{}, http.StatusNotFound
 	target, err := url.ParseRequestURI(path)
 	if err != nil {
-		return http.StatusNotFound
+		return
 	}
 	ask := (&http.Request{
-		Method: http.MethodGet, URL: target, RequestURI: path, Host: r.Host, Header: http.Header{}, Body: http.NoBody,
+		Method: method, URL: target, RequestURI: path, Host: r.Host, Header: http.Header{}, Body: http.NoBody,
 		Proto: r.Proto, ProtoMajor: r.ProtoMajor, ProtoMinor: r.ProtoMinor, RemoteAddr: r.RemoteAddr, TLS: r.TLS,
 	}).WithContext(r.Context())
-	for _, name := range []string{"User-Agent", "Referer", "Origin", "Accept-Encoding", "Authorization", "Cookie"} {
+	for _, name := range []string{"User-Agent", "Referer", "Origin", "Authorization", "Cookie"} {
 		if values := r.Header.Values(name); len(values) > 0 {
 			ask.Header[name] = values
 		}
 	}
-	w := &statusWriter{header: http.Header{}, status: http.StatusOK}
-	func() {
-		defer func() { // how the edge breaks a body off
-			if broken := recover(); broken != nil && broken != http.ErrAbortHandler { //nolint:errorlint // as net/http compares it
-				panic(broken)
-			}
-		}()
-		n.edge.ServeHTTP(w, ask)
+	defer func() {
+		switch broken := recover(); broken { //nolint:errorlint // as net/http compares it
+		case nil:
+		case http.ErrAbortHandler: // how the edge breaks a body off
+			w.status = http.StatusBadGateway
+		default:
+			panic(broken)
+		}
 	}()
-	return w.status
+	n.edge.ServeHTTP(w, ask)
 }
 
-// statusWriter keeps the status and lets all else go.
-type statusWriter struct {
+// innerWriter keeps the head, and some of the body.
+type innerWriter struct {
 	header http.Header
 	status int
-	wrote  bool
+	begun  bool
+	limit  int64 // of body
+	body   []byte
 }
 
-func (w *statusWriter) Header() http.Header { return w.header }
+// Header is http.ResponseWriter's.
+func (w *innerWriter) Header() http.Header { return w.header }
 
-func (w *statusWriter) Write(p []byte) (int, error) {
-	w.wrote = true
-	return len(p), nil
-}
-
-func (w *statusWriter) WriteHeader(status int) {
-	if !w.wrote && status >= http.StatusOK {
-		w.status, w.wrote = status, true
+// WriteHeader notes the status of the final response.
+func (w *innerWriter) WriteHeader(status int) {
+	if !w.begun && status >= http.StatusOK {
+		w.status, w.begun = status, true
 	}
+}
+
+func (w *innerWriter) Write(p []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	if room := w.limit - int64(len(w.body)); room > 0 {
+		w.body = append(w.body, p[:min(room, int64(len(p)))]...)
+	}
+	return len(p), nil
 }

@@ -54,6 +54,7 @@ func TestUp(t *testing.T) {
 			t.Errorf("%s: got %d %.80q, want 200 and %q", address, status, body, want)
 		}
 	}
+	t.Run("download", func(t *testing.T) { checkDownload(t, strings.TrimSuffix(page, "/")) })
 	u, err := url.Parse(consoleURL)
 	if err != nil {
 		t.Fatal(err)
@@ -65,6 +66,60 @@ func TestUp(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("the state directory %s is left: %v", dir, err)
+	}
+}
+
+// checkDownload: the sample may be taken along, and is as long as the endpoint says.
+func checkDownload(t *testing.T, base string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/sdk/v1/downloads", strings.NewReader(`{"asset":"demo","device":"car"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	var d struct {
+		Playlists []string `json:"playlists"`
+		Bytes     int64    `json:"bytes"`
+		Exact     bool     `json:"exact"`
+		Files     int      `json:"files"`
+	}
+	if err := json.NewDecoder(response.Body).Decode(&d); err != nil || response.StatusCode != http.StatusCreated || !d.Exact || len(d.Playlists) == 0 {
+		t.Fatalf("status %d, %+v, %v", response.StatusCode, d, err)
+	}
+	var total int64
+	files := map[string]bool{}
+	for _, playlist := range d.Playlists {
+		_, text := fetch(t, playlist)
+		at, err := url.Parse(playlist)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(text) {
+			line = strings.TrimSpace(line)
+			if _, uri, ok := strings.Cut(line, `#EXT-X-MAP:URI="`); ok {
+				line, _, _ = strings.Cut(uri, `"`)
+			}
+			if line == "" || line[0] == '#' {
+				continue
+			}
+			file, err := at.Parse(line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !files[file.String()] {
+				_, body := fetch(t, file.String())
+				total += int64(len(body))
+			}
+			files[file.String()] = true
+		}
+	}
+	if total != d.Bytes || len(files) != d.Files {
+		t.Errorf("the endpoint says %d bytes in %d files, there are %d in %d", d.Bytes, d.Files, total, len(files))
 	}
 }
 

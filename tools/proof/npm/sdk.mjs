@@ -91,6 +91,17 @@ await call("heartbeat", 410, { id: one.session });
 await call("endSessionByBeacon", 204, { id: two.session });
 await call("endSession", 404, { id: "x".repeat(32) });
 
+const taken = await call("newDownload", 201, null, { asset: "demo", device: "phone", max_bytes: 100000 }, as("cid"));
+if (taken.bytes > 100000 || !taken.exact || taken.files !== 5) failures.push(`the download is ${JSON.stringify(taken)}`);
+await call("newDownload", 409, null, { asset: "demo" }, as("cid"));
+await call("newDownload", 409, null, { asset: "demo", max_bytes: 10 }, as("dan"));
+await call("newDownload", 404, null, { asset: "gone" }, as("dan"));
+await call("newDownload", 400, null, { asset: "demo", max_bytes: "x" }, as("dan"));
+await call("keepDownload", 200, { id: taken.download });
+await call("endDownload", 204, { id: taken.download });
+await call("keepDownload", 410, { id: taken.download });
+await call("endDownload", 404, { id: "x".repeat(32) });
+
 const cmcd = { headers: { "Content-Type": "application/cmcd" } };
 await call("reportEvents", 204, null, "e=ps,sta=p,ts=1700000000000,v=2\ne=t,ts=1700000030000,v=2", cmcd);
 await call("reportEvents", 415, null, "{}", { headers: { "Content-Type": "application/json" } });

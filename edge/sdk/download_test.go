@@ -1,0 +1,148 @@
+package sdk
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"weir/edge/session"
+)
+
+const testMaster = `#EXTM3U
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="other",URI="other.m3u8"
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="main",DEFAULT=YES,URI="audio.m3u8"
+#EXT-X-STREAM-INF:BANDWIDTH=200000,AVERAGE-BANDWIDTH=160000,RESOLUTION=640x360,CODECS="avc1.64001e,mp4a.40.2",AUDIO="a"
+360.m3u8
+#EXT-X-STREAM-INF:BANDWIDTH=810000,RESOLUTION=1920x1080,CODECS="avc1.640028,mp4a.40.2",AUDIO="a"
+1080.m3u8?x=1
+#EXT-X-STREAM-INF:BANDWIDTH=330000,RESOLUTION=1280x720,CODECS="avc1.64001f,mp4a.40.2",AUDIO="a"
+/vod/demo/720.m3u8
+`
+
+// testTitle is an edge with a title in three renditions: two segments each, in files of their own, and an audio in byte ranges.
+func testTitle(_ *http.Request, path string, _ int64) (int, []byte) {
+	name, _, _ := strings.Cut(path, "?")
+	switch {
+	case strings.HasPrefix(name, "/vod/gone/"):
+		return http.StatusNotFound, nil
+	case name == "/vod/live/master.m3u8":
+		return http.StatusOK, []byte("#EXTM3U\n#EXTINF:2,\n1.m4s\n")
+	case strings.HasSuffix(name, "/master.m3u8"):
+		return http.StatusOK, []byte(testMaster)
+	case strings.HasSuffix(name, "/audio.m3u8"):
+		return http.StatusOK, []byte("#EXTM3U\n#EXT-X-MAP:URI=\"a.mp4\",BYTERANGE=\"100@0\"\n#EXTINF:4,\n#EXT-X-BYTERANGE:900@100\na.mp4\n#EXT-X-ENDLIST\n")
+	case strings.HasSuffix(name, "0.m3u8"):
+		p := name[strings.LastIndexByte(name, '/')+1 : len(name)-len(".m3u8")]
+		return http.StatusOK, fmt.Appendf(nil, "#EXTM3U\n#EXT-X-MAP:URI=\"%s/init.mp4\"\n#EXTINF:2.0,\n%s/1.m4s\n#EXTINF:2,title\n%s/2.m4s\n#EXT-X-ENDLIST\n", p, p, p)
+	}
+	return http.StatusBadGateway, nil
+}
+
+// testSize is 1000 bytes for an init section, and 40,000, 80,000 or 200,000 for a segment.
+func testSize(_ *http.Request, path string) int64 {
+	switch {
+	case strings.HasSuffix(path, "/init.mp4"):
+		return 1000
+	case strings.HasPrefix(path, "/vod/demo/360/"):
+		return 40_000
+	case strings.HasPrefix(path, "/vod/demo/720/"):
+		return 80_000
+	case strings.HasPrefix(path, "/vod/demo/1080/"):
+		return 200_000
+	}
+	return -1
+}
+
+func TestDownload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keep, err := session.New(session.Options{Keys: func() [][]byte { return [][]byte{{2}} }, Lease: 48 * time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := testAPI(t, Options{Viewer: byToken, Downloads: keep, DownloadLimit: 2, Fetch: testTitle, Size: testSize})
+		post := func(body string) (w interface{ status() int }, d download, p problem) {
+			got := ask(a, "POST", "https://edge.example/sdk/v1/downloads", body, "Authorization", "Bearer ann")
+			if got.Code == http.StatusCreated {
+				return code(got.Code), decode[download](t, got, got.Code), problem{}
+			}
+			return code(got.Code), download{}, decode[problem](t, got, got.Code)
+		}
+		_, d, _ := post(`{"asset":"demo","device":"phone"}`)
+		if d.Bytes != 402_000 || !d.Exact || d.Files != 5 || d.DurationS != 4 || d.Rendition.Height != 1080 {
+			t.Errorf("the best: got %+v", d)
+		}
+		if want := "[https://edge.example/vod/demo/1080.m3u8?x=1 https://edge.example/vod/demo/audio.m3u8]"; fmt.Sprint(d.Playlists) != want {
+			t.Errorf("playlists: got %v, want %s", d.Playlists, want)
+		}
+		if !d.Expires.Equal(time.Now().Add(48 * time.Hour)) {
+			t.Errorf("expires: got %s", d.Expires)
+		}
+		_, small, _ := post(`{"asset":"demo","device":"phone","max_bytes":200000}`)
+		if small.Rendition.Height != 720 || small.Bytes != 162_000 {
+			t.Errorf("for 200,000 bytes: got %+v", small)
+		}
+		if w, _, p := post(`{"asset":"demo"}`); w.status() != 409 || p.Type != problemRoot+"downloads" || len(p.Sessions) != 2 {
+			t.Errorf("a third of two: got %d %+v", w.status(), p)
+		}
+		time.Sleep(24 * time.Hour)
+		if w := ask(a, "GET", "/sdk/v1/downloads/"+d.Download, ""); w.Code != 200 {
+			t.Errorf("renew: got %d", w.Code)
+		}
+		time.Sleep(30 * time.Hour)
+		if w := ask(a, "GET", "/sdk/v1/downloads/"+small.Download, ""); w.Code != http.StatusGone {
+			t.Errorf("one that was not renewed: got %d, want 410", w.Code)
+		}
+		for body, kind := range map[string]string{
+			`{"asset":"demo","max_bytes":50000}`:   "room",
+			`{"asset":"live"}`:                     "download",
+			`{"asset":"gone"}`:                     "asset",
+			`{"asset":"demo","max_bytes":"50000"}`: "request",
+		} {
+			if _, _, p := post(body); p.Type != problemRoot+kind {
+				t.Errorf("%s: got %+v, want %s", body, p, kind)
+			}
+		}
+		if w := ask(a, "DELETE", "/sdk/v1/downloads/"+d.Download, ""); w.Code != http.StatusNoContent {
+			t.Errorf("give up: got %d", w.Code)
+		}
+		if w := ask(testAPI(t, Options{}), "POST", "/sdk/v1/downloads", `{"asset":"demo"}`); w.Code != http.StatusNotFound {
+			t.Errorf("where there are none: got %d", w.Code)
+		}
+	})
+}
+
+type code int
+
+func (c code) status() int { return int(c) }
+
+// TestLengthsThatNobodyTells follow from the bitrate.
+func TestLengthsThatNobodyTells(t *testing.T) {
+	a := testAPI(t, Options{Downloads: testBook(t), Fetch: testTitle})
+	d := decode[download](t, ask(a, "POST", "/sdk/v1/downloads", `{"asset":"demo"}`), 201)
+	if d.Exact || d.Bytes != 810_000*9/10/8*4 {
+		t.Errorf("got %+v", d)
+	}
+}
+
+func FuzzPlaylists(f *testing.F) {
+	f.Add(testMaster)
+	f.Add("#EXTM3U\n#EXT-X-MAP:URI=\"a\",BYTERANGE=\"1@0\"\n#EXTINF:4,\n#EXT-X-BYTERANGE:9@1\na\n#EXT-X-ENDLIST")
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, r := range renditions(text) {
+			if len(r.playlists) == 0 || len(r.playlists) > 2 {
+				t.Errorf("%q: %+v", text, r)
+			}
+			for _, uri := range r.playlists {
+				if path := pathOf("/vod/demo/master.m3u8", uri); path != "" && path[0] != '/' {
+					t.Errorf("%q leads to %q", uri, path)
+				}
+			}
+		}
+		if m := readMedia(text); m.duration < 0 {
+			t.Errorf("%q lasts %s", text, m.duration)
+		}
+	})
+}
