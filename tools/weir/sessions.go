@@ -199,7 +199,7 @@ func (n *node) askEdge(w *innerWriter, r *http.Request, method, path string) {
 		}
 	}
 	defer func() {
-		switch broken := recover(); broken { //nolint:errorlint // as net/http compares it
+		switch broken := recover(); broken {
 		case nil:
 		case http.ErrAbortHandler: // how the edge breaks a body off
 			w.status = http.StatusBadGateway
