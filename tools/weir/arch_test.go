@@ -28,6 +28,7 @@ edge/field:
 edge/byterange:
 edge/limit:
 edge/manifest:
+edge/cmcd:
 edge/access:     github.com/oschwald/maxminddb-golang/v2
 edge/upstream:
 edge/front:      github.com/caddyserver/certmagic github.com/quic-go/quic-go go.uber.org/zap golang.org/x/crypto golang.org/x/net golang.org/x/sys
