@@ -29,6 +29,9 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, bufferBytes); return
 //
 // Hot path. A hit costs the header fields and one write, or one sendfile.
 func (e *Edge) deliver(x *Exchange, o *cache.Object) {
+	if x.tailored != nil && e.deliverTailored(x, o) {
+		return
+	}
 	head := o.Head()
 	if head.Status == http.StatusOK && notModified(x.Request, head.Header) {
 		e.header(x, o)
@@ -181,6 +184,11 @@ func (e *Edge) unsatisfiable(x *Exchange, size int64) {
 // x.Aborted set.
 func (e *Edge) body(x *Exchange, o *cache.Object, off, end int64) {
 	if x.Request.Method == http.MethodHead {
+		return
+	}
+	if x.tailored != nil && x.tailored.body != nil {
+		x.progress(http.NewResponseController(x.w))
+		x.write(x.tailored.body[off:end])
 		return
 	}
 	if x.slices != nil {

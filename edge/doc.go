@@ -50,6 +50,15 @@
 // those that waited ask for themselves, and for a second no request waits on
 // another one for that key.
 //
+// # Manifests
+//
+// What is stored of a playlist or MPD is one object for all. Where the site has [Devices] and a client's query names a class
+// (?device=car, with &metered=1 and what else package sdk puts into the URLs of manifests), it gets what package manifest makes of it, with an ETag that is the stored one's and
+// the profile's, and no Last-Modified; conditions and ranges are about that. Since the query tells clients apart there is no
+// need of Vary. [Site.Tailor] adds what is for one viewer, such as tokens. A device with nothing to play gets a 406. Up to 512
+// results are remembered for what is not for one viewer alone. The origin is asked without Accept-Encoding for it.
+// What cannot be read as a manifest, or is larger than 4 MiB, goes out as it is stored.
+//
 // # Large objects
 //
 // What is longer than 8 MiB, from an origin that knows ranges and names the

@@ -48,6 +48,7 @@ type Edge struct {
 	heat    *heat     // of what peers ask for
 	runs    [hopsClient + 1]runSlots
 	refused refusals
+	memo    memo         // of manifests made for viewers
 	dropped atomic.Int64 // stored responses that purges ended
 
 	disagreed atomic.Int64   // requests of peers with other tables

@@ -60,6 +60,7 @@ type Exchange struct {
 	Outcome   Outcome
 	Source    upstream.Source // who answered: FromSelf on a hit
 	Peer      bool            // another node asked
+	Session   string          // the play session that a manifest is for, as the client says; "": none
 	Aborted   bool            // the body was broken off
 	Reason    string          // why refused or passed; one of a fixed set of tokens
 	Err       error           // what went wrong upstream, nil otherwise
@@ -73,6 +74,7 @@ type Exchange struct {
 	status    field.CacheStatus // our member of Cache-Status
 	upstream  []string          // Cache-Status members of the upstream that answered this request
 	slices    *sliced           // what a large representation is read from
+	tailored  *tailored         // the manifest that is made for this viewer; nil: none is
 	preflight bool              // a browser asks whether it may ask
 	from      string            // the Origin field, where the site answers to it
 	again     bool              // a large representation turned out to have another version
@@ -88,6 +90,7 @@ const (
 	valueAge = iota
 	valueCacheStatus
 	valueContentLength
+	valueETag
 	nValues
 )
 

@@ -105,6 +105,9 @@ func (e *Edge) relay(x *Exchange, resp *upstream.Response, reason string) {
 	}
 	x.status.ForwardStatus = resp.Status
 	e.setCacheStatus(x)
+	if x.tailored != nil && e.relayTailored(x, resp) {
+		return
+	}
 	if resp.Length >= 0 && resp.Status != http.StatusNotModified {
 		h.Set("Content-Length", strconv.FormatInt(resp.Length, 10))
 	}

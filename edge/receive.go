@@ -24,7 +24,7 @@ func (e *Edge) receive(x *Exchange) bool {
 		return true
 	}
 	x.takeOrigin()
-	if e.preflight(x) {
+	if e.preflight(x) || !e.tailor(x) {
 		return false
 	}
 	if x.site.Pages == nil {

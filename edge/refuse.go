@@ -20,13 +20,13 @@ type refusal struct {
 
 // Reasons lists why requests are refused: all values that Exchange.Reason has then.
 func Reasons() []string {
-	return []string{"method", "body", "target", "site", "loop", "access", "only-if-cached"}
+	return []string{"method", "body", "target", "site", "loop", "access", "only-if-cached", "device"}
 }
 
 // refusals counts, and keeps the log from being a client's to fill. Safe for
 // concurrent use.
 type refusals struct {
-	counts [7]atomic.Int64 // by the index in Reasons
+	counts [8]atomic.Int64 // by the index in Reasons
 	silent atomic.Int64    // since the last line
 	logged atomic.Int64    // when that was, Unix seconds
 }

@@ -21,6 +21,11 @@ type Site struct {
 	Access *access.List
 	// CORS lets pages of other origins use what the site serves; nil: as the origin says.
 	CORS *CORS
+	// Devices gives manifests to clients by what they say they are; nil: to all as they are stored.
+	Devices *Devices
+	// Tailor says what else is to be made of a manifest for who asks; target is canonical, without what names a device
+	// class. It is called once for each request of a manifest by a client that may have it. nil: nothing.
+	Tailor func(r *http.Request, target Target) Tailoring
 	// Headers are set on every response to clients, in canonical form.
 	Headers http.Header
 

@@ -32,7 +32,7 @@ edge/cmcd:
 edge/access:     github.com/oschwald/maxminddb-golang/v2
 edge/upstream:
 edge/front:      github.com/caddyserver/certmagic github.com/quic-go/quic-go go.uber.org/zap golang.org/x/crypto golang.org/x/net golang.org/x/sys
-edge:            cache cache/freshness cache/tag cluster/ring edge/field edge/byterange edge/upstream edge/access
+edge:            cache cache/freshness cache/tag cluster/ring edge/field edge/byterange edge/upstream edge/access edge/manifest
 edge/player:
 edge/session:
 edge/quality:
