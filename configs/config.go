@@ -208,6 +208,8 @@ type Site struct {
 	// Access is rules in order: the first whose conditions all hold decides who may ask, and where none does the request
 	// is allowed.
 	Access []Rule `yaml:"access"`
+	// Limits bounds what clients may have. The zero value bounds nothing.
+	Limits Limits `yaml:"limits"`
 	// CORS lists the origins whose pages may use what the site serves; "*" is all.
 	CORS []string `yaml:"cors"`
 	// Headers are set on every response to clients.
@@ -293,6 +295,38 @@ type Pathway struct {
 	Regions []string `yaml:"regions"`
 	// Params are added to the query of every URL.
 	Params map[string]string `yaml:"params"`
+}
+
+// Limits bounds what clients may have of a site.
+type Limits struct {
+	// Client bounds one address; of IPv6 the 64 bits that one client has.
+	Client Bounds `yaml:"client"`
+	// Network bounds all addresses whose first IPv4Bits or IPv6Bits are alike.
+	Network Bounds `yaml:"network"`
+	// Token bounds all requests whose tokens speak for one subject.
+	Token Bounds `yaml:"token"`
+	// Site bounds all clients together.
+	Site Bounds `yaml:"site"`
+	// IPv4Bits is the size of a Network; 0 means 24.
+	IPv4Bits int `yaml:"ipv4_bits"`
+	// IPv6Bits is the same of IPv6; 0 means 56.
+	IPv6Bits int `yaml:"ipv6_bits"`
+	// Exempt lists addresses and networks that have no bounds.
+	Exempt []string `yaml:"exempt"`
+}
+
+// Bounds is what one of those may have. What is 0 bounds nothing.
+type Bounds struct {
+	// Requests per second, in the long run.
+	Requests float64 `yaml:"requests"`
+	// Burst is how many requests may come at once after a rest; 0 means those of a second.
+	Burst int `yaml:"burst"`
+	// Bandwidth is the bytes of bodies per second, in the long run.
+	Bandwidth Bytes `yaml:"bandwidth"`
+	// BandwidthBurst is what is sent as fast as it goes after a rest; 0 means that of five seconds.
+	BandwidthBurst Bytes `yaml:"bandwidth_burst"`
+	// Concurrent is how many requests may run at once.
+	Concurrent int `yaml:"concurrent"`
 }
 
 // Rule allows or denies the requests for which all its conditions hold; one that is empty holds for all.

@@ -27,7 +27,7 @@ func (e *Edge) authorize(x *Exchange) *refusal {
 	if ok {
 		return nil
 	}
-	return &refusal{http.StatusForbidden, "access", "this is not allowed from where, when or how it was asked for", field.ErrorHTTPRequestDenied}
+	return &refusal{status: http.StatusForbidden, reason: "access", text: "this is not allowed from where, when or how it was asked for", kind: field.ErrorHTTPRequestDenied}
 }
 
 // clientAddr is where the request came from; the zero value where that is no IP address.

@@ -170,6 +170,19 @@ func (x *Exchange) write(p []byte) {
 	}
 }
 
+// writePieces is write for a body, in pieces where it is paced.
+func (x *Exchange) writePieces(control *http.ResponseController, p []byte) {
+	for first := true; first || len(p) > 0 && !x.Aborted; first = false {
+		piece := p[:x.piece(int64(len(p)))]
+		if err := x.pace(control, int64(len(piece))); err != nil {
+			x.Aborted, x.Err = true, clientGone(err)
+			return
+		}
+		x.write(piece)
+		p = p[len(piece):]
+	}
+}
+
 func (e *Edge) unsatisfiable(x *Exchange, size int64) {
 	h := x.w.Header()
 	for _, name := range [...]string{"Content-Type", "Content-Encoding", "Content-Language", "Etag", "Last-Modified", "Cache-Control", "Expires"} {
@@ -187,8 +200,7 @@ func (e *Edge) body(x *Exchange, o *cache.Object, off, end int64) {
 		return
 	}
 	if x.tailored != nil && x.tailored.body != nil {
-		x.progress(http.NewResponseController(x.w))
-		x.write(x.tailored.body[off:end])
+		x.writePieces(http.NewResponseController(x.w), x.tailored.body[off:end])
 		return
 	}
 	if x.slices != nil {
@@ -208,8 +220,7 @@ func (e *Edge) body(x *Exchange, o *cache.Object, off, end int64) {
 		if end < 0 {
 			end = int64(len(whole))
 		}
-		x.progress(control)
-		x.write(whole[off:end])
+		x.writePieces(control, whole[off:end])
 		return
 	}
 	if err := x.follow(control, o, off, end); err != nil {
@@ -261,8 +272,11 @@ func (x *Exchange) send(control *http.ResponseController, o *cache.Object, off, 
 	file, base := o.File()
 	if to, ok := x.w.(io.ReaderFrom); ok && file != nil && x.Request.TLS == nil && x.Request.ProtoMajor == 1 {
 		for n > 0 {
-			x.progress(control)
-			section := &fileSection{file: file, off: base + off, left: min(n, sendfileBytes)}
+			piece := min(n, x.piece(sendfileBytes))
+			if err := x.pace(control, piece); err != nil {
+				return clientGone(err)
+			}
+			section := &fileSection{file: file, off: base + off, left: piece}
 			sent, err := to.ReadFrom(section)
 			x.Sent += sent
 			if errors.Is(err, io.ErrUnexpectedEOF) || err == nil && sent == 0 {
@@ -281,12 +295,14 @@ func (x *Exchange) send(control *http.ResponseController, o *cache.Object, off, 
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
 	for n > 0 {
-		piece := (*buffer)[:min(n, bufferBytes)]
+		piece := (*buffer)[:min(n, x.piece(bufferBytes))]
 		if _, err := o.ReadAt(piece, off); err != nil {
 			o.Discard() // somebody cut the file, or the disk cannot read it
 			return fmt.Errorf("read %s at byte %d: %w", o.Key().Text, off, err)
 		}
-		x.progress(control)
+		if err := x.pace(control, int64(len(piece))); err != nil {
+			return clientGone(err)
+		}
 		sent, err := x.w.Write(piece)
 		x.Sent += int64(sent)
 		if err != nil {
@@ -298,9 +314,9 @@ func (x *Exchange) send(control *http.ResponseController, o *cache.Object, off, 
 }
 
 // progress pushes the write deadline: no limit on the whole transfer, but on
-// the time without a step of it.
-func (x *Exchange) progress(control *http.ResponseController) {
-	_ = control.SetWriteDeadline(time.Now().Add(stallLimit)) // a writer without deadlines has no stalled clients either
+// the time without a step of it, which begins after a pause of our own.
+func (x *Exchange) progress(control *http.ResponseController, pause time.Duration) {
+	_ = control.SetWriteDeadline(time.Now().Add(pause + stallLimit)) // a writer without deadlines has no stalled clients either
 }
 
 // fileSection is a piece of a shared file as the front's connection takes it:

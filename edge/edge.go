@@ -48,8 +48,9 @@ type Edge struct {
 	heat    *heat     // of what peers ask for
 	runs    [hopsClient + 1]runSlots
 	refused refusals
-	memo    memo         // of manifests made for viewers
-	dropped atomic.Int64 // stored responses that purges ended
+	memo    memo                    // of manifests made for viewers
+	limits  atomic.Pointer[limiter] // nil until a site has limits
+	dropped atomic.Int64            // stored responses that purges ended
 
 	disagreed atomic.Int64   // requests of peers with other tables
 	fills     sync.WaitGroup // goroutines that write fills
@@ -86,14 +87,19 @@ func New(o Options) (*Edge, error) {
 	for i := range e.runs {
 		e.runs[i] = newRunSlots()
 	}
+	e.useLimits(o.Sites)
 	e.sites.Store(o.Sites)
 	e.context, e.cancel = context.WithCancel(context.Background())
 	return e, nil
 }
 
 // SetSites replaces the rules of all sites for requests that come from now on. What is
-// being answered, and fetched, goes on by those that it began with.
-func (e *Edge) SetSites(s *Sites) { e.sites.Store(s) }
+// being answered, and fetched, goes on by those that it began with; what clients have left of their limits stays. Calls
+// must follow one another.
+func (e *Edge) SetSites(s *Sites) {
+	e.useLimits(s)
+	e.sites.Store(s)
+}
 
 // ServeHTTP answers a client.
 func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -122,6 +128,7 @@ func (e *Edge) Close(ctx context.Context) {
 func (e *Edge) serve(w http.ResponseWriter, r *http.Request, peer bool) {
 	x := &Exchange{Request: r, Start: time.Now(), Source: upstream.FromSelf, Peer: peer, w: w}
 	x.status.Node, x.hops = e.options.Name, hopsClient
+	defer e.leave(x)
 	if peer {
 		x.hops = hopsOf(r.Header)
 		e.agree(x)

@@ -65,6 +65,10 @@ type Exchange struct {
 	Reason    string          // why refused or passed; one of a fixed set of tokens
 	Err       error           // what went wrong upstream, nil otherwise
 
+	// Subject is whom the request's token speaks for, as the step says that has verified it: what Limits.Token counts by. ""
+	// where there is no token.
+	Subject string
+
 	w         http.ResponseWriter
 	site      *Site
 	hops      int // how many nodes the request may still be passed on to
@@ -79,6 +83,9 @@ type Exchange struct {
 	from      string            // the Origin field, where the site answers to it
 	again     bool              // a large representation turned out to have another version
 	aged      bool              // the upstream that answered this request is a cache itself
+	unbounded bool              // the client is exempt from the site's limits
+	limits    *limiter          // nil where the site has no limits
+	bounded   bounded           // what it counts as, with limits
 	// unvalidated tells that a stored response must not be used as nobody could validate it.
 	unvalidated bool
 	member      string          // status as the response has it; "" while it may still change

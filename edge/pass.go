@@ -139,13 +139,10 @@ func (x *Exchange) copy(body io.Reader) error {
 	for {
 		n, err := body.Read(*buffer)
 		if n > 0 {
-			x.progress(control)
-			m, werr := x.w.Write((*buffer)[:n])
-			x.Sent += int64(m)
-			if werr == nil {
-				werr = control.Flush()
+			if x.writePieces(control, (*buffer)[:n]); x.Aborted {
+				return x.Err
 			}
-			if werr != nil {
+			if werr := control.Flush(); werr != nil {
 				return clientGone(werr)
 			}
 		}

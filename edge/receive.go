@@ -49,16 +49,16 @@ func (e *Edge) refusal(x *Exchange) *refusal {
 		x.w.Header().Set("Connection", "close")
 	}
 	if !isMethod(r.Method) {
-		return &refusal{http.StatusBadRequest, "method", "there is no such method", field.ErrorHTTPRequest}
+		return &refusal{status: http.StatusBadRequest, reason: "method", text: "there is no such method", kind: field.ErrorHTTPRequest}
 	}
 	switch r.Method {
 	case http.MethodConnect, http.MethodTrace, "PURGE", "BAN": // the last two are words of other caches: nobody purges here but operators
-		return &refusal{http.StatusMethodNotAllowed, "method", "the method is not allowed", field.ErrorHTTPRequestDenied}
+		return &refusal{status: http.StatusMethodNotAllowed, reason: "method", text: "the method is not allowed", kind: field.ErrorHTTPRequestDenied}
 	case http.MethodGet, http.MethodHead:
 		// Over HTTP/3 the length is unknown (-1) until the stream ends; a body that
 		// follows is never read.
 		if r.ContentLength > 0 || r.ContentLength < 0 && r.ProtoMajor < 3 || len(r.TransferEncoding) > 0 {
-			return &refusal{http.StatusBadRequest, "body", "a GET or HEAD request must not have a body", field.ErrorHTTPRequest}
+			return &refusal{status: http.StatusBadRequest, reason: "body", text: "a GET or HEAD request must not have a body", kind: field.ErrorHTTPRequest}
 		}
 	}
 	path := r.RequestURI
@@ -67,22 +67,28 @@ func (e *Edge) refusal(x *Exchange) *refusal {
 	}
 	target, err := ParseTarget(r.Host, path)
 	if err != nil {
-		return &refusal{http.StatusBadRequest, "target", err.Error()[len("edge: "):], field.ErrorHTTPRequest}
+		return &refusal{status: http.StatusBadRequest, reason: "target", text: err.Error()[len("edge: "):], kind: field.ErrorHTTPRequest}
 	}
 	x.Target = target
 	if x.site = e.sites.Load().find(target.Host); x.site == nil {
-		return &refusal{http.StatusMisdirectedRequest, "site", "this host is not served here", field.ErrorDestinationNotFound}
+		return &refusal{status: http.StatusMisdirectedRequest, reason: "site", text: "this host is not served here", kind: field.ErrorDestinationNotFound}
 	}
 	if x.Peer {
 		return nil
 	}
 	switch times, err := field.CDNLoopCount(r.Header, e.options.Loop); {
 	case err != nil:
-		return &refusal{http.StatusBadRequest, "loop", "the CDN-Loop field is malformed", field.ErrorHTTPRequest}
+		return &refusal{status: http.StatusBadRequest, reason: "loop", text: "the CDN-Loop field is malformed", kind: field.ErrorHTTPRequest}
 	case times > 0:
-		return &refusal{http.StatusLoopDetected, "loop", "the request came back to the cache that sent it", field.ErrorProxyLoopDetected}
+		return &refusal{status: http.StatusLoopDetected, reason: "loop", text: "the request came back to the cache that sent it", kind: field.ErrorProxyLoopDetected}
 	}
-	return e.authorize(x)
+	if no := e.limit(x, perClient, perNetwork); no != nil {
+		return no // before anything is verified
+	}
+	if no := e.authorize(x); no != nil {
+		return no
+	}
+	return e.limit(x, perToken, perSite) // what was denied takes nothing of them
 }
 
 // originForm is what remains of a target in absolute form (RFC 9112, 3.2.2) without scheme and authority, which net/http has

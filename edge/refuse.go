@@ -3,6 +3,7 @@ package edge
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -16,19 +17,24 @@ type refusal struct {
 	reason string
 	text   string
 	kind   field.ProxyError
+	retry  time.Duration // when it may be tried again; 0: that is not said
 }
 
 // Reasons lists why requests are refused: all values that Exchange.Reason has then.
 func Reasons() []string {
-	return []string{"method", "body", "target", "site", "loop", "access", "only-if-cached", "device"}
+	return []string{
+		"method", "body", "target", "site", "loop", "access", "only-if-cached", "device",
+		"client-rate", "network-rate", "token-rate", "site-rate", "client-concurrency", "network-concurrency", "token-concurrency", "site-concurrency",
+		"overload-segment-miss", "overload-playlist-miss", "overload-segment-hit", "overload-playlist-hit",
+	}
 }
 
 // refusals counts, and keeps the log from being a client's to fill. Safe for
 // concurrent use.
 type refusals struct {
-	counts [8]atomic.Int64 // by the index in Reasons
-	silent atomic.Int64    // since the last line
-	logged atomic.Int64    // when that was, Unix seconds
+	counts [20]atomic.Int64 // by the index in Reasons
+	silent atomic.Int64     // since the last line
+	logged atomic.Int64     // when that was, Unix seconds
 }
 
 // note counts a refusal. quiet is how many were not logged since the last line, and
@@ -83,6 +89,9 @@ func (e *Edge) refuse(x *Exchange, no *refusal) {
 	}
 	if no.status == http.StatusMethodNotAllowed {
 		h.Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+	}
+	if no.retry > 0 { // RFC 9110, 10.2.3: whole seconds
+		h.Set("Retry-After", strconv.FormatInt(int64((no.retry+time.Second-1)/time.Second), 10))
 	}
 	why := field.ProxyStatus{Node: e.options.Name, Error: no.kind}
 	why.Add(h)

@@ -26,6 +26,8 @@ type Site struct {
 	// Tailor says what else is to be made of a manifest for who asks; target is canonical, without what names a device
 	// class. It is called once for each request of a manifest by a client that may have it. nil: nothing.
 	Tailor func(r *http.Request, target Target) Tailoring
+	// Limits bound what clients may have; nil: nothing is bounded.
+	Limits *Limits
 	// Headers are set on every response to clients, in canonical form.
 	Headers http.Header
 
@@ -61,8 +63,9 @@ type Pages interface {
 
 // Sites finds the site of a host. Immutable; safe for concurrent use.
 type Sites struct {
-	byHost map[string]*Site
-	all    *Site
+	byHost  map[string]*Site
+	all     *Site
+	limited bool // a site has limits
 }
 
 // NewSites refuses a host that two sites name, and a site without an origin.
@@ -75,6 +78,7 @@ func NewSites(sites ...*Site) (*Sites, error) {
 		if site.Origin == nil {
 			return nil, fmt.Errorf("edge: site %s has no origin", strings.Join(site.Hosts, ", "))
 		}
+		s.limited = s.limited || site.Limits != nil
 		for _, host := range site.Hosts {
 			switch {
 			case host == "*" && s.all != nil, s.byHost[host] != nil:

@@ -213,8 +213,7 @@ func (e *Edge) relayTailored(x *Exchange, resp *upstream.Response) bool {
 	}
 	h.Set("Content-Length", strconv.Itoa(len(t.body)))
 	x.begin(http.StatusOK)
-	x.progress(http.NewResponseController(x.w))
-	x.write(t.body)
+	x.writePieces(http.NewResponseController(x.w), t.body)
 	return true
 }
 

@@ -47,6 +47,9 @@ func (n *node) buildRoutes(config []configs.Site, before *routes) (_ *routes, er
 		if site.Access, err = accessList(s.Access); err != nil {
 			return nil, fmt.Errorf("site %s: %w", s.Hosts[0], err)
 		}
+		if site.Limits, err = siteLimits(&s.Limits); err != nil {
+			return nil, fmt.Errorf("site %s: %w", s.Hosts[0], err)
+		}
 		if len(s.CORS) > 0 {
 			site.CORS = edge.NewCORS(s.CORS...)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -165,7 +166,7 @@ func (n *node) registerMetrics() error {
 			return err
 		}
 	}
-	return n.registerTLSMetrics()
+	return errors.Join(n.registerTLSMetrics(), n.registerLimitMetrics())
 }
 
 func (n *node) majorityLost() float64 {

@@ -1,0 +1,67 @@
+package configs
+
+import (
+	"strconv"
+)
+
+// leastBandwidth is the slowest that a body may be paced: the least rendition that anybody watches needs as much, and a
+// piece goes out several times in the time after which clients take a connection for dead.
+const leastBandwidth = 64 * KiB
+
+// siteLimits checks what clients may have of a site.
+func (v *validator) siteLimits(path string, l Limits) {
+	for _, scope := range []struct {
+		name   string
+		bounds Bounds
+	}{{"client", l.Client}, {"network", l.Network}, {"token", l.Token}, {"site", l.Site}} {
+		v.bounds(path+"."+scope.name, scope.bounds)
+	}
+	v.networkBits(path, l.IPv4Bits, l.IPv6Bits)
+	for i, text := range l.Exempt {
+		v.exempt(itemPath(path+".exempt", i), text)
+	}
+}
+
+func (v *validator) bounds(path string, b Bounds) {
+	if !(b.Requests >= 0 && b.Requests <= 1e9) { // also when it is not a number
+		v.bad(path+".requests", b.Requests, "is out of range", "write how many per second, such as 50, or 0 for no limit")
+	}
+	for _, f := range []struct {
+		key     string
+		value   int
+		rate    bool
+		without string
+	}{
+		{".burst", b.Burst, b.Requests == 0, ".requests"},
+		{".bandwidth_burst", int(b.BandwidthBurst), b.Bandwidth == 0, ".bandwidth"},
+		{".concurrent", b.Concurrent, false, ""},
+	} {
+		switch {
+		case f.value < 0:
+			v.bad(path+f.key, f.value, "is negative", "write 0 for the default")
+		case f.value > 0 && f.rate:
+			v.bad(path+f.key, f.value, "is a burst of a rate that is not limited", "set "+path+f.without+" too")
+		}
+	}
+	if b.Bandwidth != 0 && b.Bandwidth < leastBandwidth {
+		v.bad(path+".bandwidth", b.Bandwidth, b.Bandwidth.String()+" a second is too slow for a player to wait for", "write 64KiB or more, or 0 for no limit")
+	}
+}
+
+// networkBits checks how many bits of an address make a network; 0 is the default.
+func (v *validator) networkBits(path string, bits4, bits6 int) {
+	for _, f := range []struct {
+		key         string
+		value, most int
+	}{{".ipv4_bits", bits4, 32}, {".ipv6_bits", bits6, 64}} {
+		if f.value < 0 || f.value > f.most {
+			v.bad(path+f.key, f.value, strconv.Itoa(f.value)+" is out of range", "write a number from 1 to "+strconv.Itoa(f.most))
+		}
+	}
+}
+
+func (v *validator) exempt(path, text string) {
+	if _, err := ParsePrefix(text); err != nil {
+		v.bad(path, text, strconv.Quote(text)+" is neither an address nor a network", `write "10.0.0.1" or "10.0.0.0/24"`)
+	}
+}
