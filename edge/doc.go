@@ -41,6 +41,21 @@
 // readers; what is passed is read from the origin at the client's rate. A pause of ours is no stall of the client's: the write
 // deadline begins after it. Nine limits cost a hit 0.2 of 5 microseconds and no allocation (BenchmarkLimits).
 //
+// # Too much for all
+//
+// Where there are more requests than this node can answer ([Overload], package limit) it turns some away before they cost
+// anything: 503, Retry-After from 1 to 5 s at random, no-store. Misses of segments go first, then misses of playlists, hits
+// of segments, and hits of playlists last. A stale response that may be served on an error is served instead. Who joins a
+// fetch that runs counts as a hit. There are three bounds: requests at once; fetches at once, in all and, found from
+// how long they take, for each origin, so that one that drowns is not asked for more than it can and takes nothing from
+// the others; and the pressure of the machine itself, by the delay of its scheduler and its memory.
+//
+// Requests of other nodes are counted and never turned away: the node that a client asked has admitted them, and knows best
+// whether it has something stale. So two nodes cannot shed in turn what each has asked of the other, and no load moves from
+// an owner to the origin because the owner sheds. What reaches a node from others is bounded by what those admit, and their
+// bounds fall when it gets slow. Slices behind the first of a response are bounded by the number of runs, and not shed: the
+// response has begun.
+//
 // # Fills
 //
 // The first request of a cold key starts a fill in a goroutine that the Edge

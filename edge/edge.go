@@ -32,6 +32,9 @@ type Options struct {
 	Fetched func(from upstream.Source, status int) // called after each fetch; status 0: no response came; nil: nobody
 	Log     *slog.Logger                           // nil: discard
 
+	// Overload turns clients' requests away when there are too many; the caller runs it. nil: nobody is turned away.
+	Overload *Overload
+
 	// Doubt returns the time before which a fetch from the origin must have begun for its response to be doubtful at now: it
 	// may have been purged without this node's having heard of that. Strict sites validate it before they serve it. The
 	// zero time: nothing is doubtful. It is called for each request of a strict site. nil: nothing ever is.
@@ -88,6 +91,7 @@ func New(o Options) (*Edge, error) {
 		e.runs[i] = newRunSlots()
 	}
 	e.useLimits(o.Sites)
+	e.useFetches(o.Sites)
 	e.sites.Store(o.Sites)
 	e.context, e.cancel = context.WithCancel(context.Background())
 	return e, nil
@@ -98,6 +102,7 @@ func New(o Options) (*Edge, error) {
 // must follow one another.
 func (e *Edge) SetSites(s *Sites) {
 	e.useLimits(s)
+	e.useFetches(s)
 	e.sites.Store(s)
 }
 
@@ -128,6 +133,7 @@ func (e *Edge) Close(ctx context.Context) {
 func (e *Edge) serve(w http.ResponseWriter, r *http.Request, peer bool) {
 	x := &Exchange{Request: r, Start: time.Now(), Source: upstream.FromSelf, Peer: peer, w: w}
 	x.status.Node, x.hops = e.options.Name, hopsClient
+	e.arrive(x)
 	defer e.leave(x)
 	if peer {
 		x.hops = hopsOf(r.Header)

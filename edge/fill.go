@@ -44,7 +44,14 @@ func (e *Edge) fill(x *Exchange, stale *cache.Object) {
 		}
 		var f *flight
 		if turn.Leader {
+			if !e.beginFetch(x) {
+				turn.Fill.Abort(errOverload) // also for those that have joined since: they cost a fetch as well
+				e.settle(x, turn.Fill, nil, nil, errOverload, stale)
+				return
+			}
 			f = e.launch(x, turn.Fill, stale, wantedPart(x.Request))
+		} else if e.overloaded(x) {
+			return
 		}
 		if x.Peer {
 			x.w.WriteHeader(http.StatusProcessing) // a sign of life: see upstream.Peers
@@ -127,9 +134,13 @@ func (e *Edge) settle(x *Exchange, fill *cache.Fill, f *flight, object *cache.Ob
 		return true
 	case errors.Is(err, cache.ErrPass), errors.Is(err, errAlone):
 		e.pass(x, "uncacheable")
+	case errors.Is(err, errOverload) && x.Peer: // it was another client's request that was turned away
+		return true
 	case stale != nil && e.servesOnError(x, stale):
 		x.status.Detail = "stale-if-error"
 		e.deliverStale(x, stale)
+	case errors.Is(err, errOverload):
+		e.shed(x, x.class(false))
 	default:
 		if stale != nil {
 			fresh, _ := e.reusable(x, stale, time.Now())
@@ -185,11 +196,16 @@ func (e *Edge) takeOver(x *Exchange, f *flight) {
 
 // refreshBehind revalidates a stale object while it is served.
 func (e *Edge) refreshBehind(x *Exchange, stale *cache.Object) {
+	if !e.beginFetch(x) {
+		return // the next request tries
+	}
 	turn := e.options.Cache.Begin(x.key, stale)
-	switch {
-	case turn.Object != nil:
-		turn.Object.Release()
-	case turn.Leader:
+	if turn.Leader {
 		e.launch(x, turn.Fill, stale, part{}).keep.drop()
+		return
+	}
+	e.endFetch(x.site)
+	if turn.Object != nil {
+		turn.Object.Release()
 	}
 }

@@ -91,7 +91,7 @@ type answer struct {
 	aged        bool   // it came from a cache
 }
 
-// launch starts the goroutine that writes a fill. It outlives the request.
+// launch starts the goroutine that writes a fill, and ends what beginFetch has begun. It outlives the request.
 func (e *Edge) launch(x *Exchange, fill *cache.Fill, stale *cache.Object, wants part) *flight {
 	f := &flight{
 		fill: fill, key: x.key, place: x.key.ID, wants: wants, target: x.Target, site: x.site, request: x.Request.Header.Clone(), hops: x.hops, until: deadlineOf(x),
@@ -103,6 +103,7 @@ func (e *Edge) launch(x *Exchange, fill *cache.Fill, stale *cache.Object, wants 
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
+		e.endFetch(f.site)
 		fill.Abort(errClosed)
 		return f
 	}
@@ -118,13 +119,16 @@ var errClosed = &upstream.Error{Op: "fill", Source: upstream.FromSelf, Kind: ups
 
 func (e *Edge) run(f *flight) {
 	defer e.fills.Done()
+	defer e.endFetch(f.site)
 	defer func() {
 		if f.stale != nil {
 			f.stale.Release()
 		}
 	}()
 	defer e.recovered(f.key, f.fill.Abort)
+	begun := time.Now()
 	resp, off, err := e.fetchPart(e.context, f)
+	e.tookFetch(f, begun)
 	if err == nil {
 		resp, err = e.validated(f, resp)
 	}

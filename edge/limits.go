@@ -170,6 +170,7 @@ func tooMany(s scope, kind, text string, wait time.Duration) *refusal {
 
 // leave takes back what a request counts as running for. It is deferred.
 func (e *Edge) leave(x *Exchange) {
+	e.depart(x)
 	for s, entered := range x.bounded.entered {
 		if entered {
 			x.limits.running.Leave(x.bounded.keys[s])

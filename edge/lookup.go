@@ -49,6 +49,9 @@ func (e *Edge) reuse(x *Exchange, object *cache.Object, lasts freshness.Freshnes
 	case preconditioned(x.Request) && (!fresh || !accepted || !preconditionsHold(x.Request, object.Head().Header)):
 		e.pass(x, "precondition")
 	case fresh && accepted:
+		if e.overloaded(x) {
+			return
+		}
 		x.Outcome = Hit
 		x.status.Hit = true
 		e.deliver(x, object)
@@ -124,6 +127,9 @@ func (e *Edge) miss(x *Exchange, why field.Forward) {
 }
 
 func (e *Edge) deliverStale(x *Exchange, object *cache.Object) {
+	if e.overloaded(x) {
+		return
+	}
 	x.Outcome = Stale
 	x.status.Hit = true
 	e.deliver(x, object)

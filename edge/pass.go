@@ -16,6 +16,11 @@ import (
 
 // pass forwards the request as it is and relays the answer, without the cache.
 func (e *Edge) pass(x *Exchange, reason string) {
+	if !e.beginFetch(x) {
+		e.shed(x, x.class(false))
+		return
+	}
+	defer e.endFetch(x.site)
 	r := x.Request
 	h := r.Header.Clone()
 	field.RemoveHopByHop(h)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"weir/edge/access"
+	"weir/edge/limit"
 	"weir/edge/upstream"
 )
 
@@ -47,6 +48,8 @@ type Site struct {
 	// RequestControl obeys Cache-Control and Pragma of requests (RFC 9111, 5.2.1):
 	// who may send them may make the origin work. Off, only only-if-cached counts.
 	RequestControl bool
+
+	fetches *limit.Concurrency // running; of all sites with the same origin; nil without an Overload
 }
 
 const surrogateControl = "Surrogate-Control"
@@ -63,6 +66,7 @@ type Pages interface {
 
 // Sites finds the site of a host. Immutable; safe for concurrent use.
 type Sites struct {
+	list    []*Site
 	byHost  map[string]*Site
 	all     *Site
 	limited bool // a site has limits
@@ -70,7 +74,7 @@ type Sites struct {
 
 // NewSites refuses a host that two sites name, and a site without an origin.
 func NewSites(sites ...*Site) (*Sites, error) {
-	s := &Sites{byHost: map[string]*Site{}}
+	s := &Sites{list: sites, byHost: map[string]*Site{}}
 	if len(sites) == 0 {
 		return nil, errors.New("edge: at least one site is needed")
 	}
