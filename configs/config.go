@@ -56,6 +56,8 @@ type Listen struct {
 	IdleTimeout Duration `yaml:"idle_timeout"`
 	// DrainTimeout is how long a stopping node waits for running responses.
 	DrainTimeout Duration `yaml:"drain_timeout"`
+	// UpgradeTimeout is how long a new process may take until it can take over, from 1 s to 10 m.
+	UpgradeTimeout Duration `yaml:"upgrade_timeout"`
 }
 
 // TLS says how the HTTPS address proves who it is. With no certificate at all the node mints one under Dir.
@@ -383,9 +385,10 @@ func Default() *Config {
 		Node: Node{Dir: "/var/lib/weir"},
 		Listen: Listen{
 			HTTP: ":8080", HTTPS: ":8443", Admin: "127.0.0.1:7070", HTTP3: true,
-			HeaderTimeout: Duration(5 * time.Second),
-			IdleTimeout:   Duration(75 * time.Second),
-			DrainTimeout:  Duration(30 * time.Second),
+			HeaderTimeout:  Duration(5 * time.Second),
+			IdleTimeout:    Duration(75 * time.Second),
+			DrainTimeout:   Duration(30 * time.Second),
+			UpgradeTimeout: Duration(time.Minute),
 		},
 		TLS:   TLS{MinVersion: "1.2", ACME: ACME{Directory: "https://acme-v02.api.letsencrypt.org/directory"}},
 		Cache: Cache{Disk: 10 * GiB, Memory: 512 * MiB},

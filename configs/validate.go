@@ -86,6 +86,9 @@ func (v *validator) listen() {
 			v.bad(f.path, f.value, f.value.String()+" would keep dead connections for ever", "write a time such as 5s")
 		}
 	}
+	if l.UpgradeTimeout < Duration(time.Second) || l.UpgradeTimeout > Duration(10*time.Minute) {
+		v.bad("listen.upgrade_timeout", l.UpgradeTimeout, "is not between 1s and 10m", "write a time such as 1m")
+	}
 	if l.DrainTimeout < 0 {
 		v.bad("listen.drain_timeout", l.DrainTimeout, "is negative", "write a time such as 30s")
 	}

@@ -30,17 +30,20 @@ type Options struct {
 	// Reload has the node read its configuration again; nil: it has none. An error tells the operator what is wrong with
 	// the configuration, and where; nothing has changed then.
 	Reload func(ctx context.Context) (Reload, error)
-	Config func(w io.Writer) error // writes the configuration in use, as YAML; nil: there is none to show
-	Log    *slog.Logger            // nil discards
+	// Upgrade has another process take over from this one; nil: none can. After an error all is as it was.
+	Upgrade func(ctx context.Context) (Upgrade, error)
+	Config  func(w io.Writer) error // writes the configuration in use, as YAML; nil: there is none to show
+	Log     *slog.Logger            // nil discards
 }
 
 const (
-	purgePath  = "/v1/purge"
-	reloadPath = "/v1/reload"
+	purgePath   = "/v1/purge"
+	reloadPath  = "/v1/reload"
+	upgradePath = "/v1/upgrade"
 )
 
 // order tells whether a path changes something.
-func order(path string) bool { return path == purgePath || path == reloadPath }
+func order(path string) bool { return path == purgePath || path == reloadPath || path == upgradePath }
 
 // minToken is the fewest characters of a token that nobody guesses: 96 bits in base64.
 const minToken = 16
@@ -120,6 +123,8 @@ func (c *Console) route(path string) (handle http.HandlerFunc, open bool) {
 		return c.purge, false
 	case reloadPath:
 		return c.reload, false
+	case upgradePath:
+		return c.upgrade, false
 	case "/metrics":
 		if c.options.Metrics == nil {
 			return nil, false

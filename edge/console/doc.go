@@ -9,6 +9,7 @@
 //	/v1/config               token  the configuration in use (YAML)
 //	/v1/purge (POST)         token  Receipt
 //	/v1/reload (POST)        token  Reload
+//	/v1/upgrade (POST)       token  Upgrade
 //	/metrics                 token  Options.Metrics
 //	/ and its files          open   the page, which holds nothing until it has the token
 //

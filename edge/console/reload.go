@@ -33,6 +33,27 @@ func (c *Console) reload(w http.ResponseWriter, r *http.Request) {
 	c.write(w, http.StatusOK, "application/json", answer)
 }
 
+// Upgrade says who has taken over.
+type Upgrade struct {
+	PID     int     `json:"pid"`
+	Version string  `json:"version"`
+	Seconds float64 `json:"seconds"` // until it did
+}
+
+// upgrade answers 502 where the other process did not come up.
+func (c *Console) upgrade(w http.ResponseWriter, r *http.Request) {
+	if c.options.Upgrade == nil {
+		c.problem(w, http.StatusNotFound, "No other process can take over from this one.")
+		return
+	}
+	answer, err := c.options.Upgrade(r.Context())
+	if err != nil {
+		c.problem(w, http.StatusBadGateway, "No other process takes over, and this one runs on as it was: "+err.Error())
+		return
+	}
+	c.write(w, http.StatusOK, "application/json", answer)
+}
+
 // config shows the configuration in use.
 func (c *Console) config(w http.ResponseWriter, _ *http.Request) {
 	if c.options.Config == nil {

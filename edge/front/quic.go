@@ -25,9 +25,10 @@ const (
 	// after which clients have to prove theirs first, at the price of a round trip.
 	retryFrom = 200
 	// lingerStep and lingerQuiet say when a connection without requests has delivered what
-	// it held: it has sent nothing for as long.
+	// it held: it has sent nothing for as long. A client that reads slowly has all of it before
+	// it has read it, and loses what it has not read when the connection is closed.
 	lingerStep  = 50 * time.Millisecond
-	lingerQuiet = 250 * time.Millisecond
+	lingerQuiet = 2 * time.Second
 )
 
 // quicPart serves HTTP/3 on a UDP socket.

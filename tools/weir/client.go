@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -32,6 +33,8 @@ type adminFlags struct {
 	AdminCA   string `name:"admin-ca" help:"Roots that vouch for an https:// address (PEM). Default: the system's." placeholder:"FILE"`
 	AdminCert string `name:"admin-cert" help:"Certificate to show there (PEM), where the node asks for one." placeholder:"FILE"`
 	AdminKey  string `name:"admin-key" help:"Its private key (PEM)." placeholder:"FILE"`
+
+	patience time.Duration // for an answer; 0: 10 s
 }
 
 const adminAnswerLimit = 16 << 20
@@ -47,7 +50,7 @@ func (f *adminFlags) send(ctx context.Context, method, path string, content []by
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(f.patience, 10*time.Second))
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, f.base()+path, bytes.NewReader(content))
 	if err != nil {

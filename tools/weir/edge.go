@@ -36,7 +36,12 @@ type edgeCommand struct {
 }
 
 // Run serves until a signal.
-func (c *edgeCommand) Run(ctx context.Context, std streams) error {
+func (c *edgeCommand) Run(ctx context.Context, std streams) (err error) {
+	before, given, err := inherit(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { before.failed(err) }()
 	config, err := c.configuration()
 	if err != nil {
 		return err
@@ -50,11 +55,20 @@ func (c *edgeCommand) Run(ctx context.Context, std streams) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	options := nodeOptions{config: config, log: log, keyring: keyring, load: c.configuration, hangup: hangup, level: level}
+	usr2 := make(chan os.Signal, 1)
+	signal.Notify(usr2, syscall.SIGUSR2)
+	defer signal.Stop(usr2)
+	options := nodeOptions{config: config, log: log, keyring: keyring, load: c.configuration, hangup: hangup, level: level, usr2: usr2, notify: newNotifier(log), watchdog: watchdogEvery(), takeOver: before, sockets: given}
+	if options.program, err = thisProgram(); err != nil {
+		return err
+	}
 	if options.access, err = newAccessFile(config.Log); err != nil {
 		return err
 	}
 	defer options.access.Close()
+	if err := before.prepared(ctx); err != nil { // now the directory is ours
+		return err
+	}
 	n, err := newNode(options)
 	if err != nil {
 		return err
@@ -62,6 +76,9 @@ func (c *edgeCommand) Run(ctx context.Context, std streams) error {
 	if err := n.listen(); err != nil {
 		n.close()
 		return err
+	}
+	for _, name := range options.sockets.rest() {
+		log.Warn("a socket was given that the configuration does not want", "name", name)
 	}
 	n.announce(log)
 	return n.run(ctx)

@@ -33,6 +33,7 @@ type commands struct {
 	Purge   purgeCommand   `cmd:"" help:"Have a node serve URLs, prefixes, tags or everything anew."`
 	Reload  reloadCommand  `cmd:"" help:"Have a node read its configuration and its certificates again."`
 	Replay  replayCommand  `cmd:"" help:"Play a trace of requests through cache policies, and tell what each would have saved."`
+	Upgrade upgradeCommand `cmd:"" help:"Have a running node replaced by what its program is now, without losing a connection."`
 	Config  configCommand  `cmd:"" help:"Check or print a configuration."`
 	Version versionCommand `cmd:"" help:"Show version and build."`
 }

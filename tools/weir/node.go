@@ -48,6 +48,13 @@ type nodeOptions struct {
 	flag    string         // that changes an address, for messages; "" the flag of that address
 	hurry   bool           // leave without waiting for the cluster to take note
 
+	sockets  *sockets         // of listeners and gossip; nil: network's, or all its own
+	program  program          // what another process is started as, to take over; zero: none can
+	takeOver *takeOver        // from the process before; nil: there is none
+	notify   *notifier        // the service manager; nil: there is none
+	watchdog time.Duration    // between two signs of life for it; 0: it wants none
+	usr2     <-chan os.Signal // asks for another process to take over; nil: never
+
 	load   func() (*configs.Config, error) // reads the configuration again; nil: it stays
 	hangup <-chan os.Signal                // asks for that; nil: never
 }
@@ -67,6 +74,7 @@ type node struct {
 	purges    *tag.Table
 	routes    atomic.Pointer[routes]
 	reloads   reloads
+	upgrades  upgrades
 	geo       *access.Geo
 	peers     *upstream.Peers
 	edge      *edge.Edge
@@ -99,7 +107,7 @@ const hurriedLeave = 100 * time.Millisecond
 // newNode builds what needs no socket.
 func newNode(o nodeOptions) (*node, error) {
 	n := &node{options: o, config: o.config, log: o.log.With("node", o.config.Node.Name), started: time.Now()}
-	n.reloads.asks = make(chan chan *lastReload)
+	n.reloads.asks, n.upgrades.asks, n.upgrades.taken = make(chan chan *lastReload), make(chan chan upgraded), make(chan struct{})
 	n.say("starting")
 	if err := makeDir(o.config.Node.Dir); err != nil {
 		return nil, err
@@ -168,7 +176,7 @@ func (n *node) buildEdge() error {
 	if err := n.buildPeers(); err != nil {
 		return err
 	}
-	if n.purges, err = tag.New(tag.Options{File: filepath.Join(n.config.Node.Dir, "purges"), Log: n.log}, time.Now()); err != nil {
+	if n.purges, err = tag.New(tag.Options{File: filepath.Join(n.config.Node.Dir, "purges"), Shared: n.options.takeOver != nil, Log: n.log}, time.Now()); err != nil {
 		return err
 	}
 	n.edge, err = edge.New(edge.Options{
@@ -210,6 +218,8 @@ func (n *node) buildPeers() error {
 	if over := n.options.network; over != nil {
 		peers.Dial = dialOver(over)
 		inner.Listen = listenOver(over)
+	} else if s := n.options.sockets; s != nil {
+		inner.Listen = s.named(socketPeer)
 	}
 	inner.Listen = behind(n.gate, inner.Listen)
 	if n.peers, err = upstream.NewPeers(peers); err != nil {
@@ -230,6 +240,9 @@ func (n *node) buildPublic() error {
 	}
 	if n.options.network != nil {
 		options.Listen = listenOver(n.options.network)
+	} else if s := n.options.sockets; s != nil {
+		options.Listen = s.front(options.HTTP != "")
+		options.ListenPacket = func(_, address string) (net.PacketConn, error) { return s.packets(socketHTTPS, options.HTTPS, address) }
 	}
 	if err := errors.Join(n.buildTLS(&options), n.buildBalancers(&options)); err != nil {
 		return err
@@ -286,6 +299,8 @@ func (n *node) buildCluster() error {
 	}
 	if n.options.network != nil {
 		options.Network = n.options.network
+	} else if s := n.options.sockets; s != nil {
+		options.Network = s.gossip(socketGossip, c.Gossip)
 	}
 	if options.DrainTime == 0 {
 		options.DrainTime = -1
@@ -344,6 +359,7 @@ func (n *node) listenAdmin() error {
 	n.token = token
 	handler, err := console.New(console.Options{
 		Name: n.config.Node.Name, Token: token, TokenFile: tokenFile, Ready: n.ready, Status: n.status, Members: n.members, Ring: n.route, Why: n.why, Purge: n.purge, Reload: n.askReload, Config: n.effective,
+		Upgrade: n.askUpgrade,
 		Metrics: n.metrics.Handler(), Log: n.log,
 	})
 	if err != nil {
@@ -355,6 +371,8 @@ func (n *node) listenAdmin() error {
 	listen := net.Listen
 	if n.options.network != nil {
 		listen = listenOver(n.options.network)
+	} else if s := n.options.sockets; s != nil {
+		listen = s.named(socketAdmin)
 	}
 	listener, err := listen("tcp", n.config.Listen.Admin)
 	if err != nil {
@@ -365,101 +383,6 @@ func (n *node) listenAdmin() error {
 	}
 	n.admin = newPlainServer(listener, handler, n.log)
 	return nil
-}
-
-// run serves until ctx ends, then drains: gossip says that the node is leaving,
-// the listeners finish what they have begun, and the operators' listener, which
-// must work when nothing else does, goes last.
-func (n *node) run(ctx context.Context) error {
-	defer n.close()
-	whole := context.WithoutCancel(ctx)
-	last := start(whole, n.background()...)
-	data := start(whole, n.listeners()...)
-	n.serving.Store(true)
-	n.say("ready")
-	gossip := start(ctx, n.gossip()...)
-
-	select {
-	case <-ctx.Done():
-		n.log.Info("draining: running responses finish, new ones go elsewhere")
-	case <-gossip.done: // before ctx ends only by a failure, as the two below
-	case <-data.done:
-	case <-last.done:
-	}
-	n.say("draining")
-	err := errors.Join(gossip.stop(), data.stop())
-	finish, cancel := context.WithTimeout(whole, n.config.Listen.DrainTimeout.D())
-	defer cancel()
-	n.edge.Close(finish)
-	return errors.Join(err, last.stop())
-}
-
-// listeners are what clients and peers reach.
-func (n *node) listeners() []func(context.Context) error {
-	listeners := []func(context.Context) error{n.public.Run}
-	if n.inner != nil {
-		listeners = append(listeners, n.inner.Run)
-	}
-	return listeners
-}
-
-// background is what must outlive them.
-func (n *node) background() []func(context.Context) error {
-	background := []func(context.Context) error{n.cache.Run, n.sessions.Run, n.downloads.Run, n.reportGossip, n.reloader, n.runTLS}
-	if n.options.keyring != nil {
-		background = append(background, n.options.keyring.Run)
-	}
-	if n.notices != nil {
-		background = append(background, n.notices.Run)
-	}
-	if n.admin != nil {
-		background = append(background, func(ctx context.Context) error { return n.admin.run(ctx, time.Second) })
-	}
-	if n.access != nil {
-		background = append(background, n.access.Run)
-	}
-	if n.profiles != nil {
-		background = append(background, n.profiles.Run)
-	}
-	return background
-}
-
-// reportGossip tells where other nodes can join, once that is known.
-func (n *node) reportGossip(ctx context.Context) error {
-	select {
-	case <-n.cluster.Ready():
-		if address := n.cluster.Addr(); address != "" {
-			n.log.Info("gossip is up", "gossip", address, "peer", n.peerAddr(), "members", n.ring().Len())
-		}
-	case <-ctx.Done():
-	}
-	return nil
-}
-
-// close releases what newNode opened.
-func (n *node) close() {
-	n.serving.Store(false)
-	if routes := n.routes.Load(); routes != nil {
-		for _, group := range routes.origins {
-			group.Close()
-		}
-	}
-	if n.peers != nil {
-		n.peers.Close()
-	}
-	if n.geo != nil {
-		n.geo.Close()
-	}
-	if n.cache != nil {
-		if err := n.cache.Close(); err != nil {
-			n.log.Error("the cache did not close cleanly", "error", err)
-		}
-	}
-	if n.purges != nil {
-		if err := n.purges.Close(); err != nil {
-			n.log.Error("the file of purges did not close cleanly", "error", err)
-		}
-	}
 }
 
 func (n *node) say(state string) { n.state.Store(&state) }

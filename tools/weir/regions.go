@@ -27,6 +27,9 @@ func (n *node) buildWAN(options cluster.Options) (err error) {
 		}
 	}
 	options.News, options.Log = nil, n.log.With("pool", "relays")
+	if s := n.options.sockets; s != nil {
+		options.Network = s.gossip(socketWAN, c.WAN.Gossip)
+	}
 	n.wan, err = cluster.New(options)
 	return err
 }

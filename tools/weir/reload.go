@@ -44,11 +44,13 @@ func (n *node) reloader(ctx context.Context) error {
 		case <-n.options.hangup:
 		case answer = <-n.reloads.asks:
 		}
+		n.options.notify.reloading()
 		_ = n.reload(ctx) // it is in the log and in the status
 		n.reloadTLS(ctx)
 		if n.options.keyring != nil {
 			n.options.keyring.Reload()
 		}
+		n.options.notify.say("READY=1")
 		if answer != nil {
 			answer <- n.reloads.last.Load() // it has room for one
 		}

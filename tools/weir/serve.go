@@ -51,14 +51,22 @@ func (t *task) stop() error {
 type plainServer struct {
 	listener net.Listener
 	server   *http.Server
+	retired  chan struct{} // closed by retire
+	once     sync.Once     // closes it
 }
 
 func newPlainServer(l net.Listener, h http.Handler, log *slog.Logger) *plainServer {
-	return &plainServer{listener: l, server: &http.Server{
+	return &plainServer{listener: l, retired: make(chan struct{}), server: &http.Server{
 		Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 75 * time.Second, MaxHeaderBytes: 32 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}}
 }
+
+// retireTimeout is how long what operators have asked a process may take after another one has taken over.
+const retireTimeout = 10 * time.Second
+
+// retire ends run as the end of its context does; others have the socket as well.
+func (s *plainServer) retire() { s.once.Do(func() { close(s.retired) }) }
 
 // run serves until ctx ends, then lets running responses finish for up to drain.
 func (s *plainServer) run(ctx context.Context, drain time.Duration) error {
@@ -68,6 +76,8 @@ func (s *plainServer) run(ctx context.Context, drain time.Duration) error {
 	case err := <-served:
 		return err
 	case <-ctx.Done():
+	case <-s.retired:
+		drain = retireTimeout
 	}
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -15,6 +16,8 @@ import (
 	"weir/configs"
 	"weir/edge/front"
 )
+
+const ticketSecretBytes = 32
 
 // buildTLS makes what the https address needs, if there is one: the configured
 // certificates, or one minted for the names of the sites.
@@ -43,10 +46,31 @@ func (n *node) buildTLS(options *front.Options) error {
 	if c.MinVersion == "1.3" {
 		options.TLS.MinVersion = tls.VersionTLS13
 	}
-	if n.options.keyring != nil { // one that is put in its place counts for tickets from the next start on
-		options.TicketSecret = n.options.keyring.Secrets()[0].TicketSecret()
+	if n.options.keyring == nil {
+		options.TicketSecret, err = ownTicketSecret(filepath.Join(n.config.Node.Dir, "tls"))
+		return err
 	}
+	// One that is put in its place counts for tickets from the next start on.
+	options.TicketSecret = n.options.keyring.Secrets()[0].TicketSecret()
 	return nil
+}
+
+// ownTicketSecret is that of a node without a cluster, so that its clients resume their sessions after a restart.
+func ownTicketSecret(dir string) ([]byte, error) {
+	file := filepath.Join(dir, "ticket.secret")
+	secret, err := os.ReadFile(file)
+	if err == nil && len(secret) >= ticketSecretBytes {
+		return secret, nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	secret = make([]byte, ticketSecretBytes)
+	_, _ = rand.Read(secret) // it never fails
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return secret, os.WriteFile(file, secret, 0o600)
 }
 
 // buildACME is nil when no authority is to be asked.

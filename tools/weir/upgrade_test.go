@@ -1,0 +1,325 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"weir/tools/proof"
+)
+
+// upgradeNode is a node as real processes that follow one another.
+type upgradeNode struct {
+	oracle  *proof.Oracle
+	origin  *proof.Origin
+	dir     string
+	program string // a link, as a package manager would change it
+	log     string // of all processes
+	config  string
+	text    string // of the configuration
+	first   *exec.Cmd
+
+	http, https, admin string
+}
+
+func newUpgradeNode(t *testing.T, more string) *upgradeNode {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("the kernel has to divide packets: Linux")
+	}
+	n := &upgradeNode{oracle: proof.NewOracle(t.Name()), dir: t.TempDir()}
+	n.origin = proof.NewOrigin(proof.OriginOptions{Oracle: n.oracle, Host: "127.0.0.1"})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(proof.Serve(listener, n.origin, nil))
+	n.program, n.log, n.config = filepath.Join(n.dir, "weir"), filepath.Join(n.dir, "log"), filepath.Join(n.dir, "weir.yaml")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.install(t, self)
+	n.text = "node: {name: edge-1, dir: " + filepath.Join(n.dir, "state") + "}\n" +
+		"listen: {http: \"127.0.0.1:0\", https: \"127.0.0.1:0\", admin: \"127.0.0.1:0\", drain_timeout: 60s, upgrade_timeout: 20s}\n" +
+		"cache: {disk: 64MiB, memory: 16MiB}\n" +
+		"sites: [{hosts: [\"*\"], origins: [\"http://" + listener.Addr().String() + "\"]}]\n" + more
+	n.configure(t, n.text)
+	n.start(t)
+	return n
+}
+
+// install makes what is run when the node is started next.
+func (n *upgradeNode) install(t *testing.T, target string) {
+	t.Helper()
+	next := n.program + ".next"
+	if err := os.Symlink(target, next); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(next, n.program); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (n *upgradeNode) configure(t *testing.T, text string) {
+	t.Helper()
+	if err := os.WriteFile(n.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (n *upgradeNode) start(t *testing.T) {
+	t.Helper()
+	log, err := os.Create(n.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	n.first = exec.Command(n.program, "edge", "-c", n.config)
+	n.first.Env = append(os.Environ(), asWeir+"=1")
+	n.first.Stdout, n.first.Stderr = log, log
+	if err := n.first.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { // ends with the process
+		_ = n.first.Wait() // how is the test's business
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		for _, pid := range n.pids(t) {
+			if p, err := os.FindProcess(pid); err == nil {
+				_ = p.Kill() // it may have ended
+			}
+		}
+		<-ended
+		if t.Failed() {
+			text, _ := os.ReadFile(n.log)
+			t.Logf("log of the processes:\n%s", text)
+		}
+	})
+	line := n.await(t, `edge is up.*`, 1)
+	for name, to := range map[string]*string{"http": &n.http, "https": &n.https, "admin": &n.admin} {
+		*to = regexp.MustCompile(` ` + name + `=(127\.0\.0\.1:\d+)`).FindStringSubmatch(line)[1]
+	}
+	awaitReady(t, n.admin)
+}
+
+// pids are all processes that there were.
+func (n *upgradeNode) pids(t *testing.T) []int {
+	t.Helper()
+	pids := []int{n.first.Process.Pid}
+	text, _ := os.ReadFile(n.log)
+	for _, match := range regexp.MustCompile(`is to take over" .*pid=(\d+)`).FindAllSubmatch(text, -1) {
+		pid, err := strconv.Atoi(string(match[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, pid)
+	}
+	return pids
+}
+
+// await waits until the log has so many matches, and returns the last.
+func (n *upgradeNode) await(t *testing.T, pattern string, count int) string {
+	t.Helper()
+	expression := regexp.MustCompile(pattern)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.After(time.Minute); ; {
+		text, err := os.ReadFile(n.log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all := expression.FindAllString(string(text), -1); len(all) >= count {
+			return all[count-1]
+		}
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatalf("the log never says %s %d times", pattern, count)
+		}
+	}
+}
+
+// weir runs a command of operators.
+func (n *upgradeNode) weir(t *testing.T, args ...string) (out string, code int) {
+	t.Helper()
+	var text bytes.Buffer
+	code = run(t.Context(), append(args, "--admin", n.admin, "--dir", filepath.Join(n.dir, "state")), streams{&text, &text})
+	return text.String(), code
+}
+
+func (n *upgradeNode) client(t *testing.T, w way) (c *proof.Client, base string) {
+	t.Helper()
+	c, err := proof.NewClient(proof.ClientOptions{
+		Oracle: n.oracle, Protocol: w.protocol, Name: w.name, Node: "edge-1", CacheStatus: true,
+		TLS: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // the certificate is minted for the test
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if w.secure {
+		return c, "https://" + n.https
+	}
+	return c, "http://" + n.http
+}
+
+// load sends small requests and slow downloads by all protocols until stop, which tells how many went well. Whatever does
+// not is an error.
+func (n *upgradeNode) load(t *testing.T) (stop func() (small, long int64)) {
+	t.Helper()
+	var all sync.WaitGroup
+	var over atomic.Bool
+	var small, long atomic.Int64
+	check := func(w way, r proof.Result, count *atomic.Int64) bool {
+		if r.Err != nil || r.Status != http.StatusOK || r.Body != proof.BodyOK {
+			t.Errorf("%s: %s", w.name, r)
+			return false
+		}
+		count.Add(1)
+		return true
+	}
+	for _, w := range ways() {
+		for range 2 {
+			c, base := n.client(t, w)
+			all.Go(func() {
+				for i := 0; !over.Load(); i++ {
+					if !check(w, c.Get(t.Context(), fmt.Sprintf("%s/o/16KiB/%d", base, i%200), proof.Options{Truth: "127.0.0.1"}), &small) {
+						return
+					}
+				}
+			})
+			slow, base := n.client(t, w)
+			all.Go(func() {
+				for !over.Load() {
+					if !check(w, slow.Get(t.Context(), base+"/o/4MiB/film", proof.Options{Truth: "127.0.0.1", Rate: 1 << 20}), &long) {
+						return
+					}
+				}
+			})
+		}
+	}
+	return func() (int64, int64) {
+		over.Store(true)
+		all.Wait()
+		return small.Load(), long.Load()
+	}
+}
+
+// TestUpgradeUnderLoad: three processes follow one another under load by all protocols: no request fails, no byte is wrong,
+// what is stored stays, and what the old process is told to purge the new one knows.
+func TestUpgradeUnderLoad(t *testing.T) {
+	n := newUpgradeNode(t, "")
+	stop := n.load(t)
+	for i := range 3 {
+		out, code := n.weir(t, "upgrade")
+		if code != exitOK || !strings.Contains(out, "has taken over") {
+			t.Fatalf("upgrade %d: exit code %d, %s", i+1, code, out)
+		}
+		t.Log(strings.TrimSpace(out))
+		awaitReady(t, n.admin)
+		if out, code := n.weir(t, "status"); code != exitOK || !strings.Contains(out, "edge-1  ready") {
+			t.Errorf("status after upgrade %d: exit code %d, %s", i+1, code, out)
+		}
+		n.await(t, "the process before has ended", i+1)
+	}
+	small, long := stop()
+	t.Logf("%d small requests and %d downloads, none failed", small, long)
+	if count := n.origin.Count("/o/4MiB/film").Requests; count > 4 {
+		t.Errorf("the origin was asked %d times for one object: what was stored is lost", count)
+	}
+	pids := n.pids(t)
+	for _, pid := range pids[:len(pids)-1] {
+		if syscall.Kill(pid, 0) == nil {
+			t.Errorf("process %d has not ended", pid)
+		}
+	}
+}
+
+// TestUpgradeRollsBack: whatever is wrong with the new process, the old one goes on, with its load, its cache and its
+// sockets, says what was wrong, and can be upgraded afterwards.
+func TestUpgradeRollsBack(t *testing.T) {
+	n := newUpgradeNode(t, "")
+	self, err := os.Readlink(n.program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := n.load(t)
+	script := func(name, text string) string {
+		file := filepath.Join(n.dir, name)
+		if err := os.WriteFile(file, []byte("#!/bin/sh\n"+text+"\n"), 0o700); err != nil { //nolint:gosec // it is to be run
+			t.Fatal(err)
+		}
+		return file
+	}
+	for _, c := range []struct{ name, program, config, want string }{
+		{"no program", filepath.Join(n.dir, "missing"), n.text, "no such file"},
+		{"it fails", script("fails", "exit 3"), n.text, "exit status 3"},
+		{"it is no node", script("other", "exec sleep 0"), n.text, "exit status 0"},
+		{"its configuration is wrong", self, n.text + "lgo: {level: debug}\n", "lgo"},
+		{"its certificate is missing", self, n.text + "tls: {cert: " + n.dir + "/none.pem, key: " + n.dir + "/none.pem}\n", "none.pem"},
+		{"its port is taken", self, strings.Replace(n.text, `http: "127.0.0.1:0"`, `http: "`+n.https+`"`, 1), "taken"},
+		{"its database is missing", self, n.text + "geo: [" + n.dir + "/none.mmdb]\n", "none.mmdb"},
+	} {
+		n.install(t, c.program)
+		n.configure(t, c.config)
+		if out, code := n.weir(t, "upgrade"); code != exitFailed || !strings.Contains(out, c.want) || !strings.Contains(out, "runs on as it was") {
+			t.Errorf("%s: exit code %d, %s; want one that says %q", c.name, code, out, c.want)
+		}
+		if out, code := n.weir(t, "status"); code != exitOK {
+			t.Errorf("%s: the status is %s", c.name, out)
+		}
+	}
+	n.install(t, self)
+	n.configure(t, n.text)
+	if out, code := n.weir(t, "upgrade"); code != exitOK {
+		t.Errorf("with all right again: exit code %d, %s", code, out)
+	}
+	n.await(t, "the process before has ended", 1)
+	small, long := stop()
+	t.Logf("%d small requests and %d downloads, none failed", small, long)
+	if count := n.origin.Count("/o/4MiB/film").Requests; count > 4 {
+		t.Errorf("the origin was asked %d times for one object: what was stored is lost", count)
+	}
+}
+
+// TestUpgradeGivesUp: a new process that hangs is ended after listen.upgrade_timeout.
+func TestUpgradeGivesUp(t *testing.T) {
+	n := newUpgradeNode(t, "")
+	short := strings.Replace(n.text, "upgrade_timeout: 20s", "upgrade_timeout: 1s", 1)
+	n.configure(t, short)
+	if out, code := n.weir(t, "upgrade"); code != exitOK { // to a process that gives up soon
+		t.Fatalf("exit code %d, %s", code, out)
+	}
+	n.await(t, "the process before has ended", 1)
+	stop := n.load(t)
+	hangs := filepath.Join(n.dir, "hangs")
+	if err := os.WriteFile(hangs, []byte("#!/bin/sh\nexec sleep 600\n"), 0o700); err != nil { //nolint:gosec // it is to be run
+		t.Fatal(err)
+	}
+	n.install(t, hangs)
+	if out, code := n.weir(t, "upgrade"); code != exitFailed || !strings.Contains(out, "not ready within 1s") {
+		t.Errorf("exit code %d, %s; want one that says how long it waited", code, out)
+	}
+	pids := n.pids(t)
+	if syscall.Kill(pids[len(pids)-1], 0) == nil {
+		t.Error("the process that hangs is still there")
+	}
+	stop()
+}
