@@ -23,6 +23,7 @@ type Options struct {
 	Members   func() []Member                 // nil: the node stands alone
 	Ring      func(url string) (Route, error) // nil: the node stands alone; its error is about the URL
 	Why       func(url string) (Why, error)   // nil: nothing to explain; its error is about the URL
+	Viewers   func(context.Context) Viewers   // how they fare; may ask other nodes, for two seconds; nil: nobody knows
 	Metrics   http.Handler                    // nil: no metrics
 	// Purge obeys a purge; nil: there is nothing to purge. Its error is a *FieldError where the caller is wrong. It may
 	// take as long as the disk does.
@@ -119,6 +120,8 @@ func (c *Console) route(path string) (handle http.HandlerFunc, open bool) {
 		return c.why, false
 	case "/v1/config":
 		return c.config, false
+	case "/v1/viewers":
+		return c.viewers, false
 	case purgePath:
 		return c.purge, false
 	case reloadPath:

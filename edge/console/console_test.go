@@ -84,6 +84,13 @@ func options() Options {
 				Nodes: nodes,
 			}, nil
 		},
+		Viewers: func(context.Context) Viewers {
+			f := Fared{
+				Sessions: 9, Started: 8, Left: 1, Fatal: 2, WatchedSeconds: 3600, StartUpP50: 0.5, StartUpP95: 1.5, StallRatio: 0.01, Stalls: 3,
+				BitrateKbps: 3000, Switches: 4, ErrorRatio: 0.1,
+			}
+			return Viewers{Now: 5, All: f, Rows: []ViewersOf{{By: "edge", Name: "edge-1", Now: 5, Fared: f}}, Hints: []string{"edge-1 falls behind."}, Missing: []string{"edge-2"}}
+		},
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "weir_up 1\n") }),
 	}
 }
@@ -116,7 +123,7 @@ func TestAuthorization(t *testing.T) {
 		"/nothing": 404, "/index.html": 404, "/page/index.html": 404, "/healthz/": 404, "//": 404, "/favicon.ico": 404,
 	}
 	closed := map[string]int{
-		"/v1/status": 200, "/v1/members": 200, "/v1/ring?url=http%3A%2F%2Fa%2Fb": 200, "/metrics": 200,
+		"/v1/status": 200, "/v1/members": 200, "/v1/viewers": 200, "/v1/ring?url=http%3A%2F%2Fa%2Fb": 200, "/metrics": 200,
 		"/v1/purge": 405, "/v1/purge/": 404, "/v1": 404, "/v1/": 404, "/v1/nothing": 404, "/v1/status/": 404, "/metrics/": 404, "/metricsx": 404, "/v1x": 404,
 	}
 	for path, want := range open {
@@ -213,6 +220,7 @@ func TestAnswers(t *testing.T) {
 	}{
 		{"status", "/v1/status", 200},
 		{"members", "/v1/members", 200},
+		{"viewers", "/v1/viewers", 200},
 		{"ring", "/v1/ring?url=https%3A%2F%2Fv.example%2Fa%3Fb%3Dc", 200},
 		{"ring-relative", "/v1/ring?url=%2Fa", 400},
 		{"ring-missing", "/v1/ring", 400},

@@ -6,6 +6,7 @@
 //	/v1/members              token  {"members": [Member, …]}
 //	/v1/ring?url=URL         token  Route
 //	/v1/why?url=URL          token  Why
+//	/v1/viewers              token  Viewers
 //	/v1/config               token  the configuration in use (YAML)
 //	/v1/purge (POST)         token  Receipt
 //	/v1/reload (POST)        token  Reload

@@ -11,7 +11,8 @@
 //
 // Start-up is what the player says (msd), or else the time from the first request with su to the first without. Stalled time
 // is what the player says (bsd), or else half a second for each request with bs. Watched time is the duration of the video
-// objects that were asked for, without those that were asked for again in stalls. A bitrate counts as long as its
+// objects that were asked for; where a player reports by events alone it is the time between two of them, up to a minute, of which
+// the first says that it plays. A bitrate counts as long as its
 // objects last; a switch is a video object of another bitrate than the one before. A session whose player reports
 // nothing that can be counted has no share in what it does not tell.
 //

@@ -50,7 +50,7 @@ func (f *Figures) Add(o *Figures) {
 
 // StallRatio is the share of time in which viewers waited: of what they watched and waited for. 0: nobody watched.
 func (f *Figures) StallRatio() float64 {
-	if f.Watched+f.Stalled <= 0 {
+	if f.Watched <= 0 {
 		return 0
 	}
 	return f.Stalled.Seconds() / (f.Watched + f.Stalled).Seconds()

@@ -31,6 +31,7 @@ type Options struct {
 const (
 	sendEvery   = 5 * time.Second
 	sendTimeout = 2 * time.Second
+	lastWord    = 2 * sendEvery // after its end, for what another edge has seen of a session
 	defaultIdle = 90 * time.Second
 	maxFollowed = 100_000
 	maxPending  = 20_000
@@ -46,6 +47,7 @@ type Ledger struct {
 	followed map[Session]*viewer   // this node is the owner
 	over     map[Session]time.Time // that ended a moment ago: what comes of them later, from another edge, begins none
 	hours    []*hour               // the newest last
+	total    Figures               // since the start
 	dropped  int64
 }
 
@@ -164,6 +166,17 @@ func (l *Ledger) send(ctx context.Context, to Node, batch map[Session]*viewer) b
 	return len(some) == 0 || flush()
 }
 
+// Ask is the message to [Ledger.Serve] that wants a summary, which [Answered] reads.
+func Ask() []byte { return []byte(`{"summary":true}`) }
+
+// Answered reads the answer of another node.
+func Answered(text []byte) (s Summary, err error) {
+	if err := json.Unmarshal(text, &s); err != nil {
+		return Summary{}, fmt.Errorf("quality: the answer of another node is malformed: %w", err)
+	}
+	return s, nil
+}
+
 // message is what nodes tell and ask each other. JSON.
 type message struct {
 	Viewers map[Session]*viewer `json:"viewers,omitempty"`
@@ -208,8 +221,8 @@ func (l *Ledger) take(batch map[Session]*viewer, now time.Time) {
 			l.followed[id] = v
 		}
 		v.merge(seen, now)
-		if v.Ended {
-			l.closeLocked(id, v, now)
+		if v.Ended && v.ended.IsZero() {
+			v.ended = now
 		}
 	}
 }
@@ -218,7 +231,7 @@ func (l *Ledger) closeIdle(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id, v := range l.followed {
-		if now.Sub(v.last) >= l.options.Idle {
+		if now.Sub(v.last) >= l.options.Idle || v.Ended && now.Sub(v.ended) >= lastWord {
 			l.closeLocked(id, v, now)
 		}
 	}
@@ -234,7 +247,16 @@ func (l *Ledger) closeLocked(id Session, v *viewer, now time.Time) {
 	if v.Ended {
 		l.over[id] = now
 	}
+	f := v.figures()
+	l.total.Add(&f)
 	l.hourLocked(now).add(v)
+}
+
+// Total is of all sessions since the start that this node owned: it only grows.
+func (l *Ledger) Total() Figures {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.total
 }
 
 // hourLocked is the figures of this hour. Those of more than a day ago go.
@@ -254,7 +276,7 @@ func (l *Ledger) Summary(now time.Time) Summary {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.hourLocked(now)
-	s := Summary{Viewers: len(l.followed)}
+	var s Summary
 	byName := map[Kind]map[string]*Named{}
 	for _, h := range l.hours {
 		s.All.Add(&h.all)
@@ -265,6 +287,10 @@ func (l *Ledger) Summary(now time.Time) Summary {
 		}
 	}
 	for _, v := range l.followed {
+		if v.Ended {
+			continue
+		}
+		s.Viewers++
 		for kind, name := range map[Kind]string{Title: v.Title, Device: v.Device, NetworkKind: v.Network, Edge: v.Edge} {
 			if name == "" {
 				continue

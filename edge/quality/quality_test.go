@@ -102,7 +102,7 @@ func TestASessionOverTwoEdges(t *testing.T) {
 			t.Errorf("while they watch: %d viewers, %d sessions over, %+v", s.Viewers, s.All.Sessions, s.find(Title, "film"))
 		}
 		wg.Wait()
-		time.Sleep(10 * time.Second)
+		time.Sleep(20 * time.Second)
 		s := p.summary()
 		f := s.All
 		if s.Viewers != 0 || f.Sessions != 9 || f.Started != 9 || f.Left != 0 || f.Switches != 9 || f.Stalls != 9 || f.WithStalls != 9 {
@@ -143,7 +143,7 @@ func TestASwitchOnTheWayBetweenEdges(t *testing.T) {
 				s.Ended = i == 9
 			})
 		}
-		time.Sleep(10 * time.Second)
+		time.Sleep(20 * time.Second)
 		if f := p.summary().All; f.Sessions != 3 || f.Switches != 3 {
 			t.Errorf("got %d sessions with %d switches, want 3 with 3", f.Sessions, f.Switches)
 		}
@@ -188,7 +188,7 @@ func TestWhatThePlayerSaysGoesFirst(t *testing.T) {
 				s.Ended, s.Fatal = true, true
 			}
 		})
-		time.Sleep(10 * time.Second)
+		time.Sleep(20 * time.Second)
 		f := p.summary().All
 		if f.StartUpTime != 700*time.Millisecond || f.Stalls != 2 || f.Stalled != 3*time.Second || f.Errors != 1 || f.WithErrors != 1 || f.Fatal != 1 {
 			t.Errorf("got %+v", f)
@@ -198,6 +198,25 @@ func TestWhatThePlayerSaysGoesFirst(t *testing.T) {
 		time.Sleep(3 * time.Minute)
 		if f := p.summary().All; f.Sessions != 1 || f.Left != 0 {
 			t.Errorf("after a late word: %+v", f)
+		}
+		p.end()
+	})
+}
+
+// TestEventsAlone: a player that sends nothing with its requests is followed by its events.
+func TestEventsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, "edge-1", "edge-2")
+		for i, plays := range []bool{false, true, true, false, true, true} { // paused in between
+			s := Sample{Session: 3, Title: "film", Edge: "edge-1", Event: true, Video: plays, Starting: i == 0, Bitrate: 2000}
+			p.ledgers["edge-1"].Add(&s, time.Now())
+			time.Sleep(2 * time.Second)
+		}
+		p.ledgers["edge-1"].Add(&Sample{Session: 3, Edge: "edge-1", Event: true, Ended: true}, time.Now())
+		time.Sleep(20 * time.Second)
+		s := p.summary()
+		if f := s.All; f.Sessions != 1 || f.Watched != 8*time.Second || f.MeanBitrate() != 2000 || f.StartUpTime != 2*time.Second {
+			t.Errorf("got %+v", s.All)
 		}
 		p.end()
 	})
@@ -246,7 +265,7 @@ func TestHints(t *testing.T) {
 			}
 			p.ledgers[edge].Add(&s, time.Now())
 		}
-		time.Sleep(10 * time.Second)
+		time.Sleep(20 * time.Second)
 		s := p.summary()
 		if len(s.Hints) != 2 || s.Hints[0].Name != "edge-2" || s.Hints[0].What != "stalls" || s.Hints[1].Name != "AS2" || s.Hints[1].What != "errors" {
 			t.Errorf("got %+v", s.Hints)
@@ -306,7 +325,8 @@ func TestBounds(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 	l.hand(t.Context(), now)
-	s := l.Summary(now)
+	l.closeIdle(now.Add(lastWord))
+	s := l.Summary(now.Add(lastWord))
 	titles := 0
 	for _, n := range s.Named {
 		if n.Kind == Title {

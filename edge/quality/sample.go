@@ -43,14 +43,15 @@ type Sample struct {
 	Edge    string // the node that was asked
 	Network string // see Network
 
-	Video    bool          // it came with a request for a video object, or one that has video
+	Event    bool          // it came by itself, and not with a request
+	Video    bool          // it came with a request for a video object, or one that has video; of an event: it plays
 	Bitrate  int           // kbit/s, of that
 	Duration time.Duration // of that
 	Starting bool          // the player has not begun, or buffers after a seek (su)
 	Starved  bool          // it stalled since its last report (bs)
 
 	StartUp time.Duration // as the player measured it (msd)
-	Stalls  int           // since the last such report (bsa of an event)
+	Stalls  int           // since the last such report; 0 with a Stalled: one
 	Stalled time.Duration // since the last such report (bsd)
 	Errors  int           // that the player has met, or the status that it got
 	Ended   bool          // the session is over

@@ -121,9 +121,10 @@ func (s *Summary) hint(n *Named, total *Figures) {
 		is, other float64
 	}{{"stalls", n.StallRatio(), others.StallRatio()}, {"errors", n.ErrorRatio(), others.ErrorRatio()}} {
 		if c.is > hintShare && c.is > hintTimes*c.other {
-			text := fmt.Sprintf("Viewers of %s %s wait for %.1f %% of their time, all others for %.1f %%.", n.Kind, n.Name, 100*c.is, 100*c.other)
+			where := map[Kind]string{Edge: "on " + n.Name, Rendition: "at " + n.Name + " kbit/s", NetworkKind: "in " + n.Name}[n.Kind]
+			text := fmt.Sprintf("Viewers %s wait for %.1f %% of their time, all others for %.1f %%.", where, 100*c.is, 100*c.other)
 			if c.what == "errors" {
-				text = fmt.Sprintf("%.1f %% of the sessions of %s %s meet errors, of all others %.1f %%.", 100*c.is, n.Kind, n.Name, 100*c.other)
+				text = fmt.Sprintf("%.1f %% of the sessions %s meet errors, of all others %.1f %%.", 100*c.is, where, 100*c.other)
 			}
 			s.Hints = append(s.Hints, Hint{Kind: n.Kind, Name: n.Name, What: c.what, Is: c.is, Else: c.other, Text: text})
 		}

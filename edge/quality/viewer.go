@@ -18,14 +18,21 @@ type viewer struct {
 	FirstAgo time.Duration `json:"first_ago"`
 	LastAgo  time.Duration `json:"last_ago"`
 	BeganAgo time.Duration `json:"began_ago"` // below 0: it has not begun
+	EventAgo time.Duration `json:"event_ago"` // of the first event; below 0: none came
+	PlayAgo  time.Duration `json:"play_ago"`  // of playing; below 0: it does not play
+	event    time.Time     // of the first event since it was sent
 	first    time.Time     // of the first sample
 	last     time.Time
+	ended    time.Time // when its owner heard of the end
 	began    time.Time // of the first sample of a video object without su; zero: none came
 
 	Waited  bool          `json:"waited,omitempty"`   // a sample with su came
 	StartUp time.Duration `json:"start_up,omitempty"` // what the player said; 0: nothing
 
-	Watched  time.Duration  `json:"watched,omitempty"`
+	Watched  time.Duration  `json:"watched,omitempty"` // of objects that were asked for
+	Played   time.Duration  `json:"played,omitempty"`  // between events
+	PlayBits float64        `json:"play_bits,omitempty"`
+	playing  time.Time      // of the last event while it played; zero: it does not
 	Bits     float64        `json:"bits,omitempty"`
 	Bitrate  int            `json:"bitrate,omitempty"` // of the last video object
 	Opening  int            `json:"opening,omitempty"` // of the first, so that a switch between two nodes is seen
@@ -75,11 +82,13 @@ func (p *part) UnmarshalText(text []byte) error {
 
 // rest is a session's share of one part.
 type rest struct {
-	Watched time.Duration `json:"watched,omitempty"`
-	Bits    float64       `json:"bits,omitempty"`
-	Stalls  int64         `json:"stalls,omitempty"`
-	Stalled time.Duration `json:"stalled,omitempty"`
-	Errors  int64         `json:"errors,omitempty"`
+	Watched  time.Duration `json:"watched,omitempty"`
+	Bits     float64       `json:"bits,omitempty"`
+	Played   time.Duration `json:"played,omitempty"`
+	PlayBits float64       `json:"play_bits,omitempty"`
+	Stalls   int64         `json:"stalls,omitempty"`
+	Stalled  time.Duration `json:"stalled,omitempty"`
+	Errors   int64         `json:"errors,omitempty"`
 }
 
 const (
@@ -116,6 +125,7 @@ func (v *viewer) add(s *Sample, now time.Time) {
 			p.Watched, p.Bits = p.Watched+s.Duration, p.Bits+bits
 		}
 	}
+	v.play(s, edge, rendition, now)
 	if s.Video && s.Bitrate > 0 {
 		if v.Bitrate == 0 {
 			v.Opening = s.Bitrate
@@ -141,6 +151,37 @@ func (v *viewer) add(s *Sample, now time.Time) {
 	v.Ended, v.Fatal = v.Ended || s.Ended, v.Fatal || s.Fatal
 }
 
+// play counts the time between two events while it plays.
+func (v *viewer) play(s *Sample, edge, rendition *rest, now time.Time) {
+	if !s.Event {
+		return
+	}
+	if v.event.IsZero() {
+		v.event = now
+	}
+	v.played(now, s.Bitrate, edge, rendition)
+	v.playing = time.Time{}
+	if s.Video {
+		v.playing = now
+	}
+}
+
+// played counts the time from the last event to one at a time.
+func (v *viewer) played(to time.Time, kbps int, parts ...*rest) {
+	since := to.Sub(v.playing)
+	if v.playing.IsZero() || since <= 0 || since > longestObject {
+		return
+	}
+	if kbps == 0 {
+		kbps = v.Bitrate
+	}
+	bits := since.Seconds() * float64(kbps)
+	v.Played, v.PlayBits = v.Played+since, v.PlayBits+bits
+	for _, p := range parts {
+		p.Played, p.PlayBits = p.Played+since, p.PlayBits+bits
+	}
+}
+
 func (v *viewer) say(what *string, text string) {
 	if text != "" {
 		*what = text
@@ -162,10 +203,13 @@ func (v *viewer) part(p part, there bool) *rest {
 
 // spans prepares it for another node.
 func (v *viewer) spans(now time.Time) {
-	v.FirstAgo, v.LastAgo, v.BeganAgo = now.Sub(v.first), now.Sub(v.last), -1
-	if !v.began.IsZero() {
-		v.BeganAgo = now.Sub(v.began)
+	ago := func(t time.Time) time.Duration {
+		if t.IsZero() {
+			return -1
+		}
+		return now.Sub(t)
 	}
+	v.FirstAgo, v.LastAgo, v.BeganAgo, v.EventAgo, v.PlayAgo = ago(v.first), ago(v.last), ago(v.began), ago(v.event), ago(v.playing)
 }
 
 // merge takes in what another node, or this one, has seen since it last sent.
@@ -184,14 +228,22 @@ func (v *viewer) merge(o *viewer, now time.Time) {
 			v.began = began
 		}
 	}
+	if o.EventAgo >= 0 {
+		v.played(now.Add(-o.EventAgo), o.Opening, v.part(part{edge: o.Edge}, o.Edge != ""), v.part(part{kbps: o.Opening}, o.Opening > 0))
+		if v.playing = (time.Time{}); o.PlayAgo >= 0 {
+			v.playing = now.Add(-o.PlayAgo)
+		}
+	}
 	v.meet(o, first, last)
 	v.Watched, v.Bits, v.Switches = v.Watched+o.Watched, v.Bits+o.Bits, v.Switches+o.Switches
+	v.Played, v.PlayBits = v.Played+o.Played, v.PlayBits+o.PlayBits
 	v.Stalls, v.Starved, v.Stalled, v.Errors = v.Stalls+o.Stalls, v.Starved+o.Starved, v.Stalled+o.Stalled, v.Errors+o.Errors
 	v.Ended, v.Fatal = v.Ended || o.Ended, v.Fatal || o.Fatal
 	for p, r := range o.Parts {
 		if r != nil {
 			to := v.part(p, true)
 			to.Watched, to.Bits, to.Stalls = to.Watched+r.Watched, to.Bits+r.Bits, to.Stalls+r.Stalls
+			to.Played, to.PlayBits = to.Played+r.Played, to.PlayBits+r.PlayBits
 			to.Stalled, to.Errors = to.Stalled+r.Stalled, to.Errors+r.Errors
 		}
 	}
@@ -226,6 +278,9 @@ func (v *viewer) meet(o *viewer, first, last time.Time) {
 // figures are those of the whole session, once it is over.
 func (v *viewer) figures() Figures {
 	f := Figures{Sessions: 1, Watched: v.Watched, Stalled: v.Stalled, Stalls: v.Stalls, Bits: v.Bits, Switches: v.Switches, Errors: v.Errors}
+	if v.Watched == 0 {
+		f.Watched, f.Bits = v.Played, v.PlayBits
+	}
 	if f.Stalls == 0 && v.Starved > 0 {
 		f.Stalls, f.Stalled = v.Starved, time.Duration(v.Starved)*guessedStall
 	}
@@ -256,6 +311,9 @@ func (f *Figures) count(fatal bool) {
 // figures are those of a part.
 func (r *rest) figures() Figures {
 	f := Figures{Sessions: 1, Watched: r.Watched, Bits: r.Bits, Stalls: r.Stalls, Stalled: r.Stalled, Errors: r.Errors}
+	if r.Watched == 0 {
+		f.Watched, f.Bits = r.Played, r.PlayBits
+	}
 	f.count(false)
 	return f
 }

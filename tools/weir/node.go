@@ -24,6 +24,7 @@ import (
 	"weir/edge/console"
 	"weir/edge/front"
 	"weir/edge/player"
+	"weir/edge/quality"
 	"weir/edge/session"
 	"weir/edge/telemetry"
 	"weir/edge/upstream"
@@ -87,6 +88,8 @@ type node struct {
 	notices   *notice.Board    // of purges; nil alone
 	sessions  *session.Book    // of viewers
 	downloads *session.Book    // of viewers
+	quality   *quality.Ledger  // of what their players report
+	ownKey    []byte           // of sessions, where there is no cluster
 	metrics   *telemetry.Metrics
 	access    *telemetry.AccessLog
 	profiles  *telemetry.Profiles
@@ -164,7 +167,7 @@ func (n *node) buildEdge() error {
 	if n.geo, err = access.OpenGeo(n.config.Geo...); err != nil {
 		return usageError{err}
 	}
-	if err = n.buildSessions(); err != nil {
+	if err = errors.Join(n.buildSessions(), n.buildQuality()); err != nil {
 		return err
 	}
 	routes, err := n.buildRoutes(n.config.Sites, &routes{})
@@ -358,7 +361,7 @@ func (n *node) listenAdmin() error {
 	}
 	n.token = token
 	handler, err := console.New(console.Options{
-		Name: n.config.Node.Name, Token: token, TokenFile: tokenFile, Ready: n.ready, Status: n.status, Members: n.members, Ring: n.route, Why: n.why, Purge: n.purge, Reload: n.askReload, Config: n.effective,
+		Name: n.config.Node.Name, Token: token, TokenFile: tokenFile, Ready: n.ready, Status: n.status, Members: n.members, Ring: n.route, Why: n.why, Purge: n.purge, Viewers: n.viewers, Reload: n.askReload, Config: n.effective,
 		Upgrade: n.askUpgrade,
 		Metrics: n.metrics.Handler(), Log: n.log,
 	})

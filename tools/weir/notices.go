@@ -188,6 +188,9 @@ func (n *node) peerHandler() http.Handler {
 			case sessionPath:
 				n.serveSessions(n.sessions, w, r)
 				return
+			case qualityPath:
+				n.serveQuality(w, r)
+				return
 			case downloadPath:
 				n.serveSessions(n.downloads, w, r)
 				return

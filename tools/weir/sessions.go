@@ -28,7 +28,9 @@ const downloadLease = 30 * 24 * time.Hour
 
 // buildSessions makes what keeps the sessions and downloads of viewers, and finds those that other nodes keep.
 func (n *node) buildSessions() (err error) {
-	options := session.Options{Name: n.config.Node.Name, Region: n.config.Node.Region, Keys: n.sessionKeys(), Log: n.log}
+	n.ownKey = make([]byte, 32)
+	_, _ = rand.Read(n.ownKey) // never fails
+	options := session.Options{Name: n.config.Node.Name, Region: n.config.Node.Region, Keys: n.sessionKeys, Log: n.log}
 	if n.options.keyring != nil {
 		options.Owners, options.Send = n.sessionOwners, n.askSessions
 		options.Relays, options.Regions = n.sessionRelays, n.sessionRegions
@@ -45,19 +47,15 @@ func (n *node) buildSessions() (err error) {
 }
 
 // sessionKeys are those of the cluster's secrets; of a node alone one that ends with it, as its sessions do.
-func (n *node) sessionKeys() func() [][]byte {
+func (n *node) sessionKeys() [][]byte {
 	if n.options.keyring == nil {
-		key := make([]byte, 32)
-		_, _ = rand.Read(key) // never fails
-		return func() [][]byte { return [][]byte{key} }
+		return [][]byte{n.ownKey}
 	}
-	return func() [][]byte {
-		var keys [][]byte
-		for _, secret := range n.options.keyring.Secrets() {
-			keys = append(keys, secret.SessionKey())
-		}
-		return keys
+	var keys [][]byte
+	for _, secret := range n.options.keyring.Secrets() {
+		keys = append(keys, secret.SessionKey())
 	}
+	return keys
 }
 
 // sessionOwners are the nodes of the region that a place belongs to.
@@ -123,9 +121,8 @@ func (n *node) serveSessions(book *session.Book, w http.ResponseWriter, r *http.
 
 // newAPI makes the endpoints for players of a site.
 func (n *node) newAPI(s *configs.Site) (*sdk.API, error) {
-	keys := n.sessionKeys()
 	options := sdk.Options{
-		Sessions: n.sessions, Key: func() []byte { return keys()[0] }, Node: n.config.Node.Name, Nodes: n.steeredNodes, Probe: n.probe,
+		Sessions: n.sessions, Key: func() []byte { return n.sessionKeys()[0] }, Report: n.report, Node: n.config.Node.Name, Nodes: n.steeredNodes, Probe: n.probe,
 		Heartbeat: s.SDK.Heartbeat.D(), Log: n.log,
 		Steering: sdk.Steering{TTL: s.SDK.Steering.TTL.D(), Spread: s.SDK.Steering.Spread, Weight: s.SDK.Steering.Weight},
 	}

@@ -149,3 +149,56 @@ func TestSessionsAcrossRegions(t *testing.T) {
 		}
 	})
 }
+
+// TestViewersOverEdges: what a player reports to several edges is one session, whichever node is asked, and names nobody.
+func TestViewersOverEdges(t *testing.T) {
+	t.Parallel()
+	names := []string{"edge-1", "edge-2", "edge-3"}
+	inLabWith(t, map[string]string{"pages": "yes"}, names, func(l *lab, _ *proof.Origin) {
+		t := l.t
+		event := func(node, record string) {
+			r := httptest.NewRequest(http.MethodPost, "http://site.example/sdk/v1/cmcd", strings.NewReader(record))
+			r.RequestURI, r.RemoteAddr = "/sdk/v1/cmcd", "192.0.2.77:4000"
+			r.Header.Set("Content-Type", "application/cmcd")
+			w := httptest.NewRecorder()
+			l.node(node).edge.ServeHTTP(w, r)
+			if w.Code != http.StatusNoContent {
+				t.Errorf("an event at %s: status %d", node, w.Code)
+			}
+		}
+		for viewer := range 12 {
+			sid := fmt.Sprintf(`sid="viewer-%d",cid="film",v=2`, viewer)
+			event(names[viewer%3], `e=ps,sta=s,su,`+sid)
+			event(names[viewer%3], `e=ps,sta=p,msd=800,br=(3000;v),`+sid)
+			time.Sleep(time.Second)
+			event(names[(viewer+1)%3], `e=t,sta=p,bsd=(1500;v),`+sid)
+			if viewer == 0 {
+				event(names[2], `e=e,ec=("DRM-1"),sta=f,`+sid)
+			}
+		}
+		time.Sleep(20 * time.Second)
+		v := l.node("edge-2").viewers(t.Context())
+		if v.Now != 11 || v.All.Sessions != 1 || v.All.Fatal != 1 || len(v.Missing) != 0 {
+			t.Errorf("while they watch: %+v", v)
+		}
+		time.Sleep(3 * time.Minute)
+		for _, name := range names {
+			v := l.node(name).viewers(t.Context())
+			if v.Now != 0 || v.All.Sessions != 12 || v.All.Started != 12 || v.All.Stalls != 12 || v.All.StartUpP50 < 0.5 || v.All.StartUpP50 > 1 || v.All.ErrorRatio != 1.0/12 {
+				t.Errorf("%s, when all is over: %+v", name, v.All)
+			}
+			for _, row := range v.Rows {
+				if row.By == "network" && row.Name != "192.0.2.0/24" || strings.Contains(row.Name, "viewer") {
+					t.Errorf("a viewer can be told from %+v", row)
+				}
+			}
+		}
+		l.network.Kill("edge-3")
+		if err := l.KillNode("edge-3"); err != nil {
+			t.Error(err)
+		}
+		if v := l.node("edge-1").viewers(t.Context()); fmt.Sprint(v.Missing) != "[edge-3]" {
+			t.Errorf("missing: got %v, want edge-3", v.Missing)
+		}
+	})
+}

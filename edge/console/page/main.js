@@ -7,10 +7,12 @@ import { History } from "./history.js";
 import * as panels from "./panels.js";
 import * as purge from "./purge.js";
 import * as session from "./session.js";
+import * as viewers from "./viewers.js";
 
 const byID = (id) => document.getElementById(id);
 const frameMilliseconds = 100; // a curve moves three pixels a second, eight on a wall: ten frames are smooth
 const membersMilliseconds = 3000;
+const viewersMilliseconds = 5000;
 
 const history = new History();
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -49,6 +51,7 @@ let token = session.take();
 let running = null; // ends the polling
 let lastAnswer = 0;
 let lastMembers = 0;
+let lastViewers = 0;
 
 function show(view) { document.body.dataset.view = view; }
 
@@ -78,6 +81,7 @@ function answer(status) {
     for (const update of legends) update(history.last);
   }
   if (now - lastMembers >= membersMilliseconds) readMembers(now);
+  if (now - lastViewers >= viewersMilliseconds) readViewers(now);
   draw();
 }
 
@@ -86,6 +90,13 @@ async function readMembers(now) {
   try {
     panels.members((await ask("/v1/members", token)).members, now);
   } catch { /* the poll of the status tells what is wrong */ }
+}
+
+async function readViewers(now) {
+  lastViewers = now;
+  try {
+    viewers.draw(await ask("/v1/viewers", token));
+  } catch { /* as above */ }
 }
 
 function failure(error, seconds) {
@@ -122,6 +133,8 @@ function frame(now) {
   }
   requestAnimationFrame(frame);
 }
+
+viewers.start();
 
 byID("signin-form").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -1,0 +1,84 @@
+// How viewers fare, by what their players report.
+
+import * as format from "./format.js";
+import { element } from "./panels.js";
+
+const byID = (id) => document.getElementById(id);
+const words = { title: "Title", edge: "Edge", rendition: "Rendition", network: "Network", device: "Device" };
+const maxRows = 50;
+
+let by = "title";
+let last = null;
+
+/** start makes the tabs work. */
+export function start() {
+  const tabs = [...document.querySelectorAll(".viewers [role=tab]")];
+  for (const tab of tabs) {
+    tab.addEventListener("click", () => {
+      by = tab.dataset.by;
+      for (const other of tabs) other.setAttribute("aria-selected", String(other === tab));
+      if (last) draw(last);
+    });
+  }
+}
+
+/** draw shows an answer of /v1/viewers. */
+export function draw(answer) {
+  last = answer;
+  const { all } = answer;
+  byID("viewers-now").textContent = answer.now > 0 ? `${format.count(answer.now)} now` : "";
+  byID("viewers-sessions").textContent = format.count(all.sessions);
+  byID("viewers-watched").textContent = all.watched_seconds > 0 ? format.span(all.watched_seconds) : "–";
+  byID("viewers-start").textContent = startUp(all, all.start_up_p50_seconds);
+  byID("viewers-start95").textContent = startUp(all, all.start_up_p95_seconds);
+  byID("viewers-stalls").textContent = all.watched_seconds > 0 ? share(all.stall_ratio) : "–";
+  byID("viewers-stalls").classList.toggle("alarm", all.stall_ratio > 0.01);
+  byID("viewers-bitrate").textContent = bitrate(all.bitrate_kbps);
+  byID("viewers-errors").textContent = all.sessions > 0 ? share(all.error_ratio) : "–";
+  byID("viewers-errors").classList.toggle("alarm", all.error_ratio > 0.01);
+
+  const hints = answer.hints.map((text) => element("p", "hint-line", text));
+  if (answer.missing.length > 0) hints.push(element("p", "hint", `Without what ${answer.missing.join(", ")} knows: no answer.`));
+  byID("viewers-hints").replaceChildren(...hints);
+
+  byID("viewers-by").textContent = words[by];
+  const rows = answer.rows.filter((row) => row.by === by);
+  byID("viewers").replaceChildren(...(rows.length > 0 ? rows.slice(0, maxRows).map(line) : [nobody(answer)]));
+}
+
+function line(row) {
+  const name = element("th", "", by === "rendition" && Number(row.name) > 0 ? bitrate(Number(row.name)) : row.name);
+  name.scope = "row";
+  const stalls = element("td", "num right", row.watched_seconds > 0 ? share(row.stall_ratio) : "–");
+  stalls.classList.toggle("alarm", row.stall_ratio > 0.01);
+  const errors = element("td", "num right", row.sessions > 0 ? share(row.error_ratio) : "–");
+  errors.classList.toggle("alarm", row.error_ratio > 0.01);
+  return element("tr", "",
+    name,
+    element("td", "num right", row.now > 0 ? format.count(row.now) : "–"),
+    element("td", "num right", format.count(row.sessions)),
+    element("td", "num right", row.watched_seconds > 0 ? format.span(row.watched_seconds) : "–"),
+    element("td", "num right", startUp(row, row.start_up_p50_seconds)),
+    stalls,
+    element("td", "num right", bitrate(row.bitrate_kbps)),
+    element("td", "num right", format.count(row.switches)),
+    errors,
+  );
+}
+
+function nobody(answer) {
+  const text = answer.now + answer.all.sessions > 0
+    ? "Nothing is known by this."
+    : "No player has reported yet. Players that send CMCD are followed, without their names and addresses, for a day.";
+  const cell = element("td", "hint", text);
+  cell.colSpan = 9;
+  return element("tr", "", cell);
+}
+
+const share = (ratio) => `${(100 * ratio).toFixed(ratio > 0 && ratio < 0.0995 ? 2 : 1)}\u2009%`;
+const startUp = (row, seconds) => (row.started > 0 ? format.milliseconds(seconds) : "–");
+
+function bitrate(kbps) {
+  if (!(kbps > 0)) return "–";
+  return kbps < 1000 ? `${Math.round(kbps)} kbit/s` : `${(kbps / 1000).toFixed(1)} Mbit/s`;
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/netip"
+	"path"
+	"slices"
+	"sync"
+	"time"
+
+	"weir/cluster"
+	"weir/edge/cmcd"
+	"weir/edge/console"
+	"weir/edge/quality"
+	"weir/edge/session"
+)
+
+const (
+	// qualityPath is where nodes bring together what players report, on the peers' listener, as noticePath is.
+	qualityPath       = "/./quality"
+	qualityLimitBytes = 8 << 20
+	qualityTimeout    = 2 * time.Second // for a node's summary
+)
+
+// buildQuality makes what follows viewers.
+func (n *node) buildQuality() (err error) {
+	options := quality.Options{Name: n.config.Node.Name, Log: n.log}
+	if n.options.keyring != nil {
+		options.Owner = func(s quality.Session) quality.Node {
+			owner := n.ring().Owner(uint64(s))
+			if owner == nil {
+				return quality.Node{}
+			}
+			return quality.Node{Name: owner.Name, Address: owner.Addr}
+		}
+		options.Send = func(ctx context.Context, to quality.Node, message []byte) ([]byte, error) {
+			return n.askNode(ctx, session.Node(to), qualityPath, message)
+		}
+	}
+	n.quality, err = quality.New(options)
+	return err
+}
+
+// serveQuality answers another node.
+func (n *node) serveQuality(w http.ResponseWriter, r *http.Request) {
+	message, err := io.ReadAll(io.LimitReader(r.Body, qualityLimitBytes))
+	if err != nil {
+		return // the other node has gone
+	}
+	answer, err := n.quality.Serve(message, time.Now())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(answer) // the other node has gone
+}
+
+// report takes in a CMCD event that came by itself. There is always room: what is too much is dropped and counted.
+func (n *node) report(r *http.Request, record string) bool {
+	var report cmcd.Report
+	if report.Parse([]byte(record)) != nil || report.Empty() {
+		return true
+	}
+	s := quality.Sample{
+		Event:  true,
+		Ended:  slices.Contains([]string{"e", "q", "f"}, string(report.Text(cmcd.State))),
+		Fatal:  string(report.Text(cmcd.State)) == "f",
+		Video:  string(report.Text(cmcd.State)) == "p", // it plays
+		Errors: len(report.Codes()),
+	}
+	switch event := string(report.Text(cmcd.Event)); {
+	case event == "e" && s.Errors == 0, event == "rr" && report.Has(cmcd.ResponseCode) && failed(int(report.Int(cmcd.ResponseCode))):
+		s.Errors = 1
+	}
+	n.addSample(&report, &s, r.RemoteAddr, "")
+	return true
+}
+
+func failed(status int) bool { return status == 0 || status >= http.StatusBadRequest }
+
+// addSample completes what a report says and takes it in. A report that names no session belongs to none.
+func (n *node) addSample(report *cmcd.Report, s *quality.Sample, client, target string) {
+	id := report.Text(cmcd.SessionID)
+	if len(id) == 0 {
+		return
+	}
+	now := time.Now()
+	s.Session, s.Edge = quality.Hide(n.qualityKey(), string(id), now), n.config.Node.Name
+	if s.Title = string(report.Text(cmcd.ContentID)); s.Title == "" && target != "" {
+		s.Title = path.Dir(target)
+	}
+	s.Network = n.networkOf(client)
+	s.Starting, s.Starved = report.Bool(cmcd.Startup), report.Bool(cmcd.BufferStarvation)
+	s.StartUp = time.Duration(report.Int(cmcd.StartDelay)) * time.Millisecond
+	s.Stalled = time.Duration(report.Int(cmcd.StarvationDuration)) * time.Millisecond
+	for _, t := range [...]cmcd.Type{cmcd.Video, cmcd.AudioVideo, cmcd.Any} {
+		if kbps, ok := report.Typed(cmcd.Bitrate, t); ok {
+			s.Bitrate = int(min(kbps, 1<<30))
+			break
+		}
+	}
+	n.quality.Add(s, now)
+}
+
+// qualityKey hides viewers: it follows from the cluster's secret, so that all nodes know a session by the same name.
+func (n *node) qualityKey() []byte { return n.sessionKeys()[0] }
+
+// networkOf names where a client is without saying who.
+func (n *node) networkOf(client string) string {
+	address, err := netip.ParseAddrPort(client)
+	if err != nil {
+		return ""
+	}
+	return quality.Network(n.geo.Find(address.Addr()).System, address.Addr())
+}
+
+// viewers is how they fare in the whole region, and who did not say.
+func (n *node) viewers(ctx context.Context) console.Viewers {
+	ctx, cancel := context.WithTimeout(ctx, qualityTimeout)
+	defer cancel()
+	summaries := []quality.Summary{n.quality.Summary(time.Now())}
+	var missing []string
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, m := range n.cluster.Members() {
+		if m.Self || m.State != cluster.Alive || m.PeerAddr == "" {
+			continue
+		}
+		wg.Go(func() {
+			text, err := n.askNode(ctx, session.Node{Name: m.Name, Address: m.PeerAddr}, qualityPath, quality.Ask())
+			var s quality.Summary
+			if err == nil {
+				s, err = quality.Answered(text)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				missing = append(missing, m.Name)
+				return
+			}
+			summaries = append(summaries, s)
+		})
+	}
+	wg.Wait()
+	slices.Sort(missing)
+	return viewersOf(quality.Merge(summaries...), missing)
+}
+
+func viewersOf(s quality.Summary, missing []string) console.Viewers {
+	v := console.Viewers{Now: s.Viewers, All: fared(&s.All), Rows: []console.ViewersOf{}, Hints: []string{}, Missing: append([]string{}, missing...)}
+	for i := range s.Named {
+		row := &s.Named[i]
+		v.Rows = append(v.Rows, console.ViewersOf{By: string(row.Kind), Name: row.Name, Now: row.Viewers, Fared: fared(&row.Figures)})
+	}
+	for _, h := range s.Hints {
+		v.Hints = append(v.Hints, h.Text)
+	}
+	return v
+}
+
+func fared(f *quality.Figures) console.Fared {
+	return console.Fared{
+		Sessions: f.Sessions, Started: f.Started, Left: f.Left, Fatal: f.Fatal, WatchedSeconds: f.Watched.Seconds(),
+		StartUpP50: f.StartUp(0.5).Seconds(), StartUpP95: f.StartUp(0.95).Seconds(), StallRatio: f.StallRatio(), Stalls: f.Stalls,
+		BitrateKbps: f.MeanBitrate(), Switches: f.Switches, ErrorRatio: f.ErrorRatio(),
+	}
+}
