@@ -82,7 +82,17 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	secure(w.Header())
 	path := r.URL.Path
 	handle, open := c.route(path)
-	if !open && !c.authorized(r) {
+	authorized := c.authorized(r)
+	switch probe := path == "/healthz" || path == "/readyz"; {
+	case !authorized && !probe && rebound(r):
+		c.log.Warn("console: refuse host", "client", r.RemoteAddr, "host", r.Host)
+		c.problem(w, http.StatusMisdirectedRequest, "Over loopback this node answers to localhost and to addresses, not to "+r.Host+"; a proxy has to send one of them, or the token.")
+		return
+	case !open && fromAnotherSite(r):
+		c.log.Warn("console: refuse another site's page", "client", r.RemoteAddr, "path", path, "origin", r.Header.Get("Origin"))
+		c.problem(w, http.StatusForbidden, "Pages of other origins may not ask this node.")
+		return
+	case !open && !authorized:
 		c.refuse(w, r)
 		return
 	}

@@ -18,6 +18,10 @@
 // (RFC 9457). Everything is answered with Cache-Control: no-store and with a content security policy that allows the
 // page's own files and nothing else: no inline script or style, no other host, no frame around it.
 //
+// A request that a browser sends for a page of another origin gets 403, with the token too. One that comes over loopback for
+// a name other than localhost, without the token, gets 421: that is what a page does whose name was made to stand
+// for this machine (DNS rebinding). Probes of health are answered to whoever asks.
+//
 // A purge is an object: {"url": …}, {"prefix": …} or {"tag": …}, with a list of up to 1,000 {"urls": [ … ]},
 // {"prefixes": [ … ]} or {"tags": [ … ]}, or {"all": true}; and with "soft": true. The
 // answer is 200 when every node of the cluster serves nothing of it any more, 202 when some did not say so within a
