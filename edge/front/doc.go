@@ -69,6 +69,11 @@
 // refused, the second ignored (RFC 9110, 7.8). It takes a fifth of the time in which net/http reads the same head
 // (BenchmarkHTTP1Guard), and no memory.
 //
+// The three protocols are held to the same: what one refuses the others refuse, and what they let through the Handler sees
+// alike (TestProtocolsAreAlike, and a fuzz target that has the edge behind it). To that end a request of HTTP/2 or HTTP/3
+// is refused for a value with blanks around it, a length that is no number or not that of the body, and an expectation.
+// HTTP/3 alone takes one length written twice.
+//
 // # Budgets
 //
 // An HTTP/2 connection passes a guard (http2Conn) that reads the nine bytes of each

@@ -27,6 +27,7 @@ const (
 	targetForm            // a request target that is too long, or of no form that is meant for us
 	headerBytes           // a header of more than maxHeaderBytes
 	slowHeader            // a header that did not come to its end in time
+	badField              // a field of HTTP/2 or HTTP/3 whose value is none, or a length that is not the body's
 	connectMethod         // CONNECT
 	expectation           // Expect with another value than 100-continue
 	reasons               // how many there are
@@ -38,7 +39,7 @@ const refusalLogEvery = time.Second
 func (r reason) String() string {
 	return [reasons]string{
 		"", "h2_odd_events", "h2_control_frames", "h2_header_block", "h3_odd_events", "h3_malformed", "fields", "hosts", "early_data",
-		"h1_syntax", "h1_framing", "version", "target", "header_bytes", "header_timeout", "method", "expect",
+		"h1_syntax", "h1_framing", "version", "target", "header_bytes", "header_timeout", "field", "method", "expect",
 	}[r]
 }
 
