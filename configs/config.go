@@ -13,6 +13,7 @@ type Config struct {
 	TLS      TLS      `yaml:"tls"`
 	Admin    Admin    `yaml:"admin"`
 	Cache    Cache    `yaml:"cache"`
+	Overload Overload `yaml:"overload"`
 	Cluster  Cluster  `yaml:"cluster"`
 	Sites    []Site   `yaml:"sites"`
 	Geo      []string `yaml:"geo"`
@@ -34,6 +35,8 @@ type Node struct {
 	Region string `yaml:"region"`
 	// Dir is the directory of the node's state: cache, minted certificate, admin token.
 	Dir string `yaml:"dir"`
+	// Memory is the most that the process may take. 0 means GOMEMLIMIT of the environment, or else no bound.
+	Memory Bytes `yaml:"memory"`
 }
 
 // Listen holds the addresses that clients and operators connect to, and the time-outs of client connections.
@@ -116,6 +119,16 @@ type Cache struct {
 	Disk Bytes `yaml:"disk"`
 	// Memory is the most that the hot tier may take.
 	Memory Bytes `yaml:"memory"`
+}
+
+// Overload says from when on clients' requests are turned away. What is 0 does not count.
+type Overload struct {
+	// Fetches is how many may run at once.
+	Fetches int `yaml:"fetches"`
+	// Requests is how many of clients may run at once.
+	Requests int `yaml:"requests"`
+	// Delay is how long half of what could run may wait for a processor.
+	Delay Duration `yaml:"delay"`
 }
 
 // Cluster says how the node finds others. With Gossip empty the node stands alone.
@@ -390,8 +403,9 @@ func Default() *Config {
 			DrainTimeout:   Duration(30 * time.Second),
 			UpgradeTimeout: Duration(time.Minute),
 		},
-		TLS:   TLS{MinVersion: "1.2", ACME: ACME{Directory: "https://acme-v02.api.letsencrypt.org/directory"}},
-		Cache: Cache{Disk: 10 * GiB, Memory: 512 * MiB},
+		TLS:      TLS{MinVersion: "1.2", ACME: ACME{Directory: "https://acme-v02.api.letsencrypt.org/directory"}},
+		Cache:    Cache{Disk: 10 * GiB, Memory: 512 * MiB},
+		Overload: Overload{Fetches: 4096, Delay: Duration(100 * time.Millisecond)},
 		Cluster: Cluster{
 			Peer: ":7443", Label: "weir", Weight: 1, Lease: Duration(10 * time.Second),
 			Timers: Timers{

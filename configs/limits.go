@@ -8,6 +8,28 @@ import (
 // piece goes out several times in the time after which clients take a connection for dead.
 const leastBandwidth = 64 * KiB
 
+// leastMemory is what a node needs that does nothing, four times.
+const leastMemory = 128 * MiB
+
+// overload checks the bounds of the node as a whole.
+func (v *validator) overload() {
+	if m := v.c.Node.Memory; m != 0 && m < leastMemory {
+		v.bad("node.memory", m, m.String()+" is too little to work with", "write 128MiB or more, or 0 for no bound")
+	}
+	o := v.c.Overload
+	for _, f := range []struct {
+		path  string
+		value int
+	}{{"overload.fetches", o.Fetches}, {"overload.requests", o.Requests}} {
+		if f.value < 0 {
+			v.bad(f.path, f.value, "is negative", "write how many, or 0 for any number")
+		}
+	}
+	if o.Delay < 0 {
+		v.bad("overload.delay", o.Delay, "is negative", "write a time such as 100ms, or 0 to leave it out")
+	}
+}
+
 // siteLimits checks what clients may have of a site.
 func (v *validator) siteLimits(path string, l Limits) {
 	for _, scope := range []struct {

@@ -18,6 +18,7 @@ func (c *Config) Validate() error {
 	v.node()
 	v.listen()
 	v.limits()
+	v.overload()
 	v.cluster()
 	v.sites()
 	v.rest()

@@ -53,6 +53,7 @@ type Edge struct {
 	refused refusals
 	memo    memo                    // of manifests made for viewers
 	limits  atomic.Pointer[limiter] // nil until a site has limits
+	wide    atomic.Int64            // wide buffers in use
 	dropped atomic.Int64            // stored responses that purges ended
 
 	disagreed atomic.Int64   // requests of peers with other tables
@@ -131,7 +132,7 @@ func (e *Edge) Close(ctx context.Context) {
 
 // Hot path: one allocation for the exchange, and what net/http does.
 func (e *Edge) serve(w http.ResponseWriter, r *http.Request, peer bool) {
-	x := &Exchange{Request: r, Start: time.Now(), Source: upstream.FromSelf, Peer: peer, w: w}
+	x := &Exchange{Request: r, Start: time.Now(), Source: upstream.FromSelf, Peer: peer, w: w, wide: &e.wide}
 	x.status.Node, x.hops = e.options.Name, hopsClient
 	e.arrive(x)
 	defer e.leave(x)

@@ -9,7 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"weir/edge/limit"
@@ -419,4 +421,44 @@ func TestASlowPaceIsNoStall(t *testing.T) {
 			t.Errorf("%d bytes in %v, a write was late: %v", w.Body.Len(), took, w.late)
 		}
 	})
+}
+
+// TestStalledReadersKeepLittle: what is written to a thousand clients that take nothing is narrow, but for the first.
+func TestStalledReadersKeepLittle(t *testing.T) {
+	t.Parallel()
+	inTime(t, Site{}, cacheable(600, strings.Repeat("x", 1<<20)), func(b *timeBench) {
+		b.ask("/a.ts")
+		var all sync.WaitGroup
+		var held atomic.Int64
+		release := make(chan struct{})
+		for range 1000 {
+			all.Go(func() {
+				b.edge.ServeHTTP(&stalledWriter{header: http.Header{}, held: &held, release: release}, from("192.0.2.1", http.MethodGet, "/a.ts"))
+			})
+		}
+		synctest.Wait()
+		if most := int64(wideBuffers*bufferBytes + 1000*narrowBytes); held.Load() > most {
+			t.Errorf("%d bytes wait in writes, want at most %d", held.Load(), most)
+		}
+		close(release)
+		all.Wait()
+		if n := b.edge.wide.Load(); n != 0 {
+			t.Errorf("%d wide buffers are in use when all is over", n)
+		}
+	})
+}
+
+// stalledWriter takes nothing until it is released.
+type stalledWriter struct {
+	header  http.Header
+	held    *atomic.Int64
+	release chan struct{}
+}
+
+func (w *stalledWriter) Header() http.Header { return w.header }
+func (w *stalledWriter) WriteHeader(int)     {}
+func (w *stalledWriter) Write(p []byte) (int, error) {
+	w.held.Add(int64(len(p)))
+	<-w.release
+	return len(p), nil
 }

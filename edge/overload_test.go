@@ -44,9 +44,11 @@ func (w finalWriter) WriteHeader(status int) {
 	}
 }
 
-// press sets the pressure, by memory.
+// press raises the pressure, by delay.
 func (v *Overload) press(value float64) {
-	v.pressure.Update(limit.Signals{Memory: int64(1e9 * (0.8 + 0.18*value/limit.Classes)), MemoryLimit: 1e9})
+	for v.pressure.Value() < value-0.05 {
+		v.pressure.Update(limit.Signals{Delay: time.Hour, Target: time.Millisecond})
+	}
 }
 
 // TestShedsInOrder: misses before hits, segments before playlists, what is stale rather than nothing, and never what
@@ -82,7 +84,6 @@ func TestShedsInOrder(t *testing.T) {
 					b.ask(path)
 				}
 				time.Sleep(2 * time.Second)
-				v.press(tt.pressure)
 				v.press(tt.pressure)
 				before := b.origin.Load()
 				var shed int64
@@ -277,9 +278,14 @@ func TestHitsThriveWhileTheOriginDrowns(t *testing.T) {
 
 // TestHotHitOverload: what protection costs a hit is no allocation.
 func TestHotHitOverload(t *testing.T) { //nolint:paralleltest // it counts allocations
-	e, r := hot(t, 1536)
-	e.options.Overload = NewOverload(OverloadOptions{Fetches: 10, Requests: 10, Delay: time.Second, Memory: 1 << 30})
-	e.options.Observe = func(x *Exchange) { _ = x.CacheStatus() }
+	filled, r := hot(t, 1536)
+	e, err := New(Options{
+		Name: "edge-1", Cache: filled.options.Cache, Sites: filled.sites.Load(), Observe: func(x *Exchange) { _ = x.CacheStatus() },
+		Overload: NewOverload(OverloadOptions{Fetches: 10, Requests: 10, Delay: time.Second, Memory: 1 << 30}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	w := &deafWriter{header: http.Header{}}
 	if allocs := testing.AllocsPerRun(200, func() {
 		clear(w.header)

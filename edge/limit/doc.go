@@ -39,7 +39,7 @@
 //
 // It follows the larger of two signals. Delay: how long half of what could run has waited for a processor; above the
 // target pressure grows, below it falls, slowly, so that it settles where the queue is short. Memory: what is in use of the
-// limit; from 80 % on pressure is proportional.
+// limit; from 80 % on pressure is proportional, up to 3 at 95 %, as to shed a stored playlist frees none.
 //
 // Why by probability: to shed a class wholly and then not at all is to swing between idle and overload. Why a delay and no
 // count of requests: what a request costs differs by a thousand, and a queue that does not get shorter is what overload is.

@@ -161,16 +161,15 @@ func TestPressureByMemory(t *testing.T) {
 	}{
 		{0, [Classes]bool{}},
 		{80, [Classes]bool{}},
-		{85, [Classes]bool{true}},
-		{90, [Classes]bool{true, true}},
-		{94, [Classes]bool{true, true, true}},
-		{98, [Classes]bool{true, true, true, true}},
-		{200, [Classes]bool{true, true, true, true}},
+		{86, [Classes]bool{true}},
+		{91, [Classes]bool{true, true}},
+		{95, [Classes]bool{true, true, true}},
+		{200, [Classes]bool{true, true, true}},
 	} {
 		var p Pressure
 		p.Update(Signals{Memory: tt.used, MemoryLimit: 100})
 		for c := range Class(Classes) {
-			if got := p.Sheds(c, 0.999) || p.Value() == Classes; got != tt.sheds[c] {
+			if got := p.Sheds(c, 0.99); got != tt.sheds[c] {
 				t.Errorf("%d %% in use, pressure %.2f: sheds %v %v, want %v", tt.used, p.Value(), c, got, tt.sheds[c])
 			}
 		}

@@ -32,8 +32,9 @@ const (
 	// in four. At twice of both it swings, and in TestPressureKeepsHits sheds 20 % of what could be answered.
 	up, down = 0.1, 0.05
 	// memoryFrom is the part of the limit in use from which on memory presses: below it the collector has room. At
-	// memoryFull all is shed.
-	memoryFrom, memoryFull = 0.80, 0.98
+	// memoryFull all is shed but the class that costs no memory to speak of.
+	memoryFrom, memoryFull = 0.80, 0.95
+	memoryMost             = float64(PlaylistHit)
 )
 
 // Signals are what Pressure follows.
@@ -64,7 +65,7 @@ func (p *Pressure) Update(s Signals) {
 	value := p.delay
 	if s.MemoryLimit > 0 {
 		used := float64(s.Memory) / float64(s.MemoryLimit)
-		value = max(value, min((used-memoryFrom)/(memoryFull-memoryFrom)*Classes, Classes))
+		value = max(value, min((used-memoryFrom)/(memoryFull-memoryFrom)*memoryMost, memoryMost))
 	}
 	p.now.Store(math.Float64bits(value))
 }

@@ -178,6 +178,7 @@ func (n *node) problems(s *console.Status) []console.Problem {
 			add("Node "+member.Name+" is gone.", fmt.Sprintf("It has not answered since %s.", member.Since.Format(time.TimeOnly)), "Restart it, or let it be: its keys have moved to other nodes.")
 		}
 	}
+	n.overloadProblem(time.Now(), add)
 	n.tlsProblems(time.Now(), add)
 	return problems
 }

@@ -2,7 +2,13 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"math"
 	"net/netip"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
 
 	"weir/configs"
 	"weir/edge"
@@ -41,6 +47,85 @@ func siteBounds(c *configs.Bounds) edge.Bounds {
 	return b
 }
 
+const (
+	// goShare is the part of node.memory that is the Go runtime's to keep to: the rest is the program itself, which is
+	// mapped, and what the kernel keeps for it.
+	goShare = 0.85
+	// hotShare is the most of it that the hot tier may have: bodies on their way need the other half.
+	hotShare = 0.5
+	// fetchMemory and requestMemory are what one takes at most, of those that run: buffers, stacks and a connection.
+	fetchMemory, requestMemory = 512 << 10, 128 << 10
+)
+
+// limitMemory makes the runtime keep to node.memory, and returns what the node is to keep to: the smaller of that and what the
+// environment says; 0 for no bound. It is the process's, so only a command with one node calls it.
+func limitMemory(c *configs.Config) int64 {
+	fromEnvironment := debug.SetMemoryLimit(-1)
+	switch {
+	case c.Node.Memory > 0:
+		debug.SetMemoryLimit(min(fromEnvironment, int64(goShare*float64(c.Node.Memory))))
+		return min(fromEnvironment, int64(c.Node.Memory))
+	case fromEnvironment == math.MaxInt64:
+		return 0
+	}
+	return fromEnvironment
+}
+
+// hotBytes is what the hot tier may have.
+func hotBytes(c *configs.Config, memory int64) int64 {
+	if memory == 0 {
+		return int64(c.Cache.Memory)
+	}
+	return min(int64(c.Cache.Memory), int64(hotShare*float64(memory)))
+}
+
+// overloadOptions are those of a configuration on a node that may take so much memory, 0 for no bound.
+func overloadOptions(c *configs.Overload, memory int64) edge.OverloadOptions {
+	o := edge.OverloadOptions{Fetches: c.Fetches, Requests: c.Requests, Delay: c.Delay.D()}
+	if memory == 0 {
+		return o
+	}
+	o.Memory = int64(goShare * float64(memory))
+	if most := int(memory / fetchMemory); o.Fetches == 0 || o.Fetches > most {
+		o.Fetches = most
+	}
+	if o.Requests == 0 {
+		o.Requests = int(memory / requestMemory)
+	}
+	return o
+}
+
+// shedLately is how long after the last request that was turned away operators are told of it.
+const shedLately = time.Minute
+
+// overloadProblem says that the node turns requests away, why, and what helps.
+func (n *node) overloadProblem(now time.Time, add func(what, why, fix string)) {
+	s := n.overload.Stats()
+	if now.Sub(s.LastShed) > shedLately {
+		return
+	}
+	why := fmt.Sprintf("%d requests and %d fetches run.", s.Requests, s.Fetches)
+	fix := "Send fewer viewers here, or add a node."
+	var full []string
+	for site, f := range n.edge.Fetches() {
+		if f.Limit > 0 && f.Limit < int64(s.Options.Fetches) && f.Running*2 > f.Limit {
+			full = append(full, fmt.Sprintf("%s takes %d at once", site, f.Limit))
+		}
+	}
+	switch {
+	case s.Options.Memory > 0 && s.Memory*5 > s.Options.Memory*4:
+		why += fmt.Sprintf(" %s of %s of memory are in use.", size(s.Memory), size(s.Options.Memory))
+		fix = "Raise node.memory, lower cache.memory, or add a node."
+	case s.Options.Delay > 0 && s.Delay > s.Options.Delay:
+		why += fmt.Sprintf(" What could run waits %s for a processor.", s.Delay.Round(time.Millisecond))
+	case len(full) > 0:
+		slices.Sort(full)
+		why += " By how long it takes to answer, the origin of " + strings.Join(full, ", that of ") + "."
+		fix = "Give the origin more capacity; stored content is served meanwhile."
+	}
+	add("This node turns requests away: it has more to do than it can.", why, fix)
+}
+
 // prefixes reads addresses and networks.
 func prefixes(texts []string) (list []netip.Prefix, err error) {
 	for _, text := range texts {
@@ -66,6 +151,21 @@ func (n *node) registerLimitMetrics() error {
 			n.metrics.Gauge("weir_limit_clients_max", "The most of them that can be told apart.", func() float64 { return float64(of(n.edge.Limits()).Entries) }, "limit", kind),
 			n.metrics.Counter("weir_limit_squeezed_total", "Times that a client had to begin with what another one had left, because too many were there.", func() float64 { return float64(of(n.edge.Limits()).Squeezed) }, "limit", kind),
 		)
+	}
+	for _, m := range []struct {
+		name, help string
+		read       func(edge.OverloadStats) float64
+	}{
+		{"weir_overload_pressure", "From 0 to 4: how many of the classes segment_miss, playlist_miss, segment_hit and playlist_hit are turned away, the last in part.", func(s edge.OverloadStats) float64 { return s.Pressure }},
+		{"weir_overload_requests", "Requests of clients that run.", func(s edge.OverloadStats) float64 { return float64(s.Requests) }},
+		{"weir_overload_requests_limit", "The most of them, 0 for any number.", func(s edge.OverloadStats) float64 { return float64(s.Options.Requests) }},
+		{"weir_overload_fetches", "Fetches that run, for clients and other nodes.", func(s edge.OverloadStats) float64 { return float64(s.Fetches) }},
+		{"weir_overload_fetches_limit", "The most of them, 0 for any number.", func(s edge.OverloadStats) float64 { return float64(s.Options.Fetches) }},
+		{"weir_overload_delay_seconds", "That half of what could run has waited for a processor, in the last tenth of a second.", func(s edge.OverloadStats) float64 { return s.Delay.Seconds() }},
+		{"weir_overload_memory_bytes", "Memory in use, without garbage.", func(s edge.OverloadStats) float64 { return float64(s.Memory) }},
+		{"weir_overload_memory_limit_bytes", "The most of it, 0 for no bound.", func(s edge.OverloadStats) float64 { return float64(s.Options.Memory) }},
+	} {
+		errs = append(errs, n.metrics.Gauge(m.name, m.help, func() float64 { return m.read(n.overload.Stats()) }))
 	}
 	return errors.Join(append(errs,
 		n.metrics.Gauge("weir_limit_running", "Requests that count for a limit of how many may run at once, once for each such limit.", func() float64 { return float64(n.edge.Limits().Running) }))...)

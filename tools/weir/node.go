@@ -47,6 +47,7 @@ type nodeOptions struct {
 	access  *accessFile    // of the access log, nil none
 	level   *slog.LevelVar // of log; nil: it stays
 	flag    string         // that changes an address, for messages; "" the flag of that address
+	memory  int64          // that the process may take; 0: no bound
 	hurry   bool           // leave without waiting for the cluster to take note
 
 	sockets  *sockets         // of listeners and gossip; nil: network's, or all its own
@@ -79,6 +80,7 @@ type node struct {
 	geo       *access.Geo
 	peers     *upstream.Peers
 	edge      *edge.Edge
+	overload  *edge.Overload
 	public    *front.Server
 	inner     *front.Server   // peers ask here; nil alone
 	signer    *cluster.Signer // of requests between peers in the clear; nil with TLS
@@ -158,7 +160,7 @@ func (n *node) buildCache() (err error) {
 	if n.config.Cache.Disk > 0 {
 		dir = filepath.Join(n.config.Node.Dir, "cache")
 	}
-	n.cache, err = cache.New(cache.Options{Dir: dir, DiskBytes: int64(n.config.Cache.Disk), MemoryBytes: int64(n.config.Cache.Memory), Log: n.log})
+	n.cache, err = cache.New(cache.Options{Dir: dir, DiskBytes: int64(n.config.Cache.Disk), MemoryBytes: hotBytes(n.config, n.options.memory), Log: n.log})
 	return err
 }
 
@@ -182,9 +184,10 @@ func (n *node) buildEdge() error {
 	if n.purges, err = tag.New(tag.Options{File: filepath.Join(n.config.Node.Dir, "purges"), Shared: n.options.takeOver != nil, Log: n.log}, time.Now()); err != nil {
 		return err
 	}
+	n.overload = edge.NewOverload(overloadOptions(&n.config.Overload, n.options.memory))
 	n.edge, err = edge.New(edge.Options{
 		Name: n.config.Node.Name, Loop: n.config.Cluster.Label, Cache: n.cache, Sites: routes.sites, Purges: n.purges, Tiers: n.tiers, Region: n.config.Node.Region, Peers: n.peers, Geo: n.geo,
-		Joined: time.Now(), Doubt: n.doubt,
+		Joined: time.Now(), Doubt: n.doubt, Overload: n.overload,
 		Observe: n.observe, Fetched: func(from upstream.Source, status int) { n.metrics.ObserveUpstream(source(from), status) }, Log: n.log,
 	})
 	return err

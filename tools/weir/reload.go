@@ -114,6 +114,7 @@ func (n *node) reconfigure(ctx context.Context, last *lastReload) error {
 		return err
 	}
 	n.metrics.AddSites(routes.names...)
+	n.overload.Set(overloadOptions(&config.Overload, n.options.memory))
 	n.edge.SetSites(routes.sites)
 	n.take(routes)
 	if n.options.level != nil {
@@ -169,7 +170,7 @@ func (n *node) live(key string, config *configs.Config) bool {
 	case "tls.cert", "tls.key", "tls.certificates": // else one was minted, or would have to be
 		return n.certificates != nil && len(certificatePairs(n.config.TLS)) > 0 && len(certificatePairs(config.TLS)) > 0
 	}
-	return key == "sites" || key == "log.level"
+	return key == "sites" || key == "log.level" || strings.HasPrefix(key, "overload.")
 }
 
 // configState is what the status tells of the configuration.
