@@ -1,0 +1,40 @@
+// Package token verifies and mints signed URLs and Common Access Tokens.
+//
+// A [Verifier] takes the tokens of its schemes off a request, so that key, upstream and log never see them, and decides
+// whether what is left may be had. It sees the canonical path and query, the same that the response is stored under: a
+// token for one path opens no other spelling of another. [Mint] makes tokens, [Explain] reads them.
+//
+// # Kinds
+//
+//   - cat: Common Access Token, CTA-5007-B: COSE_Mac0 with HS256, COSE_Sign1 with ES256 and PS256
+//   - uri-signing: RFC 9246, JWS with HS256, ES256, PS256 and RS256; a regex of cdniuc has to match the whole URI; cdniip
+//     that is encrypted is refused
+//   - akamai: EdgeAuth 2.0, by URL and by ACL
+//   - cloudfront: signed URLs and cookies, canned and custom policies, RSA and ECDSA, SHA-1 and SHA-256
+//   - type-a, type-b, type-c, type-f: the URL signing of Alibaba and Tencent, and secure-link, nginx's: MD5 over a secret
+//     and the path, for those who come from there
+//
+// A token may stand in a field, in the URL and in a cookie, and is tried in this order; one that is good is enough, so that
+// an old URL may go on with a new cookie. Twice in one of them refuses the request, but for cookies.
+//
+// # Claims
+//
+// All claims of CTA-5007-B and the composites or, nor and and are read. What cannot be checked refuses: an unknown claim or
+// header that is critical (crit), an unknown version, component or way to match, and enc, catgeoalt, catdpop, cnf and
+// cattprint. Other unknown claims say nothing (RFC 8392, 3). A time is over at its second (RFC 7519, 4.1.4), give or take
+// [Options.Leeway]; a token without exp never ends. catif's answers and catr's renewals are made with the keys here; a
+// token renewed is the same but for exp, and for cti where it is good once.
+//
+// One-time tokens (catreplay 1) are remembered by issuer and cti until they end, in bounded memory: where that is full, they
+// are refused. [Replays] knows what its node saw: in a cluster such a token is good once on each node, unless requests for
+// it come to one. In early data it is never good (RFC 8470). With reuse detection (2) the second use is told, and allowed.
+//
+// # What it costs
+//
+// What a good token says is remembered, and held against each request anew, so that memory never opens what the token
+// does not. A check of a token that was seen before takes under a microsecond and no allocation (one where its URI must be
+// put together); the first takes the signature: about 5 µs for HS256, 80 µs for ES256. Bad tokens are not remembered.
+// Signatures are compared in constant time.
+//
+// An [Error] says exactly what was wrong, without secret or token; it is for logs and issuers. Clients get a status.
+package token

@@ -1,0 +1,602 @@
+package token
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"math"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+var now = time.Unix(1_700_000_000, 0)
+
+const at = 1_700_000_000
+
+// pairs makes the key pairs of all tests: RSA is slow.
+var pairs = sync.OnceValue(func() (p struct {
+	ec  *ecdsa.PrivateKey
+	rsa *rsa.PrivateKey
+},
+) {
+	p.ec, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	p.rsa, _ = rsa.GenerateKey(rand.Reader, 2048)
+	return p
+})
+
+func testKeys() (hs, es, ps *Key) {
+	p := pairs()
+	return &Key{ID: "h1", Algorithm: "HS256", Secret: []byte("0123456789abcdef0123456789abcdef")},
+		&Key{ID: "e1", Algorithm: "ES256", Public: &p.ec.PublicKey, Private: p.ec},
+		&Key{ID: "p1", Algorithm: "PS256", Public: &p.rsa.PublicKey, Private: p.rsa}
+}
+
+// get is a request for an https URL.
+func get(url string) *Request {
+	rest := strings.TrimPrefix(url, "https://")
+	host, path, _ := strings.Cut(rest, "/")
+	path, query, _ := strings.Cut("/"+path, "?")
+	return &Request{
+		Scheme: "https", Host: host, Path: path, Query: query, Method: "GET", Header: http.Header{}, Protocol: "h3", Addr: netip.MustParseAddr("192.0.2.7"),
+	}
+}
+
+func verifier(t testing.TB, o Options) *Verifier {
+	t.Helper()
+	v, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// reason is why a request is refused, "" where it is not.
+func reason(err error) Reason {
+	var e *Error
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &e):
+		return e.Reason
+	}
+	return Reason("not an *Error: " + err.Error())
+}
+
+func mint(t testing.TB, key *Key, claims string) string {
+	t.Helper()
+	m, err := Mint(Scheme{Kind: CAT, Keys: NewKeys(key)}, Order{Claims: []byte(claims), URL: *get("https://a/x")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Token
+}
+
+// TestSignatures: each algorithm opens, and no other key, id or algorithm does.
+func TestSignatures(t *testing.T) {
+	t.Parallel()
+	hs, es, ps := testKeys()
+	other, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	all := NewKeys(hs, es, ps)
+	claims := `{"exp": 1700000100, "sub": "viewer"}`
+	for _, key := range []*Key{hs, es, ps} {
+		text := mint(t, key, claims)
+		v := verifier(t, Options{Schemes: []Scheme{{Kind: CAT, Keys: all}}})
+		g, err := v.Check(get("https://a/x?CAT="+text), now)
+		if err != nil || g.Subject != "viewer" || g.Key != key.ID || g.Expires.Unix() != at+100 {
+			t.Errorf("%s: got %+v, %v", key.ID, g, err)
+		}
+		for _, tt := range []struct {
+			name string
+			keys []*Key
+			want Reason
+		}{
+			{"no such id", []*Key{{ID: "x", Secret: hs.Secret}}, UnknownKey},
+			{"the id with a secret", []*Key{{ID: key.ID, Secret: []byte("another secret of thirty-two byte")}}, map[bool]Reason{true: BadSignature, false: UnknownKey}[key == hs]},
+			{"the id with another pair", []*Key{{ID: key.ID, Public: &other.PublicKey}}, map[bool]Reason{true: BadSignature, false: UnknownKey}[key == es]},
+			{"rotated in behind", []*Key{{ID: "new", Secret: []byte("a newer secret of thirty-two bytes")}, key}, ""},
+		} {
+			some := verifier(t, Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(tt.keys...)}}})
+			if _, err := some.Check(get("https://a/x?CAT="+text), now); reason(err) != tt.want {
+				t.Errorf("%s, %s: got %v, want %q", key.ID, tt.name, err, tt.want)
+			}
+		}
+		// Any bit changed: never taken. The last character of base64 may hold bits that mean nothing: the decoder is strict.
+		raw, _ := base64.RawURLEncoding.DecodeString(text)
+		for i := range raw {
+			changed := bytes.Clone(raw)
+			changed[i] ^= 0x20
+			if _, err := v.Check(get("https://a/x?CAT="+base64.RawURLEncoding.EncodeToString(changed)), now); err == nil && !inKeyID(raw, i, key.ID) {
+				t.Errorf("%s: byte %d changed, and it is taken", key.ID, i)
+			}
+		}
+	}
+	// A public key must not do as a secret: the oldest trick there is.
+	public, _ := x509.MarshalPKIXPublicKey(es.Public)
+	forged := mint(t, &Key{ID: "e1", Secret: public}, claims)
+	v := verifier(t, Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(es)}}})
+	if _, err := v.Check(get("https://a/x?CAT="+forged), now); reason(err) != UnknownKey {
+		t.Errorf("signed with the public key as a secret: got %v", err)
+	}
+}
+
+// inKeyID tells whether a byte is in the unprotected header, which only says which key to try.
+func inKeyID(raw []byte, i int, id string) bool {
+	at := bytes.Index(raw, []byte(id))
+	return i >= at-3 && i < at+len(id)
+}
+
+// TestClaims: each claim, what it opens and what it does not.
+func TestClaims(t *testing.T) {
+	t.Parallel()
+	key, _, _ := testKeys()
+	certificate := []byte("the key of a certificate")
+	sum := sha256.Sum256(certificate)
+	at512 := sha256.Sum256([]byte("/vod/a.m4s"))
+	places := map[string]Place{
+		"192.0.2.7":   {Country: "DE", System: 64500, Located: true, Latitude: 52.52, Longitude: 13.405},
+		"2001:db8::7": {Country: "FR"},
+	}
+	for _, tt := range []struct {
+		name, claims, url string
+		change            func(q *Request)
+		want              Reason
+	}{
+		{name: "none", claims: `{}`},
+		{name: "exp a second away", claims: `{"exp": 1700000001}`},
+		{name: "exp now", claims: `{"exp": 1700000000}`, want: Expired},
+		{name: "exp a second ago", claims: `{"exp": 1699999999}`, want: Expired},
+		{name: "exp 0", claims: `{"exp": 0}`, want: Expired},
+		{name: "exp with a fraction", claims: `{"exp": 1700000000.9}`, want: Expired},
+		{name: "nbf now", claims: `{"nbf": 1700000000}`},
+		{name: "nbf later", claims: `{"nbf": 1700000001}`, want: NotYet},
+		{name: "iss", claims: `{"iss": "me"}`},
+		{name: "version", claims: `{"catv": 1}`},
+		{name: "another version", claims: `{"catv": 2}`, want: Unsupported},
+		{name: "host", claims: `{"catu": {"host": {"exact": "a"}}}`},
+		{name: "another host", claims: `{"catu": {"host": {"exact": "b"}}}`, want: Claim},
+		{name: "scheme and prefix", claims: `{"catu": {"scheme": {"exact": "https"}, "path": {"prefix": "/vod/"}}}`},
+		{name: "outside the prefix", claims: `{"catu": {"path": {"prefix": "/live/"}}}`, want: Claim},
+		{name: "both of two ways", claims: `{"catu": {"path": {"prefix": "/vod/", "suffix": ".mpd"}}}`, want: Claim},
+		{name: "contains", claims: `{"catu": {"path": {"contains": "od/a"}}}`},
+		{name: "regex", claims: `{"catu": {"path": {"regex": ["^/vod/[a-z]+\\.m4s$"]}}}`},
+		{name: "regex that does not match", claims: `{"catu": {"path": {"regex": ["^/vod/[0-9]+\\.m4s$"]}}}`, want: Claim},
+		{name: "regex with groups", claims: `{"catu": {"path": {"regex": ["^/([a-z]+)/(.*)$", "vod", null]}}}`},
+		{name: "regex with another group", claims: `{"catu": {"path": {"regex": ["^/([a-z]+)/(.*)$", "live", null]}}}`, want: Claim},
+		{name: "sha256", claims: `{"catu": {"path": {"sha256": "` + hex.EncodeToString(at512[:]) + `"}}}`},
+		{name: "another sha256", claims: `{"catu": {"path": {"sha256": "` + strings.Repeat("00", 32) + `"}}}`, want: Claim},
+		{name: "parent, name, stem, extension", claims: `{"catu": {"parent-path": {"exact": "/vod"}, "filename": {"exact": "a.m4s"}, "stem": {"exact": "a"}, "extension": {"exact": ".m4s"}}}`},
+		{name: "another extension", claims: `{"catu": {"extension": {"exact": ".mpd"}}}`, want: Claim},
+		{name: "query", claims: `{"catu": {"query": {"exact": "b=1"}}}`, url: "https://a/vod/a.m4s?b=1"},
+		{name: "another query", claims: `{"catu": {"query": {"exact": "b=1"}}}`, url: "https://a/vod/a.m4s?b=2", want: Claim},
+		{name: "port", claims: `{"catu": {"port": {"exact": "8443"}}}`, change: func(q *Request) { q.Port = 8443 }},
+		{name: "another port", claims: `{"catu": {"port": {"exact": "8443"}}}`, want: Claim},
+		{name: "another letter case", claims: `{"catu": {"path": {"prefix": "/VOD/"}}}`, want: Claim},
+		{name: "method", claims: `{"catm": ["GET", "HEAD"]}`},
+		{name: "another method", claims: `{"catm": ["GET"]}`, change: func(q *Request) { q.Method = "HEAD" }, want: Claim},
+		{name: "protocol", claims: `{"catalpn": ["h3"]}`},
+		{name: "another protocol", claims: `{"catalpn": ["h2", "http/1.1"]}`, want: Claim},
+		{name: "field", claims: `{"cath": {"x-device": {"prefix": "tv"}}}`, change: func(q *Request) { q.Header.Set("X-Device", "tv-9") }},
+		{name: "no field", claims: `{"cath": {"x-device": {"prefix": "tv"}}}`, want: Claim},
+		{name: "network", claims: `{"catnip": ["10.0.0.0/8", "192.0.2.0/24"]}`},
+		{name: "address", claims: `{"catnip": ["192.0.2.7"]}`},
+		{name: "another network", claims: `{"catnip": ["10.0.0.0/8", "2001:db8::/32"]}`, want: Claim},
+		{name: "IPv6", claims: `{"catnip": ["2001:db8::/32"]}`, change: func(q *Request) { q.Addr = netip.MustParseAddr("2001:db8::7") }},
+		{name: "system", claims: `{"catnip": [64500]}`},
+		{name: "another system", claims: `{"catnip": [64501]}`, want: Claim},
+		{name: "country", claims: `{"catgeoiso3166": ["AT", "DE"]}`},
+		{name: "another country", claims: `{"catgeoiso3166": ["DE"]}`, change: func(q *Request) { q.Addr = netip.MustParseAddr("2001:db8::7") }, want: Claim},
+		{name: "unknown country", claims: `{"catgeoiso3166": ["DE"]}`, change: func(q *Request) { q.Addr = netip.Addr{} }, want: Claim},
+		{name: "circle", claims: `{"catgeocoord": [52.5, 13.4, 5000]}`},
+		{name: "one of two circles", claims: `{"catgeocoord": [[0, 0, 10], [52.5, 13.4, 5000]]}`},
+		{name: "another circle", claims: `{"catgeocoord": [52.5, 13.4, 1000]}`, want: Claim},
+		{name: "geohash", claims: `{"geohash": "u33d"}`},
+		{name: "another geohash", claims: `{"geohash": ["u33e", "gcpv"]}`, want: Claim},
+		{name: "altitude", claims: `{"catgeoalt": [0, 100]}`, want: Unsupported},
+		{name: "client key", claims: `{"cattpk": "` + hex.EncodeToString(sum[:]) + `"}`, change: func(q *Request) { q.ClientKey = certificate }},
+		{name: "no client key", claims: `{"cattpk": "` + hex.EncodeToString(sum[:]) + `"}`, want: Claim},
+		{name: "chance", claims: `{"catpor": 40}`},
+		{name: "no luck", claims: `{"catpor": 60}`, want: Claim},
+		{name: "proof of possession", claims: `{"catdpop": {"0": 1}}`, want: Unsupported},
+		{name: "fingerprint", claims: `{"cattprint": {"0": 1}}`, want: Unsupported},
+		{name: "encrypted", claims: `{"enc": "00"}`, want: Unsupported},
+		{name: "unknown claim", claims: `{"65000": 1}`},
+		{name: "unknown critical claim", claims: `{"65000": 1, "crit": [65000]}`, want: Unsupported},
+		{name: "known critical claim", claims: `{"catm": ["GET"], "crit": ["catm"]}`},
+		{name: "or", claims: `{"or": [{"catm": ["POST"]}, {"catu": {"host": {"exact": "a"}}}]}`},
+		{name: "no or", claims: `{"or": [{"catm": ["POST"]}, {"catu": {"host": {"exact": "b"}}}]}`, want: Claim},
+		{name: "and", claims: `{"and": [{"catm": ["GET"]}, {"catu": {"host": {"exact": "b"}}}]}`, want: Claim},
+		{name: "nor", claims: `{"nor": [{"catm": ["POST"]}, {"catu": {"host": {"exact": "b"}}}]}`},
+		{name: "no nor", claims: `{"nor": [{"catm": ["GET"]}]}`, want: Claim},
+		{name: "what cannot be checked does not hold in nor", claims: `{"nor": [{"catgeoalt": [0, 100]}]}`, want: Unsupported},
+		{name: "what cannot be checked beside what holds", claims: `{"or": [{"catgeoalt": [0, 100]}, {"catm": ["GET"]}]}`},
+		{name: "replay inside", claims: `{"and": [{"catreplay": 1}]}`, want: Unsupported},
+		{name: "one-time without an end", claims: `{"catreplay": 1}`, want: Unsupported},
+	} {
+		v := verifier(t, Options{
+			Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key)}}, Replays: NewReplays(10), Chance: func() float64 { return 0.5 },
+			Locate: func(a netip.Addr) Place { return places[a.String()] },
+		})
+		if tt.url == "" {
+			tt.url = "https://a/vod/a.m4s"
+		}
+		q := get(tt.url)
+		if tt.change != nil {
+			tt.change(q)
+		}
+		q.Header.Set("Cta-Common-Access-Token", mint(t, key, tt.claims))
+		for range 2 { // the second time from memory
+			again := *q
+			again.Header = q.Header.Clone()
+			_, err := v.Check(&again, now)
+			if reason(err) != tt.want {
+				t.Errorf("%s: got %v, want %q", tt.name, err, tt.want)
+			}
+		}
+	}
+}
+
+// TestParties: who signed, and for whom.
+func TestParties(t *testing.T) {
+	t.Parallel()
+	key, _, _ := testKeys()
+	for _, tt := range []struct {
+		claims    string
+		issuers   []string
+		audiences []string
+		want      Reason
+	}{
+		{`{"iss": "me"}`, []string{"you", "me"}, nil, ""},
+		{`{"iss": "me"}`, []string{"you"}, nil, Claim},
+		{`{}`, []string{"you"}, nil, Claim},
+		{`{"aud": "edge"}`, nil, []string{"edge"}, ""},
+		{`{"aud": ["other", "edge"]}`, nil, []string{"edge"}, ""},
+		{`{"aud": "other"}`, nil, []string{"edge"}, Claim},
+		{`{"aud": "other"}`, nil, nil, Claim},
+		{`{}`, nil, []string{"edge"}, Claim},
+		{`{"iss": "me", "and": [{"catm": ["GET"]}]}`, []string{"me"}, nil, ""},
+	} {
+		v := verifier(t, Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key), Issuers: tt.issuers, Audiences: tt.audiences}}})
+		if _, err := v.Check(get("https://a/x?CAT="+mint(t, key, tt.claims)), now); reason(err) != tt.want {
+			t.Errorf("%s for %v, %v: got %v, want %q", tt.claims, tt.issuers, tt.audiences, err, tt.want)
+		}
+	}
+}
+
+// TestLeeway: both bounds move by it, and by no more.
+func TestLeeway(t *testing.T) {
+	t.Parallel()
+	key, _, _ := testKeys()
+	v := verifier(t, Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key)}}, Leeway: 5 * time.Second})
+	for shift, want := range map[int]Reason{-6: NotYet, -5: "", 0: "", 14: "", 15: Expired, -3600: NotYet} {
+		q := get("https://a/x?CAT=" + mint(t, key, `{"nbf": 1700000000, "exp": 1700000010}`))
+		if _, err := v.Check(q, now.Add(time.Duration(shift)*time.Second)); reason(err) != want {
+			t.Errorf("%d s: got %v, want %q", shift, err, want)
+		}
+	}
+}
+
+// TestMalformed: what is no token is refused by name, whatever it is.
+func TestMalformed(t *testing.T) {
+	t.Parallel()
+	key, _, _ := testKeys()
+	c, err := newCodec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := func(tag uint64, protected map[any]any, unprotected map[any]any, payload any) string {
+		p, _ := c.enc.Marshal(protected)
+		claims, _ := c.enc.Marshal(payload)
+		sum := mac(key.Secret, p, claims)
+		var all any = []any{p, unprotected, claims, sum}
+		if tag != 0 {
+			all = cbor.Tag{Number: tag, Content: all}
+		}
+		raw, err := c.enc.Marshal(all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return base64.RawURLEncoding.EncodeToString(raw)
+	}
+	hs := map[any]any{1: 5}
+	for _, tt := range []struct {
+		name, text string
+		want       Reason
+	}{
+		{"Mac0", message(17, hs, map[any]any{}, map[any]any{}), ""},
+		{"untagged", message(0, hs, map[any]any{}, map[any]any{}), ""},
+		{"padded", message(17, hs, map[any]any{}, map[any]any{}) + "==", ""},
+		{"the tag of Sign1 on a MAC", message(18, hs, map[any]any{}, map[any]any{}), Malformed},
+		{"the tag of another message", message(96, hs, map[any]any{}, map[any]any{}), Malformed},
+		{"no algorithm", message(17, map[any]any{}, map[any]any{1: 5}, map[any]any{}), Malformed},
+		{"HMAC of 64 bits", message(17, map[any]any{1: 4}, map[any]any{}, map[any]any{}), Unsupported},
+		{"critical header", message(17, map[any]any{1: 5, 2: []any{99}, 99: 1}, map[any]any{}, map[any]any{}), Unsupported},
+		{"known critical header", message(17, map[any]any{1: 5, 2: []any{4}, 4: []byte("h1")}, map[any]any{}, map[any]any{}), ""},
+		{"crit that is not protected", message(17, hs, map[any]any{2: []any{4}}, map[any]any{}), Malformed},
+		{"key id in the protected header", message(17, map[any]any{1: 5, 4: []byte("h1")}, map[any]any{}, map[any]any{}), ""},
+		{"another key id", message(17, hs, map[any]any{4: []byte("h2")}, map[any]any{}), UnknownKey},
+		{"claims that are no map", message(17, hs, map[any]any{}, []any{1}), Malformed},
+		{"exp that is text", message(17, hs, map[any]any{}, map[any]any{4: "soon"}), Malformed},
+		{"exp that is not a number", message(17, hs, map[any]any{}, map[any]any{4: math.NaN()}), Malformed},
+		{"exp as a tagged time", message(17, hs, map[any]any{}, map[any]any{4: cbor.Tag{Number: 1, Content: at + 5}}), ""},
+		{"exp as a tagged time of before", message(17, hs, map[any]any{}, map[any]any{4: cbor.Tag{Number: 1, Content: at - 5}}), Expired},
+		{"a component that is unknown", message(17, hs, map[any]any{}, map[any]any{312: map[any]any{99: map[any]any{0: "x"}}}), Unsupported},
+		{"a match that is unknown", message(17, hs, map[any]any{}, map[any]any{312: map[any]any{1: map[any]any{9: "x"}}}), Unsupported},
+		{"catu that is empty text", message(17, hs, map[any]any{}, map[any]any{312: ""}), Malformed},
+		{"a tag in a tag in a tag", base64.RawURLEncoding.EncodeToString([]byte{0xd8, 61, 0xd8, 61, 0xd8, 61, 0x80}), Malformed},
+		{"nothing but a tag", base64.RawURLEncoding.EncodeToString([]byte{0xd8, 61}), Malformed},
+		{"no base64", "ยง", Malformed},
+		{"base64 of another alphabet", "+/+/", Malformed},
+		{"a JWT", "eyJhbGciOiJub25lIn0.e30.", Malformed},
+		{"too long", strings.Repeat("A", maxTokenBytes+4), Malformed},
+		{"nothing", "", Missing},
+	} {
+		v := verifier(t, Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key)}}})
+		q := get("https://a/x")
+		q.Header.Set("Cta-Common-Access-Token", tt.text)
+		if _, err := v.Check(q, now); reason(err) != tt.want {
+			t.Errorf("%s: got %v, want %q", tt.name, err, tt.want)
+		}
+	}
+	// The same map key twice: who reads the first and who reads the last do not see the same.
+	twice := []byte{0xa2, 0x04, 0x1a, 0x7f, 0xff, 0xff, 0xff, 0x04, 0x01}
+	protected, _ := c.enc.Marshal(hs)
+	sum := mac(key.Secret, protected, twice)
+	raw, _ := c.enc.Marshal([]any{protected, map[any]any{}, twice, sum})
+	v := verifier(t, Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key)}}})
+	if _, err := v.Check(get("https://a/x?CAT="+base64.RawURLEncoding.EncodeToString(raw)), now); reason(err) != Malformed {
+		t.Errorf("exp twice: got %v", err)
+	}
+}
+
+// TestCarriers: where a token may stand, which goes first, and that nothing of it is left for key and upstream.
+func TestCarriers(t *testing.T) {
+	t.Parallel()
+	key, _, _ := testKeys()
+	good, late := mint(t, key, `{"exp": 1700000100}`), mint(t, key, `{"exp": 1699999999}`)
+	for _, tt := range []struct {
+		name, url, path, query string
+		header                 []string
+		cookie                 string // what is left of it
+		want                   Reason
+	}{
+		{name: "alone in the query", url: "https://a/x?CAT=" + good, path: "/x"},
+		{name: "first", url: "https://a/x?CAT=" + good + "&b=1&c=2", path: "/x", query: "b=1&c=2"},
+		{name: "last", url: "https://a/x?b=1&c=2&CAT=" + good, path: "/x", query: "b=1&c=2"},
+		{name: "in the middle", url: "https://a/x?b=1&CAT=" + good + "&c=2&&d", path: "/x", query: "b=1&c=2&&d"},
+		{name: "twice", url: "https://a/x?CAT=" + good + "&CAT=" + good, path: "/x", want: Duplicate},
+		{name: "twice, once in disguise", url: "https://a/x?CAT=" + good + "&C%41T=" + good, path: "/x", want: Duplicate},
+		{name: "another letter case is another parameter", url: "https://a/x?cat=" + good, path: "/x", query: "cat=" + good, want: Missing},
+		{name: "field", url: "https://a/x", path: "/x", header: []string{"Cta-Common-Access-Token", good}},
+		{name: "field twice", url: "https://a/x", path: "/x", header: []string{"Cta-Common-Access-Token", good, "Cta-Common-Access-Token", good}, want: Duplicate},
+		{name: "cookie", url: "https://a/x", path: "/x", header: []string{"Cookie", "a=b; CTA-Common-Access-Token=" + good + "; c=d"}, cookie: "a=b; c=d"},
+		{name: "cookie alone", url: "https://a/x", path: "/x", header: []string{"Cookie", "CTA-Common-Access-Token=" + good}},
+		{name: "two cookies, the first is of the longer path", url: "https://a/x", path: "/x", header: []string{"Cookie", "CTA-Common-Access-Token=" + good + ";CTA-Common-Access-Token=" + late}},
+		{name: "an old one in the URL, a new one in the cookie", url: "https://a/x?CAT=" + late, path: "/x", header: []string{"Cookie", "CTA-Common-Access-Token=" + good}},
+		{name: "old ones everywhere", url: "https://a/x?CAT=" + late, path: "/x", header: []string{"Cookie", "CTA-Common-Access-Token=" + late}, want: Expired},
+		{name: "a path that needs none is free of it too", url: "https://a/free/x?CAT=junk&b=1", path: "/free/x", query: "b=1"},
+		{name: "not for the exempt path", url: "https://a/freely?CAT=junk", path: "/freely", want: Malformed},
+	} {
+		v := verifier(t, Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key)}}, Exempt: []string{"/free/*"}})
+		q := get(tt.url)
+		for i := 0; i+1 < len(tt.header); i += 2 {
+			q.Header.Add(tt.header[i], tt.header[i+1])
+		}
+		_, err := v.Check(q, now)
+		if reason(err) != tt.want || q.Path != tt.path || q.Query != tt.query || q.Header.Get("Cookie") != tt.cookie || tt.want == "" && q.Header.Get("Cta-Common-Access-Token") != "" {
+			t.Errorf("%s: got %v, %s ? %s, cookie %q; want %q, %s ? %s, cookie %q", tt.name, err, q.Path, q.Query, q.Header.Get("Cookie"), tt.want, tt.path, tt.query, tt.cookie)
+		}
+	}
+}
+
+// TestRenewal: the next token has the same claims and a later end, and comes in the way that was asked for.
+func TestRenewal(t *testing.T) {
+	t.Parallel()
+	hs, es, _ := testKeys()
+	o := Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(hs, es), Renew: true}}, Replays: NewReplays(10)}
+	for _, key := range []*Key{hs, es} {
+		for _, tt := range []struct {
+			name, claims string
+			in           string
+			field, value string // the value up to the token, "-" where there is none
+			status       int
+		}{
+			{"not yet", `{"exp": 1700000061, "catr": {"type": "header", "expadd": 600}}`, "query", "", "-", 0},
+			{"by default a minute before", `{"exp": 1700000060, "catr": {"type": "header", "expadd": 600}}`, "query", "Cta-Common-Access-Token", "", 0},
+			{"deadline", `{"exp": 1700000300, "catr": {"type": "cookie", "expadd": 600, "deadline": 300}}`, "query", "Set-Cookie", "CTA-Common-Access-Token=", 0},
+			{"names", `{"exp": 1700000010, "catr": {"type": "cookie", "expadd": 600, "cookie-name": "c", "cookie-params": ["Path=/vod/", "Secure"]}}`, "query", "Set-Cookie", "c=", 0},
+			{"header name", `{"exp": 1700000010, "catr": {"type": "header", "expadd": 600, "header-name": "X-New", "header-params": ["a=b"]}}`, "query", "X-New", "", 0},
+			{"redirect", `{"exp": 1700000010, "catr": {"type": "redirect", "expadd": 600}}`, "cookie", "Location", "https://a/x?b=1&CAT=", 302},
+			{"redirect with a status", `{"exp": 1700000010, "catr": {"type": "redirect", "expadd": 600, "status": 307}}`, "cookie", "Location", "https://a/x?b=1&CAT=", 307},
+			{"automatic, query", `{"exp": 1700000010, "catr": {"type": "automatic", "expadd": 600}}`, "query", "Location", "https://a/x?b=1&CAT=", 302},
+			{"automatic, header", `{"exp": 1700000010, "catr": {"type": "automatic", "expadd": 600}}`, "header", "Cta-Common-Access-Token", "", 0},
+			{"automatic, cookie", `{"exp": 1700000010, "catr": {"type": "automatic", "expadd": 600}}`, "cookie", "Set-Cookie", "CTA-Common-Access-Token=", 0},
+			{"a network is carried over", `{"exp": 1700000010, "catnip": ["192.0.2.0/24"], "catm": ["GET"], "catr": {"type": "header", "expadd": 600}}`, "header", "Cta-Common-Access-Token", "", 0},
+			{"one-time", `{"exp": 1700000010, "cti": "00", "catreplay": 1, "catr": {"type": "header", "expadd": 600}}`, "header", "Cta-Common-Access-Token", "", 0},
+		} {
+			v := verifier(t, o)
+			if strings.Contains(tt.claims, "catreplay") {
+				o.Replays = NewReplays(10)
+				v = verifier(t, o)
+			}
+			text := mint(t, key, tt.claims)
+			q := get("https://a/x?b=1")
+			switch tt.in {
+			case "query":
+				q.Query += "&CAT=" + text
+			case "header":
+				q.Header.Set("Cta-Common-Access-Token", text)
+			case "cookie":
+				q.Header.Set("Cookie", "CTA-Common-Access-Token="+text)
+			}
+			g, err := v.Check(q, now)
+			if err != nil {
+				t.Errorf("%s: %v", tt.name, err)
+				continue
+			}
+			if tt.value == "-" {
+				if g.Renewal != nil {
+					t.Errorf("%s: got %+v", tt.name, g.Renewal)
+				}
+				continue
+			}
+			if g.Renewal == nil || g.Renewal.Field != tt.field || g.Renewal.Status != tt.status || !strings.HasPrefix(g.Renewal.Value, tt.value) {
+				t.Errorf("%s: got %+v, want %s: %s…, %d", tt.name, g.Renewal, tt.field, tt.value, tt.status)
+				continue
+			}
+			next, _, _ := strings.Cut(strings.TrimPrefix(g.Renewal.Value, tt.value), ";")
+			e, err := Explain(next)
+			if err != nil || e.Claims["exp"] != any(int64(at+600)) {
+				t.Errorf("%s: the new token says %v, %v", tt.name, e.Claims, err)
+			}
+			old, _ := Explain(text)
+			delete(old.Claims, "exp")
+			delete(e.Claims, "exp")
+			if strings.Contains(tt.claims, "catreplay") {
+				if old.Claims["cti"] == e.Claims["cti"] {
+					t.Errorf("%s: the next one-time token is the same", tt.name)
+				}
+				delete(old.Claims, "cti")
+				delete(e.Claims, "cti")
+			}
+			a, _ := json.Marshal(old.Claims)
+			b, _ := json.Marshal(e.Claims)
+			if !bytes.Equal(a, b) {
+				t.Errorf("%s: the claims were %s and are %s", tt.name, a, b)
+			}
+			if g, err := v.Check(get("https://a/x?CAT="+next), now.Add(time.Minute)); err != nil || g.Expires.Unix() != at+600 {
+				t.Errorf("%s: the new token: %+v, %v", tt.name, g, err)
+			}
+		}
+	}
+}
+
+// TestReplay: one-time tokens open once, until they end; what is refused uses nothing up.
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	key, _, _ := testKeys()
+	replays := NewReplays(2)
+	o := Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key)}}, Replays: replays}
+	v := verifier(t, o)
+	check := func(what, claims, method string, early bool, at time.Time, want Reason) {
+		t.Helper()
+		q := get("https://a/x?CAT=" + mint(t, key, claims))
+		q.Method, q.EarlyData = method, early
+		if _, err := v.Check(q, at); reason(err) != want {
+			t.Errorf("%s: got %v, want %q", what, err, want)
+		}
+	}
+	one := `{"exp": 1700000010, "cti": "01", "catreplay": 1, "catm": ["GET"]}`
+	check("by another method", one, "HEAD", false, now, Claim)
+	check("in early data", one, "GET", true, now, TooEarly)
+	check("first", one, "GET", false, now, "")
+	check("second", one, "GET", false, now, Replayed)
+	check("the same id, other claims", `{"exp": 1700000020, "cti": "01", "catreplay": 1}`, "GET", false, now, Replayed)
+	check("the same id of another issuer", `{"exp": 1700000010, "iss": "x", "cti": "01", "catreplay": 1}`, "GET", false, now, "")
+	v = verifier(t, o) // new keys
+	check("after new keys", one, "GET", false, now, Replayed)
+	check("no room", `{"exp": 1700000010, "cti": "03", "catreplay": 1}`, "GET", false, now, Unsupported)
+	check("room again", `{"exp": 1700000030, "cti": "03", "catreplay": 1}`, "GET", false, now.Add(20*time.Second), "")
+	if replays.Len() != 1 {
+		t.Errorf("%d are remembered, want 1: the others have ended", replays.Len())
+	}
+	detect := `{"exp": 1700000100, "cti": "04", "catreplay": 2}`
+	for i, want := range []bool{false, true, true} {
+		g, err := v.Check(get("https://a/x?CAT="+mint(t, key, detect)), now.Add(20*time.Second))
+		if err != nil || g.Reused != want {
+			t.Errorf("use %d of one with reuse detection: %+v, %v", i+1, g, err)
+		}
+	}
+}
+
+// TestAnswer: catif says what to answer where a claim does not hold, with a new token if it wants.
+func TestAnswer(t *testing.T) {
+	t.Parallel()
+	key, _, _ := testKeys()
+	v := verifier(t, Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key)}}})
+	text := mint(t, key, `{"exp": 1699999999, "catif": {"exp": [307, {"Location": ["https://login/?t=", {"sub": "late"}]}, "h1"], "catu": [451]}}`)
+	_, err := v.Check(get("https://a/x?CAT="+text), now)
+	var e *Error
+	if !errors.As(err, &e) || e.Reason != Expired || e.Answer == nil || e.Answer.Status != 307 {
+		t.Fatalf("got %+v", err)
+	}
+	next, ok := strings.CutPrefix(e.Answer.Header.Get("Location"), "https://login/?t=")
+	if x, err := Explain(next); !ok || err != nil || x.Claims["sub"] != "late" || x.Claims["iat"] != any(int64(at)) {
+		t.Errorf("got %q, %+v, %v", e.Answer.Header, x, err)
+	}
+	for _, bad := range []string{
+		`{"catif": {"exp": [200]}}`,
+		`{"catif": {"exp": [302, {"Location": "x\r\nSet-Cookie: a=b"}]}}`,
+		`{"catif": {"exp": [302, {"Transfer-Encoding": "chunked"}]}}`,
+		`{"catr": {"type": "cookie", "expadd": 600, "cookie-params": ["a\r\nb"]}}`,
+		`{"catr": {"type": "cookie", "expadd": 600, "cookie-name": "a=b; c"}}`,
+		`{"catr": {"type": "header", "expadd": 600, "header-name": "Content-Length"}}`,
+	} {
+		if _, err := ReadClaims([]byte(bad)); err == nil {
+			t.Errorf("%s: is minted", bad)
+		}
+	}
+}
+
+// TestKeyFiles: the three forms, and that errors name no key.
+func TestKeyFiles(t *testing.T) {
+	t.Parallel()
+	p := pairs()
+	private, _ := x509.MarshalPKCS8PrivateKey(p.ec)
+	public, _ := x509.MarshalPKIXPublicKey(&p.rsa.PublicKey)
+	block := func(kind string, b []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}))
+	}
+	b64 := base64.RawURLEncoding.EncodeToString
+	d, _ := p.ec.Bytes()
+	point, _ := p.ec.PublicKey.Bytes()
+	x, y := point[1:33], point[33:]
+	for _, tt := range []struct{ name, file, ids, bad string }{
+		{name: "lines", file: "# ours\nsecret-one\nk2 hex:00ff\n k3  base64:AAAA \n", ids: ",k2,k3"},
+		{name: "PEM", file: "id: a\n" + block("PRIVATE KEY", private) + "# public\nID: b\n" + block("PUBLIC KEY", public), ids: "a,b"},
+		{name: "JWKS", file: `{"keys": [{"kty": "oct", "kid": "s", "k": "AAAAAAAAAAAAAAAAAAAAAA"}, {"kty": "EC", "kid": "e", "crv": "P-256", "x": "` + b64(x) + `", "y": "` + b64(y) + `", "d": "` +
+			b64(d) + `"}, {"kty": "RSA", "kid": "r", "n": "` + b64(p.rsa.N.Bytes()) + `", "e": "AQAB"}]}`, ids: "s,e,r"},
+		{name: "empty", file: "# nothing\n", bad: "there is none"},
+		{name: "three words", file: "a b topsecret", bad: "line 1"},
+		{name: "no hexadecimal", file: "a hex:topsecret", bad: "line 1"},
+		{name: "no key", file: block("X", []byte("topsecret")), bad: "PEM block 1"},
+		{name: "not on the curve", file: `{"keys": [{"kty": "EC", "crv": "P-256", "x": "` + b64(x) + `", "y": "` + b64(x) + `"}]}`, bad: "no point"},
+		{name: "another curve", file: `{"keys": [{"kty": "EC", "crv": "P-521", "x": "", "y": ""}]}`, bad: "P-256"},
+		{name: "short secret", file: `{"keys": [{"kty": "oct", "k": "AAAA"}]}`, bad: "16 bytes"},
+		{name: "no JSON", file: `{"keys": [{"kty": "oct", "k": topsecret`, bad: "cannot be read"},
+		{name: "unknown type", file: `{"keys": [{"kty": "OKP"}]}`, bad: "OKP"},
+	} {
+		keys, err := ParseKeys([]byte(tt.file))
+		if tt.bad != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.bad) || strings.Contains(err.Error(), "topsecret") {
+				t.Errorf("%s: got %v, want %q and no secret", tt.name, err, tt.bad)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		var ids []string
+		for _, k := range keys.list {
+			ids = append(ids, k.ID)
+		}
+		if strings.Join(ids, ",") != tt.ids {
+			t.Errorf("%s: got %q, want %q", tt.name, ids, tt.ids)
+		}
+	}
+}
