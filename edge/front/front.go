@@ -196,11 +196,10 @@ func (s *Server) Close() error {
 }
 
 // Run listens if Listen was not called, serves until ctx ends, and then drains: no
-// new connections, keep-alive connections end with their response, HTTP/2 clients
-// get GOAWAY, new HTTP/3 requests are rejected as safe to repeat elsewhere; what
-// still runs after DrainTimeout is cut. It returns when every goroutine that it
-// started has ended, which needs handlers that return once their context has. The
-// error is nil after a drain, even one that had to cut. Run works once.
+// new connections, keep-alive connections end with their response, HTTP/2 and HTTP/3
+// clients get GOAWAY; what still runs after DrainTimeout is cut. It returns when every
+// goroutine that it started has ended, which needs handlers that return once their
+// context has. The error is nil after a drain, even one that had to cut. Run works once.
 func (s *Server) Run(ctx context.Context) error {
 	if err := s.Listen(); err != nil {
 		return err

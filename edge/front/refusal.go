@@ -17,6 +17,7 @@ const (
 	http2Control          // frames that ask for nothing
 	http2HeaderLen        // a header block without end
 	http3Odd              // streams that were cancelled or malformed
+	http3Control          // frames that ask for nothing
 	http3Malformed        // a breach of RFC 9114 or 9204
 	tooManyFields         // a header of more than maxFields lines
 	twoHosts              // no host, or more than one, or what cannot be one
@@ -38,7 +39,8 @@ const refusalLogEvery = time.Second
 
 func (r reason) String() string {
 	return [reasons]string{
-		"", "h2_odd_events", "h2_control_frames", "h2_header_block", "h3_odd_events", "h3_malformed", "fields", "hosts", "early_data",
+		"", "h2_odd_events", "h2_control_frames", "h2_header_block", "h3_odd_events", "h3_control_frames",
+		"h3_malformed", "fields", "hosts", "early_data",
 		"h1_syntax", "h1_framing", "version", "target", "header_bytes", "header_timeout", "field", "method", "expect",
 	}[r]
 }

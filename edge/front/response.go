@@ -114,6 +114,9 @@ func (w *responseWriter) copyFile(src FileRanger) (int64, error) {
 	if file == nil {
 		return w.copyFrom(src)
 	}
+	if http3, ok := w.ResponseWriter.(*http3Response); ok {
+		return http3.sendFile(file, off, n)
+	}
 	return copyFileRange(w.ResponseWriter, file, off, n)
 }
 

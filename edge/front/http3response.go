@@ -1,0 +1,300 @@
+package front
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go/quicvarint"
+	"golang.org/x/net/http/httpguts"
+)
+
+const (
+	// holdBytes is how much of a body waits for the Handler's end or a Flush, so that a small
+	// one leaves with its header and its length, as with HTTP/2.
+	holdBytes = 4 << 10
+	// joinedBytes is up to which size header and body are copied together, so that they leave
+	// in one write.
+	joinedBytes = 16 << 10
+	// dataHeadBytes is what sendFile leaves for the head of a DATA frame.
+	dataHeadBytes = 1 + 4
+)
+
+var joinedBuffers = sync.Pool{New: func() any { return new([joinedBytes]byte) }}
+
+// http3Response is the ResponseWriter of a request stream.
+type http3Response struct {
+	stream *http3Stream
+	fields http.Header
+	head   bool // the request is HEAD
+	status int  // 0 until it is known
+	sent   bool // the header is out
+
+	length  int64    // of the body, as the Handler announced it; -1 for no word
+	written int64    // bytes of the body
+	held    []byte   // those of them that wait
+	trailer []string // names of fields that come after the body
+	broken  error    // of the first write that failed: it may have ended inside a frame
+}
+
+// Header implements http.ResponseWriter.
+func (w *http3Response) Header() http.Header { return w.fields }
+
+// WriteHeader implements http.ResponseWriter.
+func (w *http3Response) WriteHeader(status int) {
+	switch {
+	case status < 100 || status > 999:
+		panic("front: invalid status " + strconv.Itoa(status))
+	case w.status != 0:
+		return
+	case status < 200:
+		w.inform(status)
+		return
+	}
+	w.status, w.length = status, -1
+	if announced := w.fields["Content-Length"]; len(announced) > 0 {
+		n, err := strconv.ParseUint(announced[0], 10, 63)
+		if err != nil || len(announced) > 1 {
+			delete(w.fields, "Content-Length")
+		} else {
+			w.length = int64(n)
+		}
+	}
+	for _, field := range w.fields["Trailer"] {
+		for name := range strings.SplitSeq(field, ",") {
+			w.trailer = append(w.trailer, http.CanonicalHeaderKey(strings.TrimSpace(name)))
+		}
+	}
+	w.stream.rank(w.fields)
+}
+
+// inform sends an interim response.
+func (w *http3Response) inform(status int) {
+	if buf := w.appendHeader(nil, status); w.broken == nil {
+		_, w.broken = w.stream.str.Write(buf)
+	}
+}
+
+// bodyless tells whether a response of this status has no body (RFC 9110, 15.3.5 and
+// 15.4.5).
+func (w *http3Response) bodyless() bool {
+	return w.status == http.StatusNoContent || w.status == http.StatusNotModified
+}
+
+// Write implements http.ResponseWriter.
+func (w *http3Response) Write(p []byte) (int, error) {
+	w.begin(p)
+	if n, err := w.admit(int64(len(p))); err != nil || w.head {
+		return n, err
+	}
+	if !w.sent && len(w.held)+len(p) < holdBytes && w.length != w.written {
+		w.held = append(w.held, p...)
+		return len(p), nil
+	}
+	return w.send(p)
+}
+
+// WriteString implements io.StringWriter.
+func (w *http3Response) WriteString(s string) (int, error) { return w.Write([]byte(s)) }
+
+// begin settles the header when the body begins with p, or what is known of it.
+func (w *http3Response) begin(p []byte) {
+	if w.status != 0 {
+		return
+	}
+	if _, ok := w.fields["Content-Type"]; !ok && len(p) > 0 && len(w.fields["Content-Encoding"]) == 0 {
+		w.fields["Content-Type"] = []string{http.DetectContentType(p)}
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+// admit counts n more bytes of the body, if there may be as many.
+func (w *http3Response) admit(n int64) (int, error) {
+	switch {
+	case w.broken != nil:
+		return 0, w.broken
+	case w.bodyless():
+		return 0, http.ErrBodyNotAllowed
+	case w.length >= 0 && w.written+n > w.length:
+		return 0, http.ErrContentLength
+	}
+	w.written += n
+	return int(n), nil
+}
+
+// send sends the header, unless it is out, what waits, and p. It returns how much of p is
+// out. Hot path: one write of a small response, no allocation.
+func (w *http3Response) send(p []byte) (int, error) {
+	if w.broken != nil {
+		return 0, w.broken
+	}
+	joined := joinedBuffers.Get().(*[joinedBytes]byte)
+	defer joinedBuffers.Put(joined)
+	b := joined[:0]
+	if !w.sent {
+		b = w.appendHeader(b, w.status)
+		w.sent = true
+	}
+	if n := len(w.held) + len(p); n > 0 {
+		b = quicvarint.Append(append(b, h3Data), uint64(n))
+	}
+	b = append(b, w.held...)
+	w.held = nil
+	n := 0
+	if len(b)+len(p) <= joinedBytes {
+		b = append(b, p...)
+		n, p = len(p), nil
+	}
+	if _, err := w.stream.str.Write(b); err != nil {
+		w.broken = err
+		return 0, err
+	}
+	if len(p) > 0 {
+		n, w.broken = w.stream.str.Write(p)
+	}
+	return n, w.broken
+}
+
+// sendFile writes n bytes of file from off on, as copyFileRange does. The header of the
+// response and that of a frame lie before the bytes of the file, so that a piece is one write.
+func (w *http3Response) sendFile(file *os.File, off, n int64) (int64, error) {
+	buf := copyBuffers.Get().(*[copyBytes]byte)
+	defer copyBuffers.Put(buf)
+	if w.status == 0 {
+		got, _ := file.ReadAt(buf[:min(n, 512)], off) // of which the type is guessed
+		w.begin(buf[:got])
+	}
+	if len(w.held) > 0 {
+		if err := w.FlushError(); err != nil {
+			return 0, err
+		}
+	}
+	for sent := int64(0); ; {
+		b := buf[:0]
+		if !w.sent {
+			if b = w.appendHeader(b, w.status); len(b) > copyBytes/2 {
+				b = b[:0]
+				_ = w.FlushError() // admit tells
+			}
+		}
+		piece := min(n-sent, int64(copyBytes-dataHeadBytes-len(b)))
+		if piece == 0 {
+			return sent, nil
+		}
+		if _, err := w.admit(piece); err != nil {
+			return sent, err
+		}
+		w.sent = true
+		b = quicvarint.AppendWithLen(append(b, h3Data), uint64(piece), dataHeadBytes-1)
+		begin := len(b)
+		b = b[:begin+int(piece)]
+		if got, err := file.ReadAt(b[begin:], off+sent); got < len(b)-begin {
+			if err == nil || errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			w.broken = err
+			return sent + int64(got), err
+		}
+		if done, err := w.stream.str.Write(b); err != nil {
+			w.broken = err
+			return sent + max(0, int64(done-begin)), err
+		}
+		sent += piece
+	}
+}
+
+// Flush implements http.Flusher.
+func (w *http3Response) Flush() { _ = w.FlushError() } // http.Flusher has no error
+
+// FlushError sends what waits.
+func (w *http3Response) FlushError() error {
+	w.begin(w.held)
+	if w.sent && len(w.held) == 0 {
+		return w.broken
+	}
+	_, err := w.send(nil)
+	return err
+}
+
+// SetReadDeadline is for http.ResponseController.
+func (w *http3Response) SetReadDeadline(t time.Time) error { return w.stream.str.SetReadDeadline(t) }
+
+// SetWriteDeadline is for http.ResponseController.
+func (w *http3Response) SetWriteDeadline(t time.Time) error { return w.stream.str.SetWriteDeadline(t) }
+
+// EnableFullDuplex is for http.ResponseController: both directions are independent.
+func (w *http3Response) EnableFullDuplex() error { return nil }
+
+// finish sends what is missing at the end. It is false when that is not possible, or when
+// the body is shorter than was announced.
+func (w *http3Response) finish() bool {
+	w.begin(w.held)
+	if !w.sent && !w.bodyless() && w.length < 0 && (!w.head || w.written > 0) && w.fields["Trailer"] == nil {
+		w.fields["Content-Length"] = []string{strconv.FormatInt(w.written, 10)}
+	}
+	if w.FlushError() != nil || w.length > w.written && !w.head && !w.bodyless() {
+		return false
+	}
+	if trailer := w.appendTrailer(nil); trailer != nil {
+		if _, err := w.stream.str.Write(trailer); err != nil {
+			return false
+		}
+	}
+	return w.stream.str.Close() == nil
+}
+
+// appendHeader appends a HEADERS frame.
+func (w *http3Response) appendHeader(b []byte, status int) []byte {
+	if w.stream.conn.qlog != nil {
+		w.trace(status)
+	}
+	begin := len(b)
+	b = append(b, h3Headers, 0, 0, 0, 0, 0, 0) // the length is put in below; a section has a prefix of two bytes
+	b = appendField(b, ":status", strconv.Itoa(status))
+	for name, values := range w.fields {
+		if status < 200 && name == "Content-Length" || forConnection(name) || strings.HasPrefix(name, http.TrailerPrefix) || slices.Contains(w.trailer, name) {
+			continue
+		}
+		b = appendFields(b, name, values)
+	}
+	if _, ok := w.fields["Date"]; !ok && status >= 200 {
+		b = appendField(b, "Date", time.Now().UTC().Format(http.TimeFormat))
+	}
+	quicvarint.AppendWithLen(b[:begin+1], uint64(len(b)-begin-dataHeadBytes), dataHeadBytes-1)
+	return b
+}
+
+// appendFields appends the lines of one field. What must not be sent is left out.
+func appendFields(b []byte, name string, values []string) []byte {
+	if !httpguts.ValidHeaderFieldName(name) {
+		return b
+	}
+	for _, value := range values {
+		if httpguts.ValidHeaderFieldValue(value) {
+			b = appendField(b, name, value)
+		}
+	}
+	return b
+}
+
+// appendTrailer appends a HEADERS frame with the trailers, if there are any.
+func (w *http3Response) appendTrailer(b []byte) []byte {
+	var lines []byte
+	for name, values := range w.fields {
+		bare, prefixed := strings.CutPrefix(name, http.TrailerPrefix)
+		if (prefixed || slices.Contains(w.trailer, bare)) && httpguts.ValidTrailerHeader(bare) {
+			lines = appendFields(lines, bare, values)
+		}
+	}
+	if lines == nil {
+		return b
+	}
+	b = quicvarint.Append(append(b, h3Headers), uint64(2+len(lines)))
+	return append(append(b, 0, 0), lines...)
+}
