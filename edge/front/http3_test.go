@@ -544,3 +544,51 @@ func TestHTTP3RequestBody(t *testing.T) {
 		}
 	}
 }
+
+// Frames that ask for nothing end the connection when there are too many, wherever they come.
+// Not parallel: it measures the process.
+func TestHTTP3EmptyFloods(t *testing.T) {
+	s := start(t, Options{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })})
+	honest, base := s.client(t, "h3")
+	const asked = 50
+	idle := control(t, honest, base, asked)
+	post := headerFrame(":method", "POST", ":scheme", "https", ":authority", "x", ":path", "/")
+	for name, tt := range map[string]struct{ control, request, frame string }{
+		"priority updates":                     {"\x00" + settingsFrame(), "", h3Frame(h3PriorityUpdate, "\x00u=1")},
+		"unknown frames":                       {"\x00" + settingsFrame(), "", h3Frame(0x21, "")},
+		"push ids":                             {"\x00" + settingsFrame(), "", h3Frame(h3MaxPushID, "\x05")},
+		"empty bodies":                         {"", post, h3Frame(h3Data, "")},
+		"unknown frames in a body":             {"", post, h3Frame(0x21, "")},
+		"unknown frames that precede a header": {"", "", h3Frame(0x21, "")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := s.Stats().Refused[http3Control.String()]
+			conn := s.dialQUIC(t, nil)
+			all := processCPU()
+			sent := make(chan struct{})
+			go func() {
+				flood := []byte(tt.control + tt.request + strings.Repeat(tt.frame, 50_000))
+				if tt.control != "" {
+					if str, err := conn.OpenUniStream(); err == nil {
+						_, _ = str.Write(flood)
+					}
+				} else if str, err := conn.OpenStream(); err == nil {
+					_, _ = str.Write(flood)
+				}
+				close(sent)
+			}()
+			during := control(t, honest, base, asked)
+			<-conn.Context().Done()
+			<-sent
+			all = processCPU() - all
+			var end *quic.ApplicationError
+			if !errors.As(context.Cause(conn.Context()), &end) || http3.ErrCode(end.ErrorCode) != http3.ErrCodeExcessiveLoad {
+				t.Errorf("the connection ended with %v", context.Cause(conn.Context()))
+			}
+			if got := s.Stats().Refused[http3Control.String()] - before; got != 1 {
+				t.Errorf("refused %d times", got)
+			}
+			t.Logf("CPU of both sides and the honest client %v; honest p99 %v, idle %v", all, during, idle)
+		})
+	}
+}
