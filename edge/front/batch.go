@@ -12,7 +12,31 @@ import (
 // what is around them. Collecting them took 0.72x the CPU of a write(2) for each.
 const batchBytes = 8 * (16<<10 + 32)
 
-var batchBuffers = sync.Pool{New: func() any { return new([batchBytes]byte) }}
+// smallBatchBytes is enough for what HTTP/2 writes at once, a frame of 16 KiB, and for a
+// piece of a file, with the short records with which crypto/tls begins. A reader that
+// stalls keeps its batch.
+const smallBatchBytes = 36 << 10
+
+var (
+	batchBuffers      = sync.Pool{New: func() any { return new([batchBytes]byte) }}
+	smallBatchBuffers = sync.Pool{New: func() any { return new([smallBatchBytes]byte) }}
+)
+
+// takeBatch returns a buffer for n bytes and their records, or for a part of them.
+func takeBatch(n int) []byte {
+	if n <= copyBytes+1<<10 {
+		return smallBatchBuffers.Get().(*[smallBatchBytes]byte)[:]
+	}
+	return batchBuffers.Get().(*[batchBytes]byte)[:]
+}
+
+func giveBatch(buf []byte) {
+	if len(buf) == smallBatchBytes {
+		smallBatchBuffers.Put((*[smallBatchBytes]byte)(buf))
+		return
+	}
+	batchBuffers.Put((*[batchBytes]byte)(buf))
+}
 
 // batchConn is the connection below crypto/tls. Between begin and end it collects
 // what is written; the rest of the time it passes writes on.
@@ -25,7 +49,7 @@ type batchConn struct {
 	// the records of tlsConn.Write and those that crypto/tls sends on its own (alerts,
 	// key updates) in the order in which they were sealed.
 	mu   sync.Mutex // guards the fields below
-	buf  *[batchBytes]byte
+	buf  []byte
 	used int
 	err  error // a write failed: a record is lost or cut, so none may follow
 }
@@ -38,11 +62,11 @@ func (c *batchConn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// begin starts to collect.
-func (c *batchConn) begin() {
+// begin starts to collect what n bytes become.
+func (c *batchConn) begin(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.buf = batchBuffers.Get().(*[batchBytes]byte)
+	c.buf = takeBatch(n)
 }
 
 // end sends what is collected and stops to collect.
@@ -50,7 +74,7 @@ func (c *batchConn) end() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	err := c.flushLocked()
-	batchBuffers.Put(c.buf)
+	giveBatch(c.buf)
 	c.buf = nil
 	return err
 }
@@ -65,12 +89,12 @@ func (c *batchConn) Write(p []byte) (int, error) {
 	if c.buf == nil {
 		return c.writeLocked(p)
 	}
-	if c.used+len(p) > batchBytes {
+	if c.used+len(p) > len(c.buf) {
 		if err := c.flushLocked(); err != nil {
 			return 0, err
 		}
 	}
-	if len(p) > batchBytes {
+	if len(p) > len(c.buf) {
 		return c.writeLocked(p)
 	}
 	c.used += copy(c.buf[c.used:], p)

@@ -98,6 +98,14 @@
 // connection-specific field and for TE other than trailers, where net/http answers 400
 // before any Handler of ours is asked; RFC 9113, 8.1.1 lets a server do so.
 //
+// # Readers that stall
+//
+// Each on a connection of its own, with its share of everything (TestStalledReadersMemory),
+// a reader that takes nothing holds 40 to 60 KB with HTTP/1.1 in the clear, 110 KB over TLS,
+// 75 KB with an HTTP/2 window of zero and 145 KB where it does not read its socket, and 90 KB
+// with HTTP/3, most of it quic-go's connection; a stream more costs 45 KB on HTTP/2. A piece
+// of the file is 32 KiB of it, and records that TLS has sealed as much again.
+//
 // # A body ends cleanly or visibly not
 //
 // A Handler that cannot finish a body panics with http.ErrAbortHandler. The client

@@ -33,12 +33,17 @@ type rawHTTP2 struct {
 // rawHTTP2 connects and sends the preface and settings.
 func (r *running) rawHTTP2(t testing.TB, settings ...http2.Setting) *rawHTTP2 {
 	t.Helper()
-	c := &rawHTTP2{Conn: r.dial(t, true, "h2")}
-	c.Framer = http2.NewFramer(c.Conn, c.Conn)
+	c := newRawHTTP2(r.dial(t, true, "h2"))
+	_ = c.WriteSettings(settings...)
+	return c
+}
+
+// newRawHTTP2 sends the preface.
+func newRawHTTP2(conn net.Conn) *rawHTTP2 {
+	c := &rawHTTP2{Framer: http2.NewFramer(conn, conn), Conn: conn}
 	c.AllowIllegalWrites = true
 	c.enc = hpack.NewEncoder(&c.block)
-	_, _ = io.WriteString(c.Conn, http2.ClientPreface)
-	_ = c.WriteSettings(settings...)
+	_, _ = io.WriteString(conn, http2.ClientPreface)
 	return c
 }
 

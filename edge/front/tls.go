@@ -37,7 +37,7 @@ func (c *tlsConn) Write(p []byte) (int, error) {
 	defer c.mu.Unlock()
 	c.writing.Store(true)
 	defer c.writing.Store(false)
-	c.raw.begin()
+	c.raw.begin(len(p))
 	n, err := c.Conn.Write(p)
 	if endErr := c.raw.end(); err == nil && endErr != nil {
 		return 0, endErr // some of it is out, but which bytes only the peer knows
