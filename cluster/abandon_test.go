@@ -20,8 +20,8 @@ func TestAnotherProcessGoesOn(t *testing.T) {
 			before.Abandon()
 			before.end()
 			o := nodeOptions(net, 3)
-			o.Join = append(o.Join, "10.0.0.2")
-			after := start(t, o)
+			o.Join = nil
+			after := startMet(t, o, []string{"10.0.0.1:7946", "10.0.0.2:7946"})
 			await(t, "the new process knows all", time.Second, func() bool { return agree(3, nodes[0], nodes[1], after) })
 			before = after
 			time.Sleep(20 * time.Second)

@@ -31,7 +31,8 @@ type Cluster struct {
 	drainedAt atomic.Pointer[time.Time] // when draining was announced
 
 	started        atomic.Bool
-	heir           atomic.Bool // see Abandon
+	heir           atomic.Bool              // see Abandon
+	met            atomic.Pointer[[]string] // see Meet
 	published      atomic.Int64
 	refusedMeta    atomic.Int64
 	strangers      atomic.Int64
@@ -147,6 +148,10 @@ func (c *Cluster) Drain() { c.once.Do(func() { close(c.drain) }) }
 // Abandon has Run end without a word when its context does, because another process goes on as this node, on the same
 // address: to the others it has never been away, if that one gossips within the time of a probe or two.
 func (c *Cluster) Abandon() { c.heir.Store(true) }
+
+// Meet names gossip addresses of members that the process before this one knew, before Run: they are asked in the first rounds,
+// as Join is.
+func (c *Cluster) Meet(addrs []string) { c.met.Store(&addrs) }
 
 // Stats is a snapshot of counters since New, and of what is at the moment.
 type Stats struct {

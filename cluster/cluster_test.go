@@ -84,6 +84,12 @@ func nodeOptions(net *memnet, i int) Options {
 // start runs a node until the test ends. It must be called in a synctest bubble.
 func start(t *testing.T, o Options) *testNode {
 	t.Helper()
+	return startMet(t, o, nil)
+}
+
+// startMet is start for a node that knows others already.
+func startMet(t *testing.T, o Options, met []string) *testNode {
+	t.Helper()
 	n := &testNode{t: t, log: &lines{}, done: make(chan struct{})}
 	o.Log = n.log.logger()
 	c, err := New(o)
@@ -91,6 +97,9 @@ func start(t *testing.T, o Options) *testNode {
 		t.Fatalf("new node %s: %v", o.Name, err)
 	}
 	n.Cluster, n.ip = c, hostOf(o.Bind)
+	if met != nil {
+		c.Meet(met)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	n.stop = cancel
 	go func() { // ends with cancel; the cleanup waits

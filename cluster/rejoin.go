@@ -108,7 +108,11 @@ func (c *Cluster) targets(ctx context.Context, round int) (missing, others []str
 		}
 	}
 	lookup := len(lost) > 0 || len(others) == 0 || contested || round%lookupRounds == 0
-	for _, addr := range c.seeds(ctx, lookup) {
+	seeds := c.seeds(ctx, lookup)
+	if met := c.met.Load(); met != nil && round < firstRounds {
+		seeds = append(seeds, *met...)
+	}
+	for _, addr := range seeds {
 		if !here[addr] || contested && addr != c.Addr() {
 			missing = append(missing, addr)
 		}

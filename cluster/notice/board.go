@@ -89,6 +89,8 @@ type Board struct {
 	start   time.Time
 	abreast atomic.Int64 // until when nothing is in doubt, in nanoseconds since start
 
+	yielded atomic.Bool // the file is another process's
+
 	saving sync.Mutex // guards the file; taken before mu
 
 	mu       sync.Mutex // guards the fields below

@@ -91,9 +91,15 @@ func (b *Board) saveSometimes(now time.Time) {
 	}
 }
 
+// Yield leaves the file to another process of this node, until Reclaim.
+func (b *Board) Yield() { b.yielded.Store(true) }
+
+// Reclaim takes the file back after Yield.
+func (b *Board) Reclaim() { b.yielded.Store(false) }
+
 // save replaces the file.
 func (b *Board) save(now time.Time) {
-	if b.options.File == "" {
+	if b.options.File == "" || b.yielded.Load() {
 		return
 	}
 	b.saving.Lock()

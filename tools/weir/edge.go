@@ -78,9 +78,6 @@ func (c *edgeCommand) Run(ctx context.Context, std streams) (err error) {
 		n.close()
 		return err
 	}
-	for _, name := range options.sockets.rest() {
-		log.Warn("a socket was given that the configuration does not want", "name", name)
-	}
 	n.announce(log)
 	return n.run(ctx)
 }

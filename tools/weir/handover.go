@@ -61,6 +61,9 @@ type message struct {
 	Sockets []socket `json:"sockets,omitempty"` // their descriptors follow that of the line
 	Version string   `json:"version,omitempty"`
 	Error   string   `json:"error,omitempty"`
+
+	Members []string `json:"members,omitempty"` // of the region, with gossip: where to find them
+	Relays  []string `json:"relays,omitempty"`  // of all regions, on one of them
 }
 
 // line is one process's end. One goroutine at a time reads, one writes.
@@ -103,6 +106,7 @@ type takeOver struct {
 	line   *line
 	gossip chan struct{} // closed when gossip is free
 	once   sync.Once     // closes it
+	met    message       // what came with it; written before that
 	gone   chan struct{} // closed when the process before has ended
 }
 
@@ -192,6 +196,7 @@ func (t *takeOver) follow(ctx context.Context, obey func() error) {
 		}
 		switch m.Say {
 		case sayGossip:
+			t.met = m
 			t.free()
 		case sayPurged:
 			if obey() != nil || t.line.say(message{Say: sayObeyed}) != nil {
@@ -204,16 +209,18 @@ func (t *takeOver) follow(ctx context.Context, obey func() error) {
 // free tells that gossip is.
 func (t *takeOver) free() { t.once.Do(func() { close(t.gossip) }) }
 
-// awaitGossip waits until gossip is free.
-func (t *takeOver) awaitGossip(ctx context.Context) {
+// awaitGossip waits until gossip is free, and returns who is there.
+func (t *takeOver) awaitGossip(ctx context.Context) message {
 	if t == nil {
-		return
+		return message{}
 	}
 	select {
 	case <-t.gossip:
+		return t.met
 	case <-time.After(gossipTimeout):
 	case <-ctx.Done():
 	}
+	return message{}
 }
 
 // running tells whether the process before still drains.

@@ -25,7 +25,11 @@ func (n *node) run(ctx context.Context) error {
 	n.serving.Store(true)
 	n.say("ready")
 	n.options.takeOver.serving()
-	n.options.takeOver.awaitGossip(ctx)
+	met := n.options.takeOver.awaitGossip(ctx)
+	n.cluster.Meet(met.Members)
+	if n.wan != nil {
+		n.wan.Meet(met.Relays)
+	}
 	gossip := start(ctx, n.gossip()...)
 
 	select {
@@ -139,6 +143,11 @@ func (n *node) reportReady(ctx context.Context) error {
 		}
 	case <-ctx.Done():
 		return nil
+	}
+	if s := n.options.sockets; s != nil {
+		for _, name := range s.rest() {
+			n.log.Warn("a socket was given that the configuration does not want", "name", name)
+		}
 	}
 	if current := n.current(); current != nil {
 		select {

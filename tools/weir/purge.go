@@ -18,6 +18,11 @@ import (
 
 // purge obeys an operator's purge on this node, then has all others obey it.
 func (n *node) purge(ctx context.Context, p console.Purge) (console.Receipt, error) {
+	select { // who is to obey is known only then
+	case <-n.cluster.Ready():
+	case <-ctx.Done():
+		return console.Receipt{}, ctx.Err()
+	}
 	plan, err := n.edge.Plan(tag.Kind(p.Kind), p.Items, p.Soft)
 	if err != nil {
 		return console.Receipt{}, purgeMistake(p, err)

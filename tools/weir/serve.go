@@ -65,6 +65,9 @@ func newPlainServer(l net.Listener, h http.Handler, log *slog.Logger) *plainServ
 // retireTimeout is how long what operators have asked a process may take after another one has taken over.
 const retireTimeout = 10 * time.Second
 
+// retireGrace is for a connection that was accepted at that moment to begin.
+const retireGrace = 200 * time.Millisecond
+
 // retire ends run as the end of its context does; others have the socket as well.
 func (s *plainServer) retire() { s.once.Do(func() { close(s.retired) }) }
 
@@ -77,7 +80,16 @@ func (s *plainServer) run(ctx context.Context, drain time.Duration) error {
 		return err
 	case <-ctx.Done():
 	case <-s.retired:
-		drain = retireTimeout
+		_ = s.listener.Close() // others have the socket
+		<-served               // it cannot accept any more
+		// Shutdown does not know a connection that has only just been accepted.
+		<-time.After(retireGrace) // also when ctx ends
+		deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), retireTimeout)
+		defer cancel()
+		if s.server.Shutdown(deadline) != nil {
+			return s.server.Close()
+		}
+		return nil
 	}
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()

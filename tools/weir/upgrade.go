@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"weir/cluster"
 	"weir/edge/console"
 	"weir/edge/front"
 )
@@ -226,6 +227,9 @@ func (n *node) handOver(ctx context.Context, s *successor) (version string, err 
 		err = s.heir.Bequeath()
 	}
 	if err == nil {
+		if n.notices != nil {
+			n.notices.Yield()
+		}
 		n.upgrades.successor.Store(s) // from here on it hears of purges
 	}
 	step(sayGo, sayServing)
@@ -252,6 +256,9 @@ func (s *successor) end(err error) (how string) {
 // takeBack makes all as it was before the other process, which has ended.
 func (n *node) takeBack(ctx context.Context, s *successor) error {
 	n.upgrades.successor.Store(nil)
+	if n.notices != nil {
+		n.notices.Reclaim()
+	}
 	var errs []error
 	if s.heir != nil {
 		errs = append(errs, s.heir.Retain())
@@ -282,9 +289,22 @@ func (n *node) leaveGossip() {
 	if s := n.upgrades.successor.Load(); s != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		_ = s.line.say(message{Say: sayGossip}) // it goes on by itself after a while
-		_ = s.cmd.Process.Release()             // it outlives this process
+		m := message{Say: sayGossip, Members: gossipAddresses(n.cluster)}
+		if n.wan != nil {
+			m.Relays = gossipAddresses(n.wan)
+		}
+		_ = s.line.say(m)           // it goes on by itself after a while
+		_ = s.cmd.Process.Release() // it outlives this process
 	}
+}
+
+func gossipAddresses(c *cluster.Cluster) (addresses []string) {
+	for _, m := range c.Members() {
+		if !m.Self && m.State == cluster.Alive {
+			addresses = append(addresses, m.Addr)
+		}
+	}
+	return addresses
 }
 
 // upgradeCommand has a running node replaced by what its program is now.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -19,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"weir/cluster"
+	"weir/configs"
 	"weir/tools/proof"
 )
 
@@ -322,4 +325,73 @@ func TestUpgradeGivesUp(t *testing.T) {
 		t.Error("the process that hangs is still there")
 	}
 	stop()
+}
+
+// TestUpgradeInACluster: the other nodes never see the node leave, no ring moves, and a purge right after the change, or told
+// to the old process by a connection that is still there, holds in the new one.
+func TestUpgradeInACluster(t *testing.T) {
+	secret := write(t, "secret", cluster.NewSecret().Reveal()+"\n")
+	gossip := "cluster: {gossip: \"127.0.0.1:0\", peer: \"127.0.0.1:0\", secret_file: " + secret
+	n := newUpgradeNode(t, gossip+"}\n")
+	address := regexp.MustCompile(`gossip=(127\.0\.0\.1:\d+)`).FindStringSubmatch(n.await(t, `gossip is up.*`, 1))[1]
+	config := configs.Default()
+	config.Node.Name, config.Node.Dir = "edge-2", t.TempDir()
+	config.Listen.HTTP, config.Listen.HTTPS, config.Listen.Admin, config.Cache.Disk = "127.0.0.1:0", "", "127.0.0.1:0", 0
+	config.Cluster.Gossip, config.Cluster.Peer, config.Cluster.SecretFile, config.Cluster.Join = "127.0.0.1:0", "127.0.0.1:0", secret, []string{address}
+	config.Sites = []configs.Site{{Hosts: []string{"*"}, Origins: []string{"http://127.0.0.1:1"}}}
+	keyring, err := openKeyring(config.Cluster, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := newNode(nodeOptions{config: config, keyring: keyring, log: slog.New(slog.DiscardHandler), hurry: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.listen(); err != nil {
+		t.Fatal(err)
+	}
+	running := start(t.Context(), other.run)
+	t.Cleanup(func() {
+		if err := running.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	awaitReady(t, other.admin.listener.Addr().String())
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.After(time.Minute); other.ring().Len() < 2; {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatal("the two nodes do not find each other")
+		}
+	}
+	c, base := n.client(t, ways()[0])
+	get := func(path string) proof.Result {
+		return c.Get(t.Context(), base+path, proof.Options{Truth: "127.0.0.1"})
+	}
+	before := other.cluster.Stats()
+	for i := range 3 {
+		path := fmt.Sprintf("/o/16KiB/purged-%d", i)
+		if r := get(path); r.Err != nil {
+			t.Fatal(r)
+		}
+		if out, code := n.weir(t, "upgrade"); code != exitOK {
+			t.Fatalf("exit code %d, %s", code, out)
+		}
+		if out, code := n.weir(t, "purge", "http://127.0.0.1"+path); code != exitOK || strings.Count(out, "applied") != 2 {
+			t.Errorf("purge: exit code %d, %s", code, out)
+		}
+		if r := get(path); r.Err != nil || r.Outcome() == "hit" {
+			t.Errorf("after the purge: %s", r)
+		}
+		n.await(t, "the process before has ended", i+1)
+	}
+	after := other.cluster.Stats()
+	if before.RingVersion != after.RingVersion || before.RingsPublished != after.RingsPublished || after.Left+after.Dead > 0 {
+		t.Errorf("the other node saw the node leave: %+v, before %+v", after, before)
+	}
+	if after.NameConflicts > 0 {
+		t.Errorf("%d messages claim the node's name", after.NameConflicts)
+	}
 }
