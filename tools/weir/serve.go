@@ -81,7 +81,7 @@ func (s *plainServer) run(ctx context.Context, drain time.Duration) error {
 	case <-ctx.Done():
 	case <-s.retired:
 		_ = s.listener.Close() // others have the socket
-		<-served               // it cannot accept any more
+		_ = <-served           // it cannot accept any more
 		// Shutdown does not know a connection that has only just been accepted.
 		<-time.After(retireGrace) // also when ctx ends
 		deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), retireTimeout)
