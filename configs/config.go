@@ -234,6 +234,8 @@ type Site struct {
 	Pages bool `yaml:"pages"`
 	// SDK sets what the endpoints for players answer; it has no effect without Pages.
 	SDK SDK `yaml:"sdk"`
+	// Devices says how manifests are made to fit devices.
+	Devices Devices `yaml:"devices"`
 	// Heuristic says whether a response that names no lifetime gets a tenth of the time since it was last modified, up
 	// to a day.
 	Heuristic bool `yaml:"heuristic"`
@@ -270,6 +272,45 @@ type Downloads struct {
 	Allow bool `yaml:"allow"`
 	// PerAccount is how many an account may keep at once. 0: any number.
 	PerAccount int `yaml:"per_account"`
+}
+
+// Devices says how manifests are made to fit devices.
+type Devices struct {
+	// Enabled says whether a manifest's query may name a device class. Where Site.Pages is on it always may.
+	Enabled bool `yaml:"enabled"`
+	// Profiles change what is assumed of a class, or make another one.
+	Profiles []Profile `yaml:"profiles"`
+}
+
+// Profile is what is assumed of a device class. Zero values are those of the class of that name that Weir knows, and no limit
+// for another.
+type Profile struct {
+	// Class is its name in queries: tv, car, phone, web or another.
+	Class string `yaml:"class"`
+	// Codecs are those that are played: RFC 6381 strings, or families such as h264.
+	Codecs []string `yaml:"codecs"`
+	// Height is the most lines of a picture.
+	Height int `yaml:"height"`
+	// FrameRate is the most frames per second.
+	FrameRate float64 `yaml:"frame_rate"`
+	// Bitrate is the highest peak bit rate.
+	Bitrate BitRate `yaml:"bitrate"`
+	// MeteredBitrate is the highest on networks that are paid by the byte.
+	MeteredBitrate BitRate `yaml:"metered_bitrate"`
+	// Ranges are dynamic ranges: sdr, hlg, pq.
+	Ranges []string `yaml:"ranges"`
+	// Channels is the most audio channels.
+	Channels int `yaml:"channels"`
+	// DRM are systems: widevine, playready, fairplay, clearkey, UUIDs, or none alone.
+	DRM []string `yaml:"drm"`
+	// AudioOnly leaves out all video.
+	AudioOnly bool `yaml:"audio_only"`
+	// Order is how renditions are listed: stored, lowest or highest; empty is that of the class.
+	Order string `yaml:"order"`
+	// Prefer are codecs or families whose renditions are listed first.
+	Prefer []string `yaml:"prefer"`
+	// Start is the bit rate to begin with: the highest HLS rendition below is listed first.
+	Start BitRate `yaml:"start"`
 }
 
 // Asset says where the manifests of titles lie.

@@ -76,6 +76,8 @@ func (d *decoder) value(node ast.Node, path string, line, column int, into refle
 		err = scalar(node, target.UnmarshalText)
 	case *Duration:
 		err = scalar(node, target.UnmarshalText)
+	case *BitRate:
+		err = scalar(node, target.UnmarshalText)
 	default:
 		err = d.byKind(node, path, into)
 	}

@@ -256,6 +256,7 @@ func TestPrint(t *testing.T) {
 	c.Listen.ProxyProtocol = []string{"::1", "10.0.0.0/8"}
 	c.TLS.Certificates = []Certificate{{Cert: "a.pem", Key: "a key"}, {Cert: "b.pem", Key: "b.key"}}
 	c.Sites = append(c.Sites, Site{Hosts: []string{"a", "b.c"}, Origins: []string{"http://o:1"}, Pages: true, CORS: []string{"*"}, Headers: map[string]string{"X-A": "b: c"}, Access: []Rule{{Action: "deny", Networks: []string{"10.0.0.0/8"}, Times: []string{"Mon 10:00-11:00"}}, {Action: "allow"}}})
+	c.Sites[1].Devices = Devices{Enabled: true, Profiles: []Profile{{Class: "car", Bitrate: 2_500_000, Codecs: []string{"avc1.640028"}, Order: "lowest"}, {Class: "fridge"}}}
 	c.Profiles.Tags = map[string]string{"b": "1", "a": "x: y"}
 	var out bytes.Buffer
 	if err := c.Print(&out); err != nil {

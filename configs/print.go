@@ -78,6 +78,8 @@ func inline(v reflect.Value) string {
 		return value.String()
 	case Duration:
 		return value.String()
+	case BitRate:
+		return value.String()
 	case string:
 		return quote(value)
 	case bool:

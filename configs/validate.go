@@ -365,6 +365,7 @@ func (v *validator) sites() {
 			v.rule(itemPath(path+".access", j), rule)
 		}
 		v.siteLimits(path+".limits", site.Limits)
+		v.devices(path+".devices", &site.Devices)
 		for name := range site.Headers {
 			if !plainName(name, 63) || strings.ContainsAny(name, "._") {
 				v.bad(path+".headers", site.Headers, strconv.Quote(name)+" is no field name", "write one such as Strict-Transport-Security")

@@ -64,6 +64,8 @@ func TestValidate(t *testing.T) {
 		{"slow bandwidth", "sites:\n  - hosts: [a]\n    origins: [\"http://o\"]\n    limits: {client: {bandwidth: 1KiB}}\n", "sites[0].limits.client.bandwidth: 1KiB a second is too slow"},
 		{"wide network", "sites:\n  - hosts: [a]\n    origins: [\"http://o\"]\n    limits: {ipv6_bits: 128}\n", "sites[0].limits.ipv6_bits: 128 is out of range: write a number from 1 to 64"},
 		{"exempt", "sites:\n  - hosts: [a]\n    origins: [\"http://o\"]\n    limits: {exempt: [10.0.0.1, ten]}\n", `sites[0].limits.exempt[1]: "ten" is neither an address nor a network`},
+		{"device class", "sites:\n  - hosts: [a]\n    origins: [\"http://o\"]\n    devices: {profiles: [{class: Car}]}\n", `w:4:27: sites[0].devices.profiles[0].class: "Car" is no class`},
+		{"device order", "sites:\n  - hosts: [a]\n    origins: [\"http://o\"]\n    devices: {profiles: [{class: car, order: up, ranges: [x], height: -1}, {class: car}]}\n", `sites[0].devices.profiles[1].class: another profile is for this class`},
 		{"rule without action", "sites:\n  - hosts: [a]\n    origins: [\"http://o\"]\n    access: [{paths: [/a]}]\n", `w:4:14: sites[0].access[0].action: "" is no action`},
 		{"rule with a bad network", "sites:\n  - hosts: [a]\n    origins: [\"http://o\"]\n    access: [{action: deny, networks: [10.0.0.1]}]\n", `sites[0].access[0].networks[0]: "10.0.0.1" is no network: write it as "10.0.0.0/8"`},
 		{"rule with a bad system", "geo: [g]\nsites:\n  - hosts: [a]\n    origins: [\"http://o\"]\n    access: [{action: deny, systems: [\"64500\"]}]\n", `sites[0].access[0].systems[0]: "64500" is no autonomous system: write it as AS64500`},

@@ -50,6 +50,7 @@ tools/proof:     github.com/quic-go/quic-go
 tools/flood:     tools/proof github.com/alecthomas/kong github.com/quic-go/quic-go
 tools/replay:    cache/policy github.com/hashicorp/golang-lru/v2
 tools/weir:      cache cache/tag cluster cluster/notice cluster/ring edge edge/access edge/limit edge/front edge/upstream edge/player edge/sdk edge/session edge/quality edge/cmcd edge/console edge/telemetry origin origin/asset configs tools/replay github.com/alecthomas/kong golang.org/x/sys
+tools/weir:      cache cache/tag cluster cluster/notice cluster/ring edge edge/access edge/manifest edge/front edge/upstream edge/player edge/sdk edge/session edge/console edge/telemetry origin origin/asset configs tools/replay github.com/alecthomas/kong
 `
 
 const maxLines = 600 // per source file; 80 % of the anchors' files are shorter

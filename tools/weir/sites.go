@@ -53,6 +53,9 @@ func (n *node) buildRoutes(config []configs.Site, before *routes) (_ *routes, er
 		if len(s.CORS) > 0 {
 			site.CORS = edge.NewCORS(s.CORS...)
 		}
+		if site.Devices, err = devices(s.Devices, s.Pages); err != nil {
+			return nil, fmt.Errorf("site %s: %w", s.Hosts[0], err)
+		}
 		for name, value := range s.Headers {
 			if site.Headers == nil {
 				site.Headers = http.Header{}
