@@ -236,6 +236,8 @@ type Site struct {
 	SDK SDK `yaml:"sdk"`
 	// Devices says how manifests are made to fit devices.
 	Devices Devices `yaml:"devices"`
+	// CMCD says what is made of players' reports.
+	CMCD CMCD `yaml:"cmcd"`
 	// Heuristic says whether a response that names no lifetime gets a tenth of the time since it was last modified, up
 	// to a day.
 	Heuristic bool `yaml:"heuristic"`
@@ -280,6 +282,18 @@ type Devices struct {
 	Enabled bool `yaml:"enabled"`
 	// Profiles change what is assumed of a class, or make another one.
 	Profiles []Profile `yaml:"profiles"`
+}
+
+// CMCD says what is made of players' reports (CTA-5004-B).
+type CMCD struct {
+	// Enabled says whether they are read, for log, metrics and priorities. Where Site.Pages is on they always are.
+	Enabled bool `yaml:"enabled"`
+	// Prefetch says whether what a player will ask for next is fetched ahead.
+	Prefetch bool `yaml:"prefetch"`
+	// CMSD says whether responses to players that report tell them about this node (CTA-5006).
+	CMSD bool `yaml:"cmsd"`
+	// Forward says whether report fields of requests that cause a fetch go to the origins.
+	Forward bool `yaml:"forward"`
 }
 
 // Profile is what is assumed of a device class. Zero values are those of the class of that name that Weir knows, and no limit

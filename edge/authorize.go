@@ -12,22 +12,27 @@ import (
 
 // authorize applies the site's rules to a client's request; nil: it may go on.
 func (e *Edge) authorize(x *Exchange) *refusal {
-	if x.site.Access == nil {
+	if e.allowed(x, x.Target.Path) {
 		return nil
+	}
+	return &refusal{status: http.StatusForbidden, reason: "access", text: "this is not allowed from where, when or how it was asked for", kind: field.ErrorHTTPRequestDenied}
+}
+
+// allowed tells whether the site's rules let the client ask for a path.
+func (e *Edge) allowed(x *Exchange, path string) bool {
+	if x.site.Access == nil {
+		return true
 	}
 	r := x.Request
 	q := access.Request{
-		Addr: clientAddr(r), Method: r.Method, Path: x.Target.Path, Referrer: r.Header.Get("Referer"), Agent: r.Header.Get("User-Agent"), Time: x.Start,
+		Addr: clientAddr(r), Method: r.Method, Path: path, Referrer: r.Header.Get("Referer"), Agent: r.Header.Get("User-Agent"), Time: x.Start,
 	}
 	ok, _ := x.site.Access.Allows(&q, e.options.Geo)
 	if loose := loosePath(q.Path); ok && loose != q.Path {
 		q.Path = loose // what the origin may make of it has to be allowed too
 		ok, _ = x.site.Access.Allows(&q, e.options.Geo)
 	}
-	if ok {
-		return nil
-	}
-	return &refusal{status: http.StatusForbidden, reason: "access", text: "this is not allowed from where, when or how it was asked for", kind: field.ErrorHTTPRequestDenied}
+	return ok
 }
 
 // clientAddr is where the request came from; the zero value where that is no IP address.
@@ -116,6 +121,9 @@ func (x *Exchange) dress() {
 	h := x.w.Header()
 	if x.site.CORS != nil {
 		x.site.CORS.apply(h, x.from, x.preflight)
+	}
+	if x.Report != nil {
+		x.tell(h)
 	}
 	for name, values := range x.site.Headers {
 		h[name] = values

@@ -84,6 +84,14 @@
 // results are remembered for what is not for one viewer alone. The origin is asked without Accept-Encoding for it.
 // What cannot be read as a manifest, or is larger than 4 MiB, goes out as it is stored.
 //
+// # Reports of players
+//
+// Where a site has [Reports], what a player says with a request (CMCD) is read once and is the exchange's until the observer
+// has seen it. One that waits with an empty buffer (bs, su) gets a Priority (RFC 9218), which the front obeys. What it will
+// ask for next (nor) is fetched ahead: a segment on the same host, which the site's rules allow the client, two for one request
+// and 64 at a time; it takes the way of any fill and is kept by the same rules. CMSD-Dynamic of an upstream goes on with what
+// is passed and is not stored; CMSD-Static is stored like any field.
+//
 // # Large objects
 //
 // What is longer than 8 MiB, from an origin that knows ranges and names the

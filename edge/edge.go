@@ -13,6 +13,7 @@ import (
 	"weir/cache/tag"
 	"weir/cluster/ring"
 	"weir/edge/access"
+	"weir/edge/cmcd"
 	"weir/edge/upstream"
 )
 
@@ -30,6 +31,7 @@ type Options struct {
 	Joined  time.Time                              // when this node came to the cluster; zero: long ago
 	Observe func(x *Exchange)                      // called at the end of each exchange, from its goroutine; nil: nobody
 	Fetched func(from upstream.Source, status int) // called after each fetch; status 0: no response came; nil: nobody
+	Duress  func() bool                            // whether the node is short of something, which players are told; nil: never
 	Log     *slog.Logger                           // nil: discard
 
 	// Overload turns clients' requests away when there are too many; the caller runs it. nil: nobody is turned away.
@@ -55,6 +57,10 @@ type Edge struct {
 	limits  atomic.Pointer[limiter] // nil until a site has limits
 	wide    atomic.Int64            // wide buffers in use
 	dropped atomic.Int64            // stored responses that purges ended
+	reports reportCounts
+
+	reportPool cmcd.Pool
+	prefetches atomic.Int64 // that run
 
 	disagreed atomic.Int64   // requests of peers with other tables
 	fills     sync.WaitGroup // goroutines that write fills
@@ -141,6 +147,9 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, peer bool) {
 		e.agree(x)
 	}
 	if e.receive(x) {
+		if !x.Peer {
+			e.report(x)
+		}
 		switch r.Method {
 		case http.MethodGet, http.MethodHead:
 			e.answer(x)
@@ -167,4 +176,5 @@ func (e *Edge) account(x *Exchange) {
 		e.noteRefused(x)
 	}
 	e.options.Observe(x)
+	e.forgetReport(x)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"weir/cache"
+	"weir/edge/cmcd"
 	"weir/edge/field"
 	"weir/edge/upstream"
 )
@@ -61,6 +62,7 @@ type Exchange struct {
 	Outcome   Outcome
 	Source    upstream.Source // who answered: FromSelf on a hit
 	Peer      bool            // another node asked
+	Report    *cmcd.Report    // what the player says of itself; nil: nothing, or the site does not ask
 	Session   string          // the play session that a manifest is for, as the client says; "": none
 	Aborted   bool            // the body was broken off
 	Reason    string          // why refused or passed; one of a fixed set of tokens
@@ -80,6 +82,8 @@ type Exchange struct {
 	upstream  []string          // Cache-Status members of the upstream that answered this request
 	slices    *sliced           // what a large representation is read from
 	tailored  *tailored         // the manifest that is made for this viewer; nil: none is
+	urgent    bool              // the player waits with an empty buffer
+	pressed   bool              // the node is short of something
 	preflight bool              // a browser asks whether it may ask
 	from      string            // the Origin field, where the site answers to it
 	again     bool              // a large representation turned out to have another version

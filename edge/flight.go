@@ -334,7 +334,7 @@ func (e *Edge) storable(f *flight, resp *upstream.Response, slices bool) (names 
 func storedHeader(resp *upstream.Response, name string) http.Header {
 	h := resp.Header.Clone()
 	field.RemoveHopByHop(h)
-	for _, own := range [...]string{"Age", "Cache-Status", "Alt-Svc", "Content-Length"} {
+	for _, own := range [...]string{"Age", "Cache-Status", "Alt-Svc", "Content-Length", "Cmsd-Dynamic"} {
 		h.Del(own)
 	}
 	removeOwn(h)

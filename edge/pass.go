@@ -27,6 +27,7 @@ func (e *Edge) pass(x *Exchange, reason string) {
 	if !x.Peer {
 		passForwarded(x, h)
 	}
+	dropReport(x.site, h)
 	if !strings.EqualFold(h.Get("Expect"), "100-continue") {
 		delete(h, "Expect")
 	}

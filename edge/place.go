@@ -57,10 +57,10 @@ func (f *flight) upstreamHeader() http.Header {
 	for _, name := range [...]string{
 		"Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
 		"Expect", "Content-Length",
-		"Cmcd-Request", "Cmcd-Object", "Cmcd-Status", "Cmcd-Session",
 	} {
 		delete(h, name)
 	}
+	dropReport(f.site, h)
 	if !f.site.RequestControl {
 		delete(h, "Cache-Control") // what one client wants of caches decides nothing for the others
 		delete(h, "Pragma")

@@ -29,6 +29,8 @@ type Site struct {
 	Tailor func(r *http.Request, target Target) Tailoring
 	// Limits bound what clients may have; nil: nothing is bounded.
 	Limits *Limits
+	// Reports says what is made of players' reports; nil: nothing.
+	Reports *Reports
 	// Headers are set on every response to clients, in canonical form.
 	Headers http.Header
 

@@ -132,6 +132,12 @@ func (a *AccessLog) write(ctx context.Context, r *Record) {
 		slog.String("cache_status", Redact(r.CacheStatus)),
 		slog.String("user_agent", r.UserAgent),
 	)
+	if r.Session != "" {
+		line.AddAttrs(slog.String("sid", r.Session))
+	}
+	if r.Report != "" {
+		line.AddAttrs(slog.String("cmcd", Redact(r.Report)))
+	}
 	if r.Error != "" {
 		line.AddAttrs(slog.String("error", Redact(r.Error)))
 	}

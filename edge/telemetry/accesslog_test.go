@@ -78,6 +78,19 @@ func TestAccessLogText(t *testing.T) {
 	}
 }
 
+// TestAccessLogReport: what a player says is a field of its own, without secrets.
+func TestAccessLogReport(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	r := record()
+	r.Session, r.Report = "s-1", `bl=100,nor=("a.m4s?token=s3cret&x=1")`
+	logAll(t, newAccessLog(t, AccessLogOptions{Writer: &out}), r, record())
+	lines := strings.Split(out.String(), "\n")
+	if want := `"sid":"s-1","cmcd":"bl=100,nor=(\"a.m4s?token=REDACTED&x=1\")"`; !strings.Contains(lines[0], want) || strings.Contains(lines[1], "sid") {
+		t.Errorf("got\n%s\nwant %s in the first line alone", out.String(), want)
+	}
+}
+
 // gate is a writer that stands still until it is opened.
 type gate struct {
 	opened chan struct{}

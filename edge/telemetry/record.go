@@ -21,6 +21,8 @@ type Record struct {
 	Client      string        // the client's address
 	UserAgent   string        // as received
 	CacheStatus string        // our member of Cache-Status (RFC 9211)
+	Session     string        // the play session, as the player says (CMCD sid), empty where it does not
+	Report      string        // what the player says, as a CMCD dictionary; redacted when logged
 	Error       string        // what went wrong, empty otherwise; redacted when logged
 }
 

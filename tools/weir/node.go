@@ -187,7 +187,7 @@ func (n *node) buildEdge() error {
 	n.overload = edge.NewOverload(overloadOptions(&n.config.Overload, n.options.memory))
 	n.edge, err = edge.New(edge.Options{
 		Name: n.config.Node.Name, Loop: n.config.Cluster.Label, Cache: n.cache, Sites: routes.sites, Purges: n.purges, Tiers: n.tiers, Region: n.config.Node.Region, Peers: n.peers, Geo: n.geo,
-		Joined: time.Now(), Doubt: n.doubt, Overload: n.overload,
+		Joined: time.Now(), Doubt: n.doubt, Overload: n.overload, Duress: func() bool { return n.overload.Stats().Pressure > 0 },
 		Observe: n.observe, Fetched: func(from upstream.Source, status int) { n.metrics.ObserveUpstream(source(from), status) }, Log: n.log,
 	})
 	return err
@@ -434,6 +434,9 @@ func (n *node) observe(x *edge.Exchange) {
 		record.Error = x.Err.Error()
 	} else if x.Outcome == edge.Refused {
 		record.Error = x.Reason
+	}
+	if n.access != nil {
+		addReport(&record, x)
 	}
 	n.metrics.Observe(&record)
 	if n.access != nil {

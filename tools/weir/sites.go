@@ -53,6 +53,7 @@ func (n *node) buildRoutes(config []configs.Site, before *routes) (_ *routes, er
 		if len(s.CORS) > 0 {
 			site.CORS = edge.NewCORS(s.CORS...)
 		}
+		site.Reports = reports(s.CMCD, s.Pages)
 		if site.Devices, err = devices(s.Devices, s.Pages); err != nil {
 			return nil, fmt.Errorf("site %s: %w", s.Hosts[0], err)
 		}

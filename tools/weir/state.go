@@ -89,6 +89,9 @@ func (n *node) registerMetrics() error {
 		read func() float64
 		tags []string
 	}
+	if err := n.registerReports(); err != nil {
+		return err
+	}
 	gauge, counter := n.metrics.Gauge, n.metrics.Counter
 	metrics := []metric{
 		{gauge, "weir_cache_bytes", "Bytes stored, by tier.", func() float64 { return float64(n.cache.Stats().MemoryBytes) }, []string{"tier", "memory"}},

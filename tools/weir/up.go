@@ -169,7 +169,7 @@ func (u *upCluster) configuration(i int) *configs.Config {
 	for _, n := range u.nodes {
 		c.Cluster.Join = append(c.Cluster.Join, n.cluster.Addr())
 	}
-	c.Sites = []configs.Site{{Hosts: []string{"*"}, Origins: []string{"http://" + u.origin.address()}, Pages: true, SDK: configs.SDK{Downloads: configs.Downloads{Allow: true}}}}
+	c.Sites = []configs.Site{{Hosts: []string{"*"}, Origins: []string{"http://" + u.origin.address()}, Pages: true, CMCD: configs.CMCD{Enabled: true, Prefetch: true, CMSD: true}, SDK: configs.SDK{Downloads: configs.Downloads{Allow: true}}}}
 	return c
 }
 
