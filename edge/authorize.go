@@ -10,8 +10,16 @@ import (
 	"weir/edge/field"
 )
 
-// authorize applies the site's rules to a client's request; nil: it may go on.
+// authorize applies the site's rules to a client's request, and then its tokens; nil: it may go on.
 func (e *Edge) authorize(x *Exchange) *refusal {
+	if x.site.Tokens != nil {
+		return e.authorizeByToken(x)
+	}
+	return e.byRules(x)
+}
+
+// byRules applies the access rules.
+func (e *Edge) byRules(x *Exchange) *refusal {
 	if e.allowed(x, x.Target.Path) {
 		return nil
 	}
@@ -56,8 +64,8 @@ type CORS struct {
 var (
 	corsAny     = []string{"*"}
 	corsMethods = []string{"GET, HEAD, OPTIONS"}
-	corsRequest = []string{"Range, If-Range, If-None-Match, If-Modified-Since, Content-Type, Authorization, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status"}
-	corsExpose  = []string{"Content-Length, Content-Range, Accept-Ranges, Age, Cache-Status, Date, ETag, Last-Modified, Server-Timing, CMSD-Static, CMSD-Dynamic"}
+	corsRequest = []string{"Range, If-Range, If-None-Match, If-Modified-Since, Content-Type, Authorization, CTA-Common-Access-Token, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status"}
+	corsExpose  = []string{"Content-Length, Content-Range, Accept-Ranges, Age, Cache-Status, Date, ETag, Last-Modified, Server-Timing, CTA-Common-Access-Token, CMSD-Static, CMSD-Dynamic"}
 	corsMaxAge  = []string{"86400"} // what browsers keep a preflight for at most
 )
 
@@ -127,5 +135,8 @@ func (x *Exchange) dress() {
 	}
 	for name, values := range x.site.Headers {
 		h[name] = values
+	}
+	if x.renewal != nil {
+		x.showRenewal(h)
 	}
 }

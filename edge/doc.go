@@ -31,6 +31,12 @@
 // not ask again. Where the site answers for CORS ([Site.CORS]), the Origin field ends here: neither what the origin says
 // nor what is stored depends on it.
 //
+// A site may want tokens ([Site.Tokens], package token). They are taken off path, query, fields and cookies before any rule
+// looks, so that rules, key, upstream and log see what all viewers ask for; what they open is decided after all other
+// rules, so that what those deny uses no one-time token up. Who has none that is good gets a 403 that does not say why; the
+// log and weir_refusals_total do. A token that is to be renewed gives the client a new one in a response that is then
+// private, or by a redirect. Weir's own pages and CORS preflights need none.
+//
 // # Who may have how much
 //
 // A site may bound what a client, its network, a token's subject and all together get ([Site.Limits], package limit):

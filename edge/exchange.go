@@ -8,6 +8,7 @@ import (
 	"weir/cache"
 	"weir/edge/cmcd"
 	"weir/edge/field"
+	"weir/edge/token"
 	"weir/edge/upstream"
 )
 
@@ -66,7 +67,7 @@ type Exchange struct {
 	Session   string          // the play session that a manifest is for, as the client says; "": none
 	Aborted   bool            // the body was broken off
 	Reason    string          // why refused or passed; one of a fixed set of tokens
-	Err       error           // what went wrong upstream, nil otherwise
+	Err       error           // what went wrong upstream, or with the token; nil otherwise
 
 	// Subject is whom the request's token speaks for, as the step says that has verified it: what Limits.Token counts by. ""
 	// where there is no token.
@@ -87,6 +88,7 @@ type Exchange struct {
 	preflight bool              // a browser asks whether it may ask
 	from      string            // the Origin field, where the site answers to it
 	again     bool              // a large representation turned out to have another version
+	renewal   *token.Renewal    // a new token for the client; nil: none
 	aged      bool              // the upstream that answered this request is a cache itself
 	unbounded bool              // the client is exempt from the site's limits
 	wide      *atomic.Int64     // wide buffers in use, of the edge

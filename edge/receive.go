@@ -16,7 +16,12 @@ const maxMethodBytes = 32
 // site. It answers and returns false where there is nothing more to do.
 func (e *Edge) receive(x *Exchange) bool {
 	r := x.Request
-	if no := e.refusal(x); no != nil {
+	switch no := e.refusal(x); {
+	case no == nil:
+	case no.reason == "":
+		e.redirect(x, no)
+		return false
+	default:
 		e.refuse(x, no)
 		return false
 	}

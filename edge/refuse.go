@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"weir/edge/field"
+	"weir/edge/token"
 )
 
 // refusal is a request turned away: status, a token for counters, and a line
@@ -18,21 +19,27 @@ type refusal struct {
 	text   string
 	kind   field.ProxyError
 	retry  time.Duration // when it may be tried again; 0: that is not said
+
+	problem bool // the line goes out in a document (RFC 9457)
 }
 
 // Reasons lists why requests are refused: all values that Exchange.Reason has then.
 func Reasons() []string {
-	return []string{
+	reasons := []string{
 		"method", "body", "target", "site", "loop", "access", "only-if-cached", "device",
 		"client-rate", "network-rate", "token-rate", "site-rate", "client-concurrency", "network-concurrency", "token-concurrency", "site-concurrency",
 		"overload-segment-miss", "overload-playlist-miss", "overload-segment-hit", "overload-playlist-hit",
 	}
+	for _, r := range token.Reasons() {
+		reasons = append(reasons, string(r))
+	}
+	return reasons
 }
 
 // refusals counts, and keeps the log from being a client's to fill. Safe for
 // concurrent use.
 type refusals struct {
-	counts [20]atomic.Int64 // by the index in Reasons
+	counts [31]atomic.Int64 // by the index in Reasons
 	silent atomic.Int64     // since the last line
 	logged atomic.Int64     // when that was, Unix seconds
 }
@@ -66,9 +73,15 @@ func (e *Edge) noteRefused(x *Exchange) {
 	if !log {
 		return
 	}
-	r := x.Request
+	r, path, why := x.Request, x.Target.Path, "" // the target is free of tokens
+	if path == "" {
+		path = r.URL.Path
+	}
+	if x.Err != nil {
+		why = x.Err.Error()
+	}
 	e.options.Log.Info("request refused", "reason", x.Reason, "status", x.Status, "client", r.RemoteAddr, "method", clipped(r.Method), "host", clipped(r.Host),
-		"path", clipped(r.URL.Path), "more", quiet)
+		"path", clipped(path), "why", why, "more", quiet)
 }
 
 // clipped keeps what a client sent from filling the log.
@@ -95,5 +108,9 @@ func (e *Edge) refuse(x *Exchange, no *refusal) {
 	}
 	why := field.ProxyStatus{Node: e.options.Name, Error: no.kind}
 	why.Add(h)
+	if no.problem {
+		e.problem(x, no.reason, no.status, http.StatusText(no.status), no.text)
+		return
+	}
 	e.text(x, no.status, no.text)
 }

@@ -155,6 +155,9 @@ func (e *Edge) prefetch(x *Exchange, path, span string) bool {
 	if !e.allowed(x, target.Path) {
 		return false
 	}
+	if x.site.Tokens != nil && pathDir(target.Path) != pathDir(x.Target.Path) {
+		return false // the token was held against this path; what it opens beyond is not known here
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed || e.prefetches.Add(1) > prefetchRuns {
@@ -177,6 +180,9 @@ func (e *Edge) prefetch(x *Exchange, path, span string) bool {
 	go e.fetchAhead(ahead) // ends with the object, or after prefetchLimit; Close waits for it
 	return true
 }
+
+// pathDir is a path up to its last slash.
+func pathDir(path string) string { return path[:strings.LastIndexByte(path, '/')+1] }
 
 // nextTarget is the target of a path of nor: only a segment in the same host, and named by a path alone (CTA-5004-B, 6).
 func nextTarget(x *Exchange, path string) (Target, bool) {

@@ -8,6 +8,7 @@ import (
 
 	"weir/edge/access"
 	"weir/edge/limit"
+	"weir/edge/token"
 	"weir/edge/upstream"
 )
 
@@ -20,6 +21,8 @@ type Site struct {
 
 	// Access says who may ask for what; nil: everybody for everything. Other nodes have asked their own clients.
 	Access *access.List
+	// Tokens says which requests need a token, and which are good; nil: none does. Other nodes have asked their own clients.
+	Tokens *token.Verifier
 	// CORS lets pages of other origins use what the site serves; nil: as the origin says.
 	CORS *CORS
 	// Devices gives manifests to clients by what they say they are; nil: to all as they are stored.

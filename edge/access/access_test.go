@@ -161,7 +161,10 @@ func database(t *testing.T) *Geo {
 		return f.Name()
 	}
 	g, err := OpenGeo(
-		write("GeoLite2-Country", mmdbtype.Map{"country": mmdbtype.Map{"iso_code": mmdbtype.String("DE")}}),
+		write("GeoLite2-City", mmdbtype.Map{
+			"country":  mmdbtype.Map{"iso_code": mmdbtype.String("DE")},
+			"location": mmdbtype.Map{"latitude": mmdbtype.Float64(52.52), "longitude": mmdbtype.Float64(13.405)},
+		}),
 		write("GeoLite2-ASN", mmdbtype.Map{"autonomous_system_number": mmdbtype.Uint32(64500)}),
 	)
 	if err != nil {
@@ -174,7 +177,8 @@ func database(t *testing.T) *Geo {
 func TestGeo(t *testing.T) {
 	t.Parallel()
 	g := database(t)
-	for text, want := range map[string]Place{"192.0.2.7": {"DE", 64500}, "::ffff:192.0.2.7": {"DE", 64500}, "198.51.100.1": {}, "2001:db8::1": {}} {
+	berlin := Place{Country: "DE", System: 64500, Located: true, Latitude: 52.52, Longitude: 13.405}
+	for text, want := range map[string]Place{"192.0.2.7": berlin, "::ffff:192.0.2.7": berlin, "198.51.100.1": {}, "2001:db8::1": {}} {
 		if got := g.Find(netip.MustParseAddr(text)); got != want {
 			t.Errorf("%s: got %+v, want %+v", text, got, want)
 		}

@@ -11,6 +11,9 @@ import (
 type Place struct {
 	Country string // ISO 3166-1, two capital letters; "" unknown
 	System  uint32 // number of the autonomous system; 0 unknown
+
+	Located             bool    // the two below are known
+	Latitude, Longitude float64 // degrees
 }
 
 // Geo finds the place of an address in databases in MaxMind's format. nil finds nothing.
@@ -23,10 +26,14 @@ type record struct {
 	Country struct {
 		Code string `maxminddb:"iso_code"`
 	} `maxminddb:"country"`
-	System uint32 `maxminddb:"autonomous_system_number"`
+	System   uint32 `maxminddb:"autonomous_system_number"`
+	Location struct {
+		Latitude  float64 `maxminddb:"latitude"`
+		Longitude float64 `maxminddb:"longitude"`
+	} `maxminddb:"location"`
 }
 
-// OpenGeo opens databases of countries, of autonomous systems, or of both. Close ends it.
+// OpenGeo opens databases of countries and cities, of autonomous systems, or of both. Close ends it.
 func OpenGeo(files ...string) (*Geo, error) {
 	g := &Geo{}
 	for _, name := range files {
@@ -56,6 +63,9 @@ func (g *Geo) Find(a netip.Addr) (p Place) {
 		}
 		if p.System == 0 {
 			p.System = r.System
+		}
+		if l := r.Location; !p.Located && (l.Latitude != 0 || l.Longitude != 0) { // nobody lives at 0, 0
+			p.Located, p.Latitude, p.Longitude = true, l.Latitude, l.Longitude
 		}
 	}
 	return p

@@ -59,6 +59,7 @@ type Request struct {
 	Host      string // lower case, without port
 	Port      uint16 // of the authority; 0: it names none
 	Path      string // escaped, begins with '/'
+	Loose     string // Path as an origin may read it: what it makes of that may need a token too; "": as it is
 	Query     string // without '?'
 	Method    string
 	Header    http.Header

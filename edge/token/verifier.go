@@ -93,6 +93,9 @@ func New(o Options) (*Verifier, error) {
 	if len(o.Schemes) == 0 {
 		return nil, errors.New("token: Options needs Schemes")
 	}
+	if len(o.Schemes) > maxSchemes {
+		return nil, fmt.Errorf("token: %d schemes are more than %d", len(o.Schemes), maxSchemes)
+	}
 	if o.Tokens == 0 {
 		o.Tokens = defaultTokens
 	}
@@ -177,31 +180,47 @@ func or(a, b string) string {
 	return b
 }
 
-// Check takes the tokens of all schemes off the request, whether it needs one or not, so that key, upstream and log never
-// see them; then it decides. An error is an *[Error].
-//
-// Hot path. A token that was seen before, alone in its carrier or last in the query, costs no allocation.
+// Found are the tokens of a request.
+type Found struct {
+	schemes [maxSchemes]candidates
+	failed  *Error
+}
+
+// maxSchemes bounds the schemes of a verifier.
+const maxSchemes = 4
+
+// Check is Take and Decide.
 func (v *Verifier) Check(q *Request, now time.Time) (Grant, error) {
-	var failed *Error
-	var found [8]candidates
+	var found Found
+	v.Take(q, &found)
+	return v.Decide(q, &found, now)
+}
+
+// Take takes the tokens of all schemes off the request, whether it needs one or not, so that key, upstream, log and other
+// rules never see them.
+func (v *Verifier) Take(q *Request, found *Found) {
 	for i, s := range v.schemes {
-		var all candidates
-		if err := s.find(q, &all); err != nil && failed == nil {
-			failed = err
-		}
-		if i < len(found) {
-			found[i] = all
+		if err := s.find(q, &found.schemes[i]); err != nil && found.failed == nil {
+			found.failed = err
 		}
 	}
+}
+
+// Decide tells what the tokens that were taken off a request open. An error is an *[Error].
+//
+// Hot path. A token that was seen before, alone in its carrier or at an end of the query, costs no allocation.
+func (v *Verifier) Decide(q *Request, found *Found, now time.Time) (Grant, error) {
+	failed := found.failed
 	switch {
-	case !v.Needs(q.Path):
+	case !v.Needs(q.Path) && (q.Loose == "" || !v.Needs(q.Loose)):
 		return Grant{}, nil
 	case failed != nil:
 		return Grant{}, failed
 	}
-	for i, s := range v.schemes[:min(len(v.schemes), len(found))] {
-		for k := range found[i].n {
-			grant, err := s.verify(v, q, &found[i].list[k], now)
+	for i, s := range v.schemes {
+		all := &found.schemes[i]
+		for k := range all.n {
+			grant, err := s.verify(v, q, &all.list[k], now)
 			if err == nil {
 				return grant, nil
 			}
@@ -209,7 +228,7 @@ func (v *Verifier) Check(q *Request, now time.Time) (Grant, error) {
 				failed = err
 			}
 		}
-		if found[i].long && failed == nil {
+		if all.long && failed == nil {
 			failed = wrong(Malformed, "the token is longer than %d bytes", maxTokenBytes)
 		}
 	}

@@ -34,6 +34,7 @@ edge/token:      github.com/fxamacker/cbor/v2 github.com/veraison/go-cose
 edge/upstream:
 edge/front:      github.com/caddyserver/certmagic github.com/quic-go/quic-go go.uber.org/zap golang.org/x/crypto golang.org/x/net golang.org/x/sys
 edge:            cache cache/freshness cache/tag cluster/ring edge/field edge/byterange edge/upstream edge/access edge/limit edge/manifest edge/cmcd
+edge:            cache cache/freshness cache/tag cluster/ring edge/field edge/byterange edge/upstream edge/access edge/limit edge/manifest edge/token
 edge/player:
 edge/session:
 edge/quality:
