@@ -225,6 +225,8 @@ type Site struct {
 	Access []Rule `yaml:"access"`
 	// Limits bounds what clients may have. The zero value bounds nothing.
 	Limits Limits `yaml:"limits"`
+	// Token says which requests need a token, and which are good. Without schemes none is needed.
+	Token Token `yaml:"token"`
 	// CORS lists the origins whose pages may use what the site serves; "*" is all.
 	CORS []string `yaml:"cors"`
 	// Headers are set on every response to clients.
@@ -397,6 +399,52 @@ type Bounds struct {
 	BandwidthBurst Bytes `yaml:"bandwidth_burst"`
 	// Concurrent is how many requests may run at once.
 	Concurrent int `yaml:"concurrent"`
+}
+
+// Token says which requests need a token, and which are good.
+type Token struct {
+	// Schemes are the kinds of tokens that are taken, up to four, tried in order.
+	Schemes []TokenScheme `yaml:"schemes"`
+	// Paths are patterns of those that need a token, * for any run of characters. Empty means all.
+	Paths []string `yaml:"paths"`
+	// Exempt are patterns of those among Paths that need none.
+	Exempt []string `yaml:"exempt"`
+	// Leeway is how far the clocks of issuers may be off, either way.
+	Leeway Duration `yaml:"leeway"`
+	// Renew says whether new tokens are handed out where the old ones ask for it.
+	Renew bool `yaml:"renew"`
+}
+
+// TokenScheme is a kind of token, its keys, and where it stands. What a kind does not have has no effect.
+type TokenScheme struct {
+	// Kind is cat, uri-signing, akamai, cloudfront, type-a, type-b, type-c, type-f or secure-link.
+	Kind string `yaml:"kind"`
+	// KeysFile has the keys: a JSON Web Key Set, PEM, or lines. It is read again with the configuration.
+	KeysFile string `yaml:"keys_file"`
+	// Header is a request field. Empty, with Cookie and Query empty and Path off, means what issuers of the kind use.
+	Header string `yaml:"header"`
+	// Cookie is a cookie's name.
+	Cookie string `yaml:"cookie"`
+	// Query is a parameter's name.
+	Query string `yaml:"query"`
+	// Path says whether a token may stand in the path, for kinds that have such a form.
+	Path bool `yaml:"path"`
+	// Issuers are those that are believed. Empty means everybody who has a key.
+	Issuers []string `yaml:"issuers"`
+	// Audiences are the names of this site: a token for others is refused.
+	Audiences []string `yaml:"audiences"`
+	// TTL is how long a URL of type-a, b, c or f is good after its time.
+	TTL Duration `yaml:"ttl"`
+	// TimeQuery is the parameter with the time. Empty means what issuers of the kind use.
+	TimeQuery string `yaml:"time_query"`
+	// Hex says whether the time of type-f is hexadecimal.
+	Hex bool `yaml:"hex"`
+	// SaltFile has the salt of akamai. Empty means none.
+	SaltFile string `yaml:"salt_file"`
+	// Escape says whether URLs of akamai are signed escaped.
+	Escape bool `yaml:"escape"`
+	// Expression is what secure-link hashes. Empty means nginx's example.
+	Expression string `yaml:"expression"`
 }
 
 // Rule allows or denies the requests for which all its conditions hold; one that is empty holds for all.

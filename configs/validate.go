@@ -366,6 +366,7 @@ func (v *validator) sites() {
 		}
 		v.siteLimits(path+".limits", site.Limits)
 		v.devices(path+".devices", &site.Devices)
+		v.token(path+".token", &site.Token)
 		for name := range site.Headers {
 			if !plainName(name, 63) || strings.ContainsAny(name, "._") {
 				v.bad(path+".headers", site.Headers, strconv.Quote(name)+" is no field name", "write one such as Strict-Transport-Security")

@@ -33,8 +33,7 @@ edge/access:     github.com/oschwald/maxminddb-golang/v2
 edge/token:      github.com/fxamacker/cbor/v2 github.com/veraison/go-cose
 edge/upstream:
 edge/front:      github.com/caddyserver/certmagic github.com/quic-go/quic-go go.uber.org/zap golang.org/x/crypto golang.org/x/net golang.org/x/sys
-edge:            cache cache/freshness cache/tag cluster/ring edge/field edge/byterange edge/upstream edge/access edge/limit edge/manifest edge/cmcd
-edge:            cache cache/freshness cache/tag cluster/ring edge/field edge/byterange edge/upstream edge/access edge/limit edge/manifest edge/token
+edge:            cache cache/freshness cache/tag cluster/ring edge/field edge/byterange edge/upstream edge/access edge/limit edge/manifest edge/cmcd edge/token
 edge/player:
 edge/session:
 edge/quality:
@@ -50,7 +49,7 @@ configs:         github.com/goccy/go-yaml
 tools/proof:     github.com/quic-go/quic-go
 tools/flood:     tools/proof github.com/alecthomas/kong github.com/quic-go/quic-go
 tools/replay:    cache/policy github.com/hashicorp/golang-lru/v2
-tools/weir:      cache cache/tag cluster cluster/notice cluster/ring edge edge/access edge/limit edge/front edge/upstream edge/player edge/sdk edge/session edge/quality edge/cmcd edge/console edge/telemetry origin origin/asset configs tools/replay github.com/alecthomas/kong golang.org/x/sys edge/manifest
+tools/weir:      cache cache/tag cluster cluster/notice cluster/ring edge edge/access edge/limit edge/front edge/upstream edge/player edge/sdk edge/session edge/quality edge/cmcd edge/console edge/telemetry origin origin/asset configs tools/replay github.com/alecthomas/kong golang.org/x/sys edge/manifest edge/token
 `
 
 const maxLines = 600 // per source file; 80 % of the anchors' files are shorter

@@ -32,6 +32,7 @@ type commands struct {
 	Why     whyCommand     `cmd:"" help:"Explain what a node makes of a URL: what is stored, whom it asks, what it did lately."`
 	Purge   purgeCommand   `cmd:"" help:"Have a node serve URLs, prefixes, tags or everything anew."`
 	Reload  reloadCommand  `cmd:"" help:"Have a node read its configuration and its certificates again."`
+	Token   tokenCommand   `cmd:"" help:"Make, check and read access tokens and signed URLs."`
 	Replay  replayCommand  `cmd:"" help:"Play a trace of requests through cache policies, and tell what each would have saved."`
 	Upgrade upgradeCommand `cmd:"" help:"Have a running node replaced by what its program is now, without losing a connection."`
 	Config  configCommand  `cmd:"" help:"Check or print a configuration."`

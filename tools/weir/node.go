@@ -27,6 +27,7 @@ import (
 	"weir/edge/quality"
 	"weir/edge/session"
 	"weir/edge/telemetry"
+	"weir/edge/token"
 	"weir/edge/upstream"
 )
 
@@ -78,6 +79,7 @@ type node struct {
 	reloads   reloads
 	upgrades  upgrades
 	geo       *access.Geo
+	replays   *token.Replays
 	peers     *upstream.Peers
 	edge      *edge.Edge
 	overload  *edge.Overload
@@ -169,6 +171,7 @@ func (n *node) buildEdge() error {
 	if n.geo, err = access.OpenGeo(n.config.Geo...); err != nil {
 		return usageError{err}
 	}
+	n.replays = token.NewReplays(oneTimeTokens)
 	if err = errors.Join(n.buildSessions(), n.buildQuality()); err != nil {
 		return err
 	}
@@ -358,13 +361,12 @@ func (n *node) listenAdmin() error {
 		return nil
 	}
 	tokenFile := filepath.Join(n.config.Node.Dir, "admin.token")
-	token, err := console.LoadOrCreateToken(tokenFile)
-	if err != nil {
+	var err error
+	if n.token, err = console.LoadOrCreateToken(tokenFile); err != nil {
 		return err
 	}
-	n.token = token
 	handler, err := console.New(console.Options{
-		Name: n.config.Node.Name, Token: token, TokenFile: tokenFile, Ready: n.ready, Status: n.status, Members: n.members, Ring: n.route, Why: n.why, Purge: n.purge, Viewers: n.viewers, Reload: n.askReload, Config: n.effective,
+		Name: n.config.Node.Name, Token: n.token, TokenFile: tokenFile, Ready: n.ready, Status: n.status, Members: n.members, Ring: n.route, Why: n.why, Purge: n.purge, Viewers: n.viewers, Reload: n.askReload, Config: n.effective,
 		Upgrade: n.askUpgrade,
 		Metrics: n.metrics.Handler(), Log: n.log,
 	})
@@ -422,7 +424,7 @@ func (n *node) ready() error {
 // observe passes a finished exchange on to metrics and log.
 func (n *node) observe(x *edge.Exchange) {
 	record := telemetry.Record{
-		Time: x.Start, Node: n.config.Node.Name, Site: x.Site(), Method: x.Request.Method, Host: x.Request.Host, Path: x.Request.RequestURI,
+		Time: x.Start, Node: n.config.Node.Name, Site: x.Site(), Method: x.Request.Method, Host: x.Request.Host, Path: x.LoggedTarget(),
 		Protocol: telemetry.ProtocolOf(x.Request.ProtoMajor), Status: x.Status, Bytes: x.Sent, Duration: x.Duration, FirstByte: x.FirstByte,
 		Outcome: telemetry.OutcomeOf(x.Outcome.String()), Source: source(x.Source), Client: x.Request.RemoteAddr, UserAgent: x.Request.UserAgent(),
 		CacheStatus: x.CacheStatus(),

@@ -50,6 +50,9 @@ func (n *node) buildRoutes(config []configs.Site, before *routes) (_ *routes, er
 		if site.Limits, err = siteLimits(&s.Limits); err != nil {
 			return nil, fmt.Errorf("site %s: %w", s.Hosts[0], err)
 		}
+		if site.Tokens, err = n.tokens(&s.Token); err != nil {
+			return nil, fmt.Errorf("site %s: %w", s.Hosts[0], err)
+		}
 		if len(s.CORS) > 0 {
 			site.CORS = edge.NewCORS(s.CORS...)
 		}
