@@ -16,13 +16,42 @@
 //
 // # Addresses
 //
-//	/                      the page
+//	/                      the page; ?asset=NAME or ?src=/PATH another title, ?device= another layout, ?engine=browser
 //	/player/config.json    what the page plays, and from where
+//	/player/sdk/weir.js    the client for other pages
 //	/player/VERSION/FILE   an asset, immutable: VERSION is the hash of all assets
 //	/player/FILE           the same asset, revalidated on every use
 //
 // Only GET and HEAD are answered; everything else is 404 or 405. The handler
 // holds no state that a request changes and may be used by many goroutines.
+//
+// # The client
+//
+// sdk/ holds ES modules without a build step or a dependency, which pages of all origins may import; their types are comments
+// that TypeScript reads. It joins a video element, a player library that the page hands in, and the endpoints of package
+// edge/sdk:
+//
+//	import * as weir from "https://edge.example/player/sdk/weir.js";
+//	const session = await weir.play(video, { asset: "demo", engine: weir.hlsjs(Hls) });
+//	session.addEventListener("ended", ({ detail }) => show(detail.words));
+//
+// play measures what the device can play, makes the play call (repeated with one Idempotency-Key, at the next server where one
+// does not answer, as late as Retry-After says), opens the manifest at the position that the viewer left, renews the lease, and
+// reports by CMCD, which is kept while there is no network. A server that dies is left for one that answers: the engines of
+// hls.js, shaka and dash.js send their next requests there, the browser's own HLS begins anew at the same position. A session
+// that ended says so in words, with replace() to go on here; leaving the page ends it. What the client keeps on the device: the
+// position in titles of more than two minutes (resume: false forbids it), and reports that could not be sent. Errors are
+// WeirError: kind is the name of the problem, words a title and a text for viewers, todo what a button could offer.
+//
+// The address /player/sdk/weir.js stays, and what it exports changes by addition only; config.json names the versioned
+// one, for pages that want exactly what they were tested with.
+//
+// # Layouts
+//
+// Phone, desk, television and car, by ?device= or by what the browser seems to be. On a television the picture is the page,
+// arrows move a focus that is seen across a room, and Back closes what lies on top. In a car there are few words and no
+// target under 76 px, nothing fades away, and while the car drives (the button, or a "driving" event whose detail is true)
+// there is sound only, in the smallest rendition.
 //
 // # Why no player library in the binary
 //

@@ -17,6 +17,9 @@ const (
 	DefaultDASH = "/vod/demo/manifest.mpd"
 )
 
+// DefaultAsset is the sample title's name in the play call.
+const DefaultAsset = "demo"
+
 // DefaultTitle is what the page calls a title that has no name.
 const DefaultTitle = "Weir edge streaming demo"
 
@@ -24,6 +27,7 @@ const (
 	pagePath   = "/"
 	assetRoot  = "/player/"
 	configPath = "/player/config.json"
+	sdkFolder  = "sdk/" // of the client that pages of other origins may import
 )
 
 // A Node is one edge of the cluster as a viewer reaches it.
@@ -40,6 +44,9 @@ type Options struct {
 	// HLS and DASH are the manifests' paths on every node, starting with "/";
 	// "" = DefaultHLS and DefaultDASH.
 	HLS, DASH string
+	// Asset is the title's name in the play call (package edge/sdk). "" = DefaultAsset
+	// where HLS is the sample's, else the page plays without a session.
+	Asset string
 	// Nodes returns the nodes a viewer may use, in any order. It is called for
 	// every config.json and every page, possibly at the same time, and must not
 	// block; nil = only the node that serves the page. A node whose URL is not an
@@ -53,6 +60,7 @@ type Options struct {
 // A Player serves the page. It is immutable: safe for concurrent use.
 type Player struct {
 	title, hls, dash string
+	asset            string // "" = there are no sessions
 	hlsjs            string // path under which hls.js is served, "" = none
 	nodes            func() []Node
 	page             *asset
@@ -63,7 +71,10 @@ type Player struct {
 // New prepares the page. It fails where a path of Options is not absolute, or
 // where HLSJS cannot be read.
 func New(o Options) (*Player, error) {
-	p := &Player{title: or(o.Title, DefaultTitle), hls: or(o.HLS, DefaultHLS), dash: or(o.DASH, DefaultDASH), nodes: o.Nodes}
+	p := &Player{title: or(o.Title, DefaultTitle), hls: or(o.HLS, DefaultHLS), dash: or(o.DASH, DefaultDASH), asset: o.Asset, nodes: o.Nodes}
+	if p.asset == "" && p.hls == DefaultHLS {
+		p.asset = DefaultAsset
+	}
 	for name, value := range map[string]string{"HLS": p.hls, "DASH": p.dash} {
 		if !strings.HasPrefix(value, "/") || strings.HasPrefix(value, "//") {
 			return nil, fmt.Errorf("player: %s %q is not a path on the edge: start it with one slash", name, value)
@@ -131,7 +142,17 @@ func (p *Player) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Set("Access-Control-Allow-Origin", "*")
 		h.Set("Timing-Allow-Origin", "*")
 	}
+	if shared(r.URL.Path, p.version) {
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	}
 	a.serve(w, r)
+}
+
+// shared tells whether a path is of the client, which pages of other origins may import.
+func shared(target, version string) bool {
+	name := strings.TrimPrefix(strings.TrimPrefix(target, assetRoot), version+"/")
+	return strings.HasPrefix(name, sdkFolder)
 }
 
 // find returns what lies under target, nil if nothing does, and how long it may
@@ -164,12 +185,14 @@ type configDocument struct {
 	Title string       `json:"title"`
 	HLS   string       `json:"hls"`
 	DASH  string       `json:"dash"`
+	Asset string       `json:"asset"` // "" = there are no sessions
+	SDK   string       `json:"sdk"`   // the client as it is now, for pages that want no other
 	HLSJS string       `json:"hlsjs"` // "" = not available
 	Nodes []configNode `json:"nodes"`
 }
 
 func (p *Player) config() *asset {
-	c := configDocument{Title: p.title, HLS: p.hls, DASH: p.dash, HLSJS: p.hlsjs, Nodes: p.publicNodes()}
+	c := configDocument{Title: p.title, HLS: p.hls, DASH: p.dash, Asset: p.asset, SDK: assetRoot + p.version + "/" + sdkFolder + "weir.js", HLSJS: p.hlsjs, Nodes: p.publicNodes()}
 	body, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		panic("player: config.json: " + err.Error()) // strings only: cannot fail

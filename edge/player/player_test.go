@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -162,13 +163,13 @@ func TestConfig(t *testing.T) {
 		{Name: "strange", URL: "ftp://127.0.0.1"},
 		{Name: "broken", URL: "https://%zz"},
 	}
-	p := mustNew(t, Options{Title: `A "title" <b>`, HLS: "/live/one/master.m3u8", DASH: "/live/one/manifest.mpd", Nodes: func() []Node { return nodes }})
-	for name, o := range map[string]http.Handler{"config.json": p, "config-default.json": mustNew(t, Options{})} {
+	p := mustNew(t, Options{Title: `A "title" <b>`, HLS: "/live/one/master.m3u8", Asset: "one", DASH: "/live/one/manifest.mpd", Nodes: func() []Node { return nodes }})
+	for name, o := range map[string]*Player{"config.json": p, "config-default.json": mustNew(t, Options{})} {
 		r := ask(t, o, "GET", "/player/config.json")
 		if r.Header.Get("Access-Control-Allow-Origin") != "*" {
 			t.Errorf("%s: a page of another node may not read it", name)
 		}
-		golden(t, name, text(t, r))
+		golden(t, name, strings.ReplaceAll(text(t, r), o.version, "VERSION"))
 	}
 }
 
@@ -218,7 +219,7 @@ func TestPageAsksNobodyElse(t *testing.T) {
 		for _, match := range named.FindAllStringSubmatch(source, -1) {
 			target := match[1]
 			if match[2] != "" {
-				target = "/player/" + p.version + "/" + match[2]
+				target = path.Join("/player", p.version, path.Dir(name), match[2])
 			}
 			if strings.HasPrefix(target, "/vod/") { // the address that the page shows without JavaScript
 				continue
@@ -262,21 +263,74 @@ func TestVersionFollowsContent(t *testing.T) {
 func TestHandles(t *testing.T) {
 	t.Parallel()
 	p := mustNew(t, Options{})
-	for path, want := range map[string]bool{"/": true, "/player/x": true, "/player": false, "/players/x": false, "/vod/demo/x.m4s": false, "": false} {
-		if got := p.Handles(path); got != want {
-			t.Errorf("Handles(%q) = %v, want %v", path, got, want)
+	for target, want := range map[string]bool{"/": true, "/player/x": true, "/player": false, "/players/x": false, "/vod/demo/x.m4s": false, "": false} {
+		if got := p.Handles(target); got != want {
+			t.Errorf("Handles(%q) = %v, want %v", target, got, want)
 		}
 	}
 }
 
-// The page reads Cache-Status and playlists with code of its own.
-func TestPageParsers(t *testing.T) {
+// The page reads Cache-Status and playlists with code of its own, and brings the client that others import.
+func TestModules(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("node"); err != nil {
-		missing(t, "the package nodejs")
+	for _, file := range []string{"parsers.test.mjs", "sdk.test.mjs"} {
+		t.Run(file, func(t *testing.T) {
+			t.Parallel()
+			if _, err := exec.LookPath("node"); err != nil {
+				missing(t, "the package nodejs")
+			}
+			if _, err := os.Stat("node_modules/@svta/cml-cmcd"); err != nil {
+				missing(t, "npm ci --prefix edge/player")
+			}
+			out, err := exec.CommandContext(t.Context(), "node", "--test", filepath.Join("testdata", file)).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+		})
 	}
-	out, err := exec.CommandContext(t.Context(), "node", "--test", "testdata/parsers.test.mjs").CombinedOutput()
-	if err != nil {
+}
+
+// The client's types are comments, which a checker reads.
+func TestClientTypes(t *testing.T) {
+	t.Parallel()
+	checker := filepath.Join("node_modules", ".bin", "tsc")
+	if _, err := os.Stat(checker); err != nil {
+		missing(t, "npm ci --prefix edge/player")
+	}
+	if out, err := exec.CommandContext(t.Context(), checker, "--project", ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// Pages of other origins may import the client, and all that it imports, by both addresses.
+func TestClientIsShared(t *testing.T) {
+	t.Parallel()
+	p := mustNew(t, Options{})
+	for target, want := range map[string]string{
+		"/player/sdk/weir.js": "*", "/player/sdk/wire.js": "*", "/player/" + p.version + "/sdk/weir.js": "*",
+		"/player/main.js": "", "/player/" + p.version + "/main.js": "", "/": "",
+	} {
+		h := ask(t, p, "GET", target, "Origin", "https://other.example").Header
+		if got := h.Get("Access-Control-Allow-Origin"); got != want {
+			t.Errorf("%s: Access-Control-Allow-Origin %q, want %q", target, got, want)
+		}
+		if got := h.Get("Cross-Origin-Resource-Policy") == "cross-origin"; got != (want != "") {
+			t.Errorf("%s: for other origins: %v", target, got)
+		}
+	}
+	imports := regexp.MustCompile(`(?:from|import\() ?"([^"]+)"`)
+	files, err := embedded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, body := range files {
+		if !strings.HasPrefix(name, sdkFolder) {
+			continue
+		}
+		for _, match := range imports.FindAllStringSubmatch(string(body), -1) {
+			if !strings.HasPrefix(match[1], "./") && match[1] != "/player/sdk/weir.js" { // the example of how to import it
+				t.Errorf("%s imports %s, from outside its folder", name, match[1])
+			}
+		}
 	}
 }

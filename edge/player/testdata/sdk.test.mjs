@@ -1,0 +1,329 @@
+// node --test testdata/sdk.test.mjs
+import assert from "node:assert/strict";
+import { afterEach, mock, test } from "node:test";
+import { decodeCmcd } from "@svta/cml-cmcd";
+import { Reporter, Token, encode } from "../static/sdk/cmcd.js";
+import { forget, recall, remember } from "../static/sdk/resume.js";
+import { play } from "../static/sdk/weir.js";
+import { Servers, ask, backoff, retryAfter } from "../static/sdk/wire.js";
+import { explain } from "../static/sdk/words.js";
+
+/** An env whose servers answer by a script: a function of the request, or a list of answers, the last one repeated. */
+function fake(answers) {
+  const asked = [];
+  const waited = [];
+  const kept = new Map();
+  const env = {
+    time: 1700000000000,
+    fetch: async (url, init = {}) => {
+      asked.push({ url, ...init });
+      const answer = typeof answers === "function" ? await answers(url, init, asked.length) : answers[Math.min(asked.length, answers.length) - 1];
+      if (answer === null) throw new TypeError("network");
+      const { status = 200, body = {}, headers = {} } = answer;
+      const type = status >= 400 ? "application/problem+json" : "application/json";
+      return new Response(status === 204 ? null : JSON.stringify(body), { status, headers: { "content-type": type, ...headers } });
+    },
+    wait: async (ms) => void waited.push(ms),
+    random: () => 1,
+    now: () => env.time,
+    storage: { getItem: (k) => kept.get(k) ?? null, setItem: (k, v) => void kept.set(k, v), removeItem: (k) => void kept.delete(k) },
+  };
+  return { env, asked, waited, kept };
+}
+const problem = (name, status, more = {}) => ({ status, body: { type: `/sdk/v1/problems/${name}`, status, ...more } });
+const A = "https://a.example";
+const B = "https://b.example";
+
+test("a server that does not answer is left for the next one at once", async () => {
+  const { env, asked, waited } = fake((url) => (url.startsWith(A) ? null : {}));
+  const servers = new Servers([A, B]);
+  await ask(servers, "/x", { method: "POST" }, env);
+  assert.deepEqual([asked.map((r) => r.url), waited, servers.current], [[`${A}/x`, `${B}/x`], [], B]);
+  await ask(servers, `${A}/y?z`, {}, env);
+  assert.equal(asked.at(-1).url, `${B}/y?z`);
+});
+
+for (const [name, answers, requests, waits, ends] of [
+  ["502 goes on at once, after a round with a pause", [{ status: 502 }, { status: 504 }, {}], 3, [500], ""],
+  ["503 is waited for as long as it says", [{ ...problem("busy", 503), headers: { "retry-after": "7" } }, {}], 2, [7000], ""],
+  ["429 without a time is backed off from", [{ status: 429 }, { status: 429 }, {}], 3, [500, 1000], ""],
+  ["an hour is too long to wait", [{ ...problem("busy", 503), headers: { "retry-after": "3600" } }], 1, [], "busy"],
+  ["what is wrong is not repeated", [problem("request", 400)], 1, [], "request"],
+  ["nobody answers", [null], 10, [500, 1000, 2000, 4000], "unreachable"],
+  ["a conflict is an answer", [problem("sessions", 409)], 1, [], "sessions"],
+]) {
+  test(name, async () => {
+    const { env, asked, waited } = fake(answers);
+    const kind = await ask(new Servers([A, B]), "/x", {}, env).then(() => "", (e) => e.kind);
+    assert.deepEqual([asked.length, waited, kind], [requests, waits, ends]);
+  });
+}
+
+test("no wait is longer than half a minute, none is the same", () => {
+  assert.deepEqual([backoff(1, { random: () => 0 }), backoff(1, { random: () => 1 }), backoff(40, { random: () => 1 })], [250, 500, 30000]);
+});
+
+test("Retry-After", () => {
+  const now = Date.parse("Thu, 01 Jan 2026 00:00:00 GMT");
+  for (const [field, ms] of [[null, -1], ["", -1], ["3", 3000], ["Thu, 01 Jan 2026 00:00:09 GMT", 9000], ["Thu, 01 Jan 2020 00:00:00 GMT", 0], ["soon", -1]]) {
+    assert.equal(retryAfter(field, now), ms, String(field));
+  }
+});
+
+test("servers: no strangers, no nonsense", () => {
+  const servers = new Servers([`${A}/path`, "ftp://x", "nonsense"]);
+  servers.learn([B, A]);
+  assert.deepEqual([servers.list, servers.on("https://other.example/s"), servers.on("/p?q", B)], [[A, B], "https://other.example/s", `${B}/p?q`]);
+  assert.throws(() => new Servers("nonsense"), TypeError);
+});
+
+test("every problem has words of its own", () => {
+  const sessions = [{ session: "1", asset: "demo", device: "tv", label: "Living room" }, { session: "2", asset: "news", device: "car" }];
+  const words = explain("sessions", { problem: { limit: 2, sessions } });
+  assert.match(words.text, /2 streams.*demo on “Living room” and news on a car.*here instead/);
+  assert.equal(words.todo, "replace");
+  const titles = new Set();
+  for (const kind of ["sessions", "audience", "ended", "asset", "playable", "credential", "forbidden", "busy", "unreachable", "unsupported", "media", "request"]) {
+    const { title, text } = explain(kind, { detail: "Why." });
+    assert.ok(title && /[.?]$/.test(text), kind);
+    titles.add(title);
+  }
+  assert.equal(titles.size, 12);
+  assert.match(explain("answer", { status: 500 }).text, /500/);
+});
+
+test("a record is a dictionary that others read", () => {
+  const text = encode({ v: 2, e: new Token("ps"), sid: 'a "b"\\\n', bl: [1200], pr: 1.5, bg: true, br: undefined, x: false, ts: 1700000000000, mtp: Number.NaN });
+  assert.equal(text, 'bg,bl=(1200),e=ps,pr=1.5,sid="a \\"b\\"\\\\",ts=1700000000000,v=2');
+  const { sid, bl, ts, bg } = decodeCmcd(text);
+  assert.deepEqual([sid, bl, ts, bg], ['a "b"\\', [1200], 1700000000000, true]);
+});
+
+const begun = new Set();
+afterEach(async () => { // also where a test failed: a session left open keeps the process
+  for (const session of begun) await session.close();
+  begun.clear();
+});
+
+/** Lets what was started go as far as it can. */
+const settle = async () => {
+  for (let i = 0; i < 20; i++) await Promise.resolve();
+};
+
+for (const [name, answers, left, sent] of [
+  ["sent once", [{ status: 204 }], 0, 1],
+  ["kept while there is no network", [null, null, { status: 204 }], 0, 3],
+  ["kept while the server wants none", [{ status: 429, headers: { "retry-after": "60" } }, { status: 204 }], 0, 2],
+  ["kept over a fault", [{ status: 500 }, { status: 204 }], 0, 2],
+  ["dropped where it is never taken", [{ status: 400 }], 0, 1],
+  ["ended by 410", [{ status: 410 }], 0, 1],
+]) {
+  test(`reports: ${name}`, async () => {
+    mock.timers.enable({ apis: ["setTimeout"] });
+    try {
+      const { env, asked } = fake(answers);
+      const reporter = new Reporter(() => `${A}/sdk/v1/cmcd`, { sid: "s" }, env);
+      reporter.add("ps", { sta: new Token("p") });
+      reporter.add("t", {});
+      for (let i = 0; i < 90; i++) {
+        env.time += 1000;
+        mock.timers.tick(1000);
+        await settle();
+      }
+      assert.deepEqual([reporter.waiting, asked.length], [left, sent]);
+      assert.equal(asked[0].headers["Content-Type"], "application/cmcd");
+      assert.equal(asked.at(-1).body, 'e=ps,sid="s",sn=0,sta=p,ts=1700000000000,v=2\ne=t,sid="s",sn=1,ts=1700000000000,v=2');
+      reporter.add("t", {});
+      assert.equal(reporter.waiting, name === "ended by 410" ? 0 : 1);
+    } finally {
+      mock.timers.reset();
+    }
+  });
+}
+
+test("reports that could not be sent wait for the next session", async () => {
+  const { env, asked } = fake([null, null, { status: 204 }]);
+  const first = new Reporter(() => A, { sid: "1" }, env);
+  first.add("ps", {});
+  first.close();
+  await settle();
+  const second = new Reporter(() => A, { sid: "2" }, env);
+  assert.equal(second.waiting, 1);
+  second.add("ps", {});
+  await second.send();
+  await second.send();
+  assert.equal(asked.at(-1).body.split("\n").length, 2);
+  second.close();
+});
+
+test("resume", () => {
+  const { env } = fake([{}]);
+  for (const [position, duration, want] of [[300, 3600, 300], [5, 3600, 0], [3590, 3600, 0], [60, 90, 0], [300, Infinity, 0]]) {
+    remember("film", position, duration, env);
+    assert.equal(recall("film", env), want, `${position} of ${duration}`);
+    forget("film", env);
+  }
+  remember("film", 300, 3600, env);
+  env.time += 91 * 86400e3;
+  assert.equal(recall("film", env), 0);
+  assert.equal(recall("film", { ...env, storage: { getItem: () => "{broken" } }), 0);
+});
+
+/** A video element and an engine as far as a session needs them. */
+function stage() {
+  const video = Object.assign(new EventTarget(), {
+    currentTime: 0, duration: 600, paused: false, muted: false, readyState: 4, playbackRate: 1, buffered: { length: 0 },
+    play: async () => {}, pause() { this.paused = true; }, canPlayType: () => "",
+  });
+  const opened = [];
+  const engine = {
+    name: "fake", format: "hls", did: [],
+    attach(_, host) { this.host = host; }, open: (url, at) => void opened.push([url, at]), stop() { this.did.push("stop"); }, destroy() { this.did.push("destroy"); },
+  };
+  return { video, engine, opened };
+}
+
+const answer = (id, server = A) => ({
+  status: 201, body: {
+    session: id, asset: "film", device: "web", manifests: { hls: `${server}/vod/film/master.m3u8?session=${id}` }, steering: "", licenses: {},
+    heartbeat: { url: `${server}/sdk/v1/sessions/${id}/heartbeat`, every_s: 30, lease_s: 75 }, end: `${server}/sdk/v1/sessions/${id}/end`,
+    cmcd: { sid: id, cid: "film", version: 2, mode: "query", keys: ["sid"], events: `${server}/sdk/v1/cmcd`, every_s: 30 },
+    buffer: { goal_s: 30, refill_s: 8, offline_s: 0 }, expires: new Date(1700000075000).toISOString(),
+  },
+});
+const beat = { every_s: 30, lease_s: 75, expires: new Date(1700000105000).toISOString(), audio_only: false };
+
+/** A session whose heartbeats are answered in turn. */
+async function begin(beats, options = {}) {
+  globalThis.document ??= { createElement: () => ({ canPlayType: () => "" }), hidden: false };
+  globalThis.navigator ??= { userAgent: "node" };
+  const { video, engine, opened } = stage();
+  const plays = [];
+  const network = fake((url, { method, body, headers }) => {
+    if (url.endsWith("/sdk/v1/sessions")) {
+      plays.push({ ...JSON.parse(body), key: headers["Idempotency-Key"] });
+      return options.plays?.[plays.length - 1] ?? answer(`s${plays.length}`);
+    }
+    if (url.includes("/config")) return { body: { nodes: [A, B], features: [] } };
+    if (url.endsWith("/heartbeat")) return beats.length ? beats.shift() : { body: beat };
+    if (url.endsWith("/time")) return options.time ? options.time(url) : {};
+    return method === "DELETE" ? { status: 204 } : { status: 204 };
+  });
+  const session = await play(video, { server: A, asset: "film", device: "web", engine, ...options.play, env: { ...network.env, ...options.play?.env } });
+  begun.add(session);
+  const events = [];
+  for (const name of ["ended", "problem", "recovered", "moved", "offline", "online", "driving"]) session.addEventListener(name, ({ detail }) => events.push([name, detail]));
+  return { session, video, engine, opened, plays, events, ...network };
+}
+
+test("a session: play, heartbeat, close", async () => {
+  const { session, engine, opened, asked, plays } = await begin([]);
+  assert.deepEqual(opened, [[`${A}/vod/film/master.m3u8?session=s1`, 0]]);
+  assert.deepEqual([plays[0].asset, plays[0].device, plays[0].replace], ["film", "web", false]);
+  assert.match(plays[0].key, /^[0-9a-f]{32}$/);
+  await session.heartbeat();
+  assert.equal(JSON.parse(asked.at(-1).body).state, "s");
+  assert.equal(session.expires, 1700000105000);
+  await session.close();
+  assert.deepEqual([asked.at(-1).method, asked.at(-1).url, engine.did], ["DELETE", `${A}/sdk/v1/sessions/s1`, ["destroy"]]);
+});
+
+test("a session that was ended stops, and can go on in place of another", async () => {
+  const { session, video, engine, opened, events, plays } = await begin([problem("ended", 410)]);
+  video.currentTime = 42;
+  await session.heartbeat();
+  assert.equal(events[0][0], "ended");
+  assert.match(events[0][1].words.text, /Play again/);
+  assert.deepEqual([engine.did, video.paused], [["stop"], true]);
+  await session.replace();
+  assert.deepEqual([plays[1].replace, opened.at(-1)], [true, [`${A}/vod/film/master.m3u8?session=s2`, 42]]);
+  await session.close();
+});
+
+test("a session that the service has forgotten is opened anew, and playback goes on", async () => {
+  const { session, engine, events, plays, opened } = await begin([problem("not-found", 404)]);
+  await session.heartbeat();
+  assert.deepEqual([session.id, plays.length, opened.length, engine.did, events], ["s2", 2, 1, [], []]);
+  await session.close();
+});
+
+test("too many: the error has words, and names the others", async () => {
+  const others = [{ session: "x", asset: "demo", device: "tv", label: "Den", started: "" }];
+  const refused = await begin([], { plays: [problem("sessions", 409, { limit: 1, sessions: others })] }).then(() => null, (e) => e);
+  assert.deepEqual([refused.kind, refused.sessions, refused.words.todo], ["sessions", others, "replace"]);
+  const { session, plays } = await begin([], { play: { replace: true } });
+  assert.equal(plays[0].replace, true);
+  await session.close();
+});
+
+test("the service is away and comes back", async () => {
+  const { session, events } = await begin([null, null, null, null]);
+  await session.heartbeat();
+  await session.heartbeat();
+  assert.deepEqual([events.map(([name]) => name), session.away], [["offline"], true]);
+  await session.heartbeat();
+  assert.deepEqual([events.map(([name]) => name), session.away], [["offline", "online"], false]);
+  await session.close();
+});
+
+for (const routes of [true, false]) {
+  test(`a server that died is left, by an engine that ${routes ? "routes" : "does not route"}`, async () => {
+    const { session, video, engine, opened, events } = await begin([], { time: (url) => (url.startsWith(A) ? null : {}) });
+    await settle();
+    engine.routes = routes;
+    video.currentTime = 20;
+    engine.host.doubt();
+    await settle();
+    await settle();
+    assert.deepEqual(events, [["moved", { from: A, to: B }]]);
+    assert.deepEqual([session.server, engine.host.route(`${A}/seg`)], [B, `${B}/seg`]);
+    assert.deepEqual(opened.slice(1), routes ? [] : [[`${B}/vod/film/master.m3u8?session=s1`, 20]]);
+    await session.close();
+  });
+}
+
+for (const [failure, kind] of [[{ kind: "status", status: 404 }, "asset"], [{ kind: "status", status: 406 }, "playable"], [{ kind: "media", message: "why" }, "media"]]) {
+  test(`a failure that does not pass: ${kind}`, async () => {
+    const { session, video, engine, events } = await begin([]);
+    engine.host.failed(failure);
+    await settle();
+    assert.deepEqual(events.map(([name, detail]) => [name, detail.kind]), [["problem", kind]]);
+    video.dispatchEvent(new Event("timeupdate"));
+    assert.equal(events.at(-1)[0], "recovered");
+    await session.close();
+  });
+}
+
+test("a token that is over is renewed once", async () => {
+  const { session, engine, events, plays, opened } = await begin([]);
+  engine.host.failed({ kind: "status", status: 403 });
+  for (let i = 0; i < 5; i++) await settle();
+  assert.deepEqual([plays.length, opened.at(-1)[0], events], [2, `${A}/vod/film/master.m3u8?session=s2`, []]);
+  engine.host.failed({ kind: "status", status: 403 });
+  await settle();
+  assert.equal(events[0][1].kind, "forbidden");
+  await session.close();
+});
+
+test("a car that drives", async () => {
+  const { session, asked, events } = await begin([{ body: { ...beat, audio_only: true } }, { body: beat }]);
+  await session.setDriving(true);
+  assert.equal(JSON.parse(asked.at(-1).body).driving, true);
+  assert.equal(session.audioOnly, true);
+  await session.setDriving(false);
+  assert.deepEqual([session.audioOnly, events.map(([name]) => name)], [false, ["driving", "driving", "driving", "driving"]]);
+  await session.close();
+});
+
+test("a title is resumed where the viewer left it, unless that is not wanted", async () => {
+  const { session, video, kept } = await begin([]);
+  video.currentTime = 250;
+  video.dispatchEvent(new Event("pause"));
+  await session.close();
+  assert.equal(JSON.parse(kept.get("weir:resume:film")).position, 250);
+  for (const [resume, want] of [[true, 250], [false, 0]]) {
+    const again = await begin([], { play: { resume, env: { storage: { getItem: (k) => (k.includes("resume") ? kept.get(k) : null), setItem() {}, removeItem() {} } } } });
+    assert.equal(again.opened[0][1], want);
+    await again.session.close();
+  }
+});
