@@ -67,6 +67,22 @@ export class Controls {
     }, IDLE_AFTER_MS);
   }
 
+  /** Hides the bar now; the next key or touch brings it back. */
+  rest() {
+    clearTimeout(this.#idle);
+    document.activeElement?.blur?.();
+    this.stage.classList.add("idle");
+  }
+
+  /** Seconds that are loaded ahead. */
+  ahead() {
+    const { buffered, currentTime } = this.video;
+    for (let i = 0; i < buffered.length; i++) {
+      if (buffered.start(i) <= currentTime + 0.1 && currentTime < buffered.end(i)) return buffered.end(i) - currentTime;
+    }
+    return 0;
+  }
+
   #buttons() {
     const { video } = this;
     const on = (id, action) => $(id).addEventListener("click", action);
@@ -246,7 +262,7 @@ export class Controls {
     if (x && (!steering || active === $("seek"))) return () => this.seekBy(x * SEEK_SECONDS);
     if (x && slider) return null;
     if (steering) return () => steer(active, x, y);
-    if (matchMedia("(hover: none)").matches) return () => $("play").focus({ focusVisible: true });
+    if (document.documentElement.dataset.device === "tv" || matchMedia("(hover: none)").matches) return () => $("play").focus({ focusVisible: true });
     return () => {
       video.muted = false;
       video.volume = Math.min(1, Math.max(0, video.volume - y * VOLUME_STEP));

@@ -20,31 +20,60 @@ export class HLSEngine extends EventTarget {
   #resume = 0;
   #measured = false;
 
-  constructor(video, Hls, nodes, journal, src) {
+  src = ""; // path and query of the manifest
+
+  constructor(video, Hls, nodes, journal) {
     super();
     this.video = video;
     this.nodes = nodes;
-    this.src = src;
+    this.Hls = Hls;
+    this.journal = journal;
     this.version = Hls.version;
+    this.#hls = this.#make({});
+  }
+
+  #make(settings) {
+    const { Hls, nodes } = this;
     const hls = new Hls({
-      loader: loaderFor(nodes, (context, result) => this.#record(journal, context, result)),
+      loader: loaderFor(nodes, (context, result) => this.#record(this.journal, context, result)),
       enableWorker: false, // fragmented MP4 passes through; a worker would need a blob: script
       maxBufferLength: BUFFER_SECONDS,
       maxMaxBufferLength: BUFFER_SECONDS,
       backBufferLength: BACK_BUFFER_SECONDS,
       abrEwmaDefaultEstimate: FIRST_ESTIMATE_BITS,
       maxLiveSyncPlaybackRate: 1.2,
+      ...settings,
     });
-    this.#hls = hls;
     hls.on(Hls.Events.MANIFEST_PARSED, () => this.dispatchEvent(new Event("levels")));
     hls.on(Hls.Events.LEVEL_SWITCHED, () => this.dispatchEvent(new Event("level")));
     hls.on(Hls.Events.ERROR, (_, data) => this.#error(Hls, data));
     hls.on(Hls.Events.FRAG_BUFFERED, () => this.#recovered());
+    return hls;
   }
 
-  start() {
+  /** Puts CMCD on every request; before start. cmcd: as the play call answered it, null: none. */
+  report(cmcd) {
+    if (!cmcd) return;
+    this.#hls.destroy();
+    const { sid, cid, mode, version, keys } = cmcd;
+    this.#hls = this.#make({ cmcd: { sessionId: sid, contentId: cid, useHeaders: mode === "headers", version, includeKeys: keys } });
+  }
+
+  start(position = 0) {
+    this.#hls.config.startPosition = position || -1;
     this.#hls.attachMedia(this.video);
     this.#hls.loadSource(this.nodes.on(this.nodes.current, this.src));
+  }
+
+  /** Loads no more until it is started again. */
+  stop() {
+    clearTimeout(this.#resume);
+    this.#hls.stopLoad();
+  }
+
+  /** Nobody looks: the smallest picture. */
+  audioOnly(on) {
+    this.#hls.autoLevelCapping = on ? this.levels.at(-1)?.index ?? -1 : -1;
   }
 
   destroy() {

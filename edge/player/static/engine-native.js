@@ -33,11 +33,12 @@ export class NativeEngine extends EventTarget {
   #later = 0;
   #stop = new AbortController();
 
-  constructor(video, nodes, journal, src) {
+  src = ""; // path and query of the manifest
+
+  constructor(video, nodes, journal) {
     super();
     this.video = video;
     this.nodes = nodes;
-    this.src = src;
     this.#journal = journal;
     video.crossOrigin = "anonymous"; // another node's picture stays readable: held while moving, and the glow
     journal.watchNative((timing) => this.#describe(timing));
@@ -52,17 +53,23 @@ export class NativeEngine extends EventTarget {
     this.timer = setInterval(() => void this.#watch(), WATCH_EVERY_MS);
   }
 
-  start() {
+  start(position = 0) {
+    if (position) this.#resume = { at: position, playing: false };
     this.video.src = this.nodes.on(this.nodes.current, this.src);
     void this.#readPlaylists();
+  }
+
+  /** Loads no more until it is started again. */
+  stop() {
+    clearTimeout(this.#later);
+    this.video.removeAttribute("src");
+    this.video.load();
   }
 
   destroy() {
     this.#stop.abort();
     clearInterval(this.timer);
-    clearTimeout(this.#later);
-    this.video.removeAttribute("src");
-    this.video.load();
+    this.stop();
   }
 
   choose() {} // the browser alone chooses

@@ -4,9 +4,11 @@ import { Controls } from "./controls.js";
 import { HLSEngine } from "./engine-hls.js";
 import { NativeEngine, nativeHLS } from "./engine-native.js";
 import { Journal } from "./journal.js";
+import { Layout, deviceOf } from "./layout.js";
 import { Nodes } from "./nodes.js";
 import { explain } from "./problems.js";
 import { $, View, put } from "./view.js";
+import { view as open, wordsOf } from "./viewing.js";
 import { Watch } from "./watch.js";
 
 const CONFIG = "/player/config.json";
@@ -19,6 +21,7 @@ const DRY_SECONDS = 0.3;
 const video = $("video");
 const journal = new Journal();
 let engine = null;
+let session = null;
 
 async function readConfig(base) {
   const response = await fetch(base + CONFIG, { cache: "no-cache", signal: AbortSignal.timeout(5000) });
@@ -33,27 +36,35 @@ function loadScript(src) {
   });
 }
 
-/** `?src=/live/…` plays another title of this edge; anything but a path of its own is ignored. */
-function sourceOf(config) {
-  const asked = new URLSearchParams(location.search).get("src");
-  return asked && /^\/(?!\/)/.test(asked) ? asked : config.hls;
+/**
+ * What to play: `?asset=NAME` another title by its name, `?src=/live/…` another manifest of this edge, without a session;
+ * anything but a path of its own is ignored.
+ */
+function titleOf(config) {
+  const query = new URLSearchParams(location.search);
+  const asked = query.get("src");
+  if (asked && /^\/(?!\/)/.test(asked)) return { asset: "", src: asked };
+  const asset = query.get("asset");
+  return asset && asset !== config.asset ? { asset, src: "" } : { asset: config.asset, src: config.hls };
 }
 
 /** hls.js where it is and works, else the browser; `?engine=browser` asks for the latter. */
 async function pickEngine(config, nodes) {
-  const src = sourceOf(config);
   const wanted = new URLSearchParams(location.search).get("engine");
   if (config.hlsjs && wanted !== "browser") {
     await loadScript(config.hlsjs).catch(() => {});
-    if (globalThis.Hls?.isSupported()) return new HLSEngine(video, globalThis.Hls, nodes, journal, src);
+    if (globalThis.Hls?.isSupported()) return new HLSEngine(video, globalThis.Hls, nodes, journal);
   }
-  return nativeHLS(video) ? new NativeEngine(video, nodes, journal, src) : null;
+  return nativeHLS(video) ? new NativeEngine(video, nodes, journal) : null;
 }
 
 function showProblem(failure, nodes) {
-  const { title, text, links } = explain(failure, nodes);
+  const { title, text, links, others = [], todo = "retry" } = failure.words ? wordsOf(failure) : explain(failure, nodes);
   put($("problem-title"), title);
   put($("problem-text"), text);
+  $("instead").hidden = todo !== "replace";
+  put($("instead"), others.length ? "Play here instead" : "Play here");
+  $("retry").hidden = todo === "replace" && !others.length || todo === "none";
   $("problem-links").replaceChildren(...links.map((url) => {
     const li = document.createElement("li");
     li.append(Object.assign(document.createElement("a"), { href: `${url}/`, target: "_blank", rel: "noopener", textContent: url }));
@@ -62,6 +73,7 @@ function showProblem(failure, nodes) {
   $("big").hidden = true;
   $("problem").hidden = false;
   $("stage").classList.remove("waiting");
+  document.querySelector("#problem button:not([hidden])")?.focus({ focusVisible: document.documentElement.dataset.device === "tv" });
 }
 
 let noticeTimer = 0;
@@ -101,7 +113,7 @@ function glow() {
 }
 
 function showAddresses(config, nodes) {
-  put($("url-hls"), nodes.current.url + sourceOf(config));
+  put($("url-hls"), nodes.current.url + (titleOf(config).src || config.hls));
   put($("url-dash"), nodes.current.url + config.dash);
 }
 
@@ -148,16 +160,44 @@ function watchEngine(nodes, controls, trouble) {
   engine.addEventListener("switching", holdPicture);
   engine.addEventListener("failed", ({ detail }) => trouble.report(detail));
   engine.addEventListener("recovered", () => trouble.over());
-  $("retry").addEventListener("click", () => {
-    trouble.over();
-    engine.retry();
+}
+
+/** Opens the session and plays; what the viewer has to know is said in the picture's place. */
+async function begin(config, nodes, layout, replace) {
+  $("problem").hidden = true;
+  try {
+    session = await open(video, engine, { nodes, ...titleOf(config), device: layout.device, replace });
+  } catch (error) {
+    if (!error.words) throw error;
+    return showProblem(error, nodes);
+  }
+  layout.watch(session);
+  for (const name of ["ended", "problem"]) session?.addEventListener(name, ({ detail }) => showProblem(detail, nodes));
+  session?.addEventListener("recovered", () => ($("problem").hidden = true));
+}
+
+/** The buttons beside what went wrong. */
+function watchButtons(config, nodes, controls, layout, trouble) {
+  $("retry").addEventListener("click", async () => {
+    if (session || !titleOf(config).asset || engine.src) {
+      trouble.over();
+      return engine.retry();
+    }
+    await begin(config, nodes, layout, false);
+    void controls.autoplay();
+  });
+  $("instead").addEventListener("click", async () => {
+    $("problem").hidden = true;
+    if (session) return session.replace().catch((error) => showProblem(error, nodes));
+    await begin(config, nodes, layout, true);
+    void controls.autoplay();
   });
 }
 
 function state(nodes, watch) {
   const { dropped, total } = watch.frames;
   return {
-    engine: engine.name, node: nodes.label(nodes.current), nodes: nodes.list.map((n) => ({ name: n.name, url: n.url, state: n.state })),
+    engine: engine.name, session: session && { id: session.id, expires: session.expires, server: session.server }, node: nodes.label(nodes.current), nodes: nodes.list.map((n) => ({ name: n.name, url: n.url, state: n.state })),
     playing: engine.playing, auto: engine.chosen < 0, throughput: engine.throughput, buffer: watch.buffer,
     started: watch.started, played: watch.played, stalls: watch.stalls, stalledMs: Math.round(watch.stalledMs),
     dropped, frames: total, entries: journal.entries,
@@ -183,9 +223,11 @@ async function start() {
   if (!engine) return showProblem({ kind: "unsupported" }, nodes);
   const watch = new Watch(video);
   const controls = new Controls(video, { engine: () => engine });
+  const layout = new Layout(deviceOf(), video, controls);
   watchNodes(nodes, config);
   const trouble = new Trouble(nodes, watch);
   watchEngine(nodes, controls, trouble);
+  watchButtons(config, nodes, controls, layout, trouble);
   // A snapshot for tests and for whoever opens the console; it is not kept up to date.
   globalThis.weir = () => structuredClone(state(nodes, watch));
   const engineText = engine.sees ? `hls.js ${engine.version}` : "the browser’s HLS";
@@ -194,9 +236,10 @@ async function start() {
     view.drawFigures({ ...state(nodes, watch), engine: engineText });
     controls.quality();
     trouble.check();
+    layout.draw();
   }, FIGURES_EVERY_MS);
   watch.begin();
-  engine.start();
+  await begin(config, nodes, layout, false);
   void controls.autoplay();
 }
 

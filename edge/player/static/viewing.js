@@ -1,0 +1,64 @@
+// The page's session: joins the client of sdk/ to the page's own engines, which fail over by themselves.
+
+import * as weir from "./sdk/weir.js";
+
+/**
+ * One of the page's engines as the client wants it.
+ * @param {any} engine HLSEngine or NativeEngine
+ * @returns {import("./sdk/session.js").Engine}
+ */
+function asEngine(engine) {
+  return {
+    name: engine.name,
+    format: "hls",
+    moves: true,
+    attach(_, host) {
+      engine.report?.(host.cmcd);
+      engine.addEventListener("level", host.changed);
+      engine.addEventListener("failed", ({ detail }) => {
+        if (detail.status === 401 || detail.status === 403) host.failed(detail); // a token may be over
+      });
+    },
+    open(url, position) {
+      const { pathname, search } = new URL(url);
+      engine.src = pathname + search;
+      engine.start(position);
+    },
+    stop: () => engine.stop(),
+    destroy: () => engine.destroy(),
+    audioOnly: (on) => engine.audioOnly?.(on),
+    stats: () => ({ ...engine.playing, throughput: engine.throughput }),
+  };
+}
+
+/** What the page says of an error of the client. */
+export function wordsOf({ words, sessions }) {
+  return { ...words, links: [], others: sessions.map((s) => ({ id: s.session, name: weir.nameOf(s) })) };
+}
+
+/**
+ * Opens a session for the title and plays it. A server that knows no sessions plays without: null.
+ * @param {HTMLVideoElement} video
+ * @param {any} engine
+ * @param {{nodes: import("./nodes.js").Nodes, asset: string, src: string, device: string, replace?: boolean}} options
+ * @returns {Promise<weir.Session | null>}
+ * @throws {weir.WeirError} the viewer may not, or the device cannot
+ */
+export async function view(video, engine, { nodes, asset, src, device, replace = false }) {
+  const without = () => {
+    engine.src = src;
+    engine.start();
+    return null;
+  };
+  if (!asset) return without();
+  const server = [nodes.current.url, ...nodes.list.filter((n) => n !== nodes.current).map((n) => n.url)];
+  try {
+    const session = await weir.play(video, { server, asset, device, replace, engine: asEngine(engine), autoplay: false });
+    nodes.addEventListener("move", ({ detail }) => session.use(detail.to.url));
+    return session;
+  } catch (error) {
+    if (!(error instanceof weir.WeirError)) throw error;
+    if (src && ["answer", "not-found", "unreachable"].includes(error.kind)) return without();
+    throw error;
+  }
+}
