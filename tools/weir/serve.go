@@ -80,8 +80,10 @@ func (s *plainServer) run(ctx context.Context, drain time.Duration) error {
 		return err
 	case <-ctx.Done():
 	case <-s.retired:
-		_ = s.listener.Close() // others have the socket
-		_ = <-served           // it cannot accept any more
+		_ = s.listener.Close()                               // others have the socket
+		if err := <-served; !errors.Is(err, net.ErrClosed) { // it cannot accept any more
+			return err
+		}
 		// Shutdown does not know a connection that has only just been accepted.
 		<-time.After(retireGrace) // also when ctx ends
 		deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), retireTimeout)
