@@ -268,6 +268,20 @@ type SDK struct {
 	Steering Steering `yaml:"steering"`
 	// Downloads says what may be taken along.
 	Downloads Downloads `yaml:"downloads"`
+	// Accounts says who may open sessions.
+	Accounts Accounts `yaml:"accounts"`
+	// Tokens says whether sessions get tokens of the site's first scheme, which is then cat with a key that can sign.
+	Tokens bool `yaml:"tokens"`
+}
+
+// Accounts says who may open sessions, and how many at once.
+type Accounts struct {
+	// KeysFile has the keys of the tokens by which viewers are known: a JSON Web Key Set, PEM, or lines. Empty: nobody needs one.
+	KeysFile string `yaml:"keys_file"`
+	// Issuers are those whose tokens are believed. Empty means everybody who has a key.
+	Issuers []string `yaml:"issuers"`
+	// Streams is how many sessions an account may have at once. 0: any number.
+	Streams int `yaml:"streams"`
 }
 
 // Downloads says what viewers may take along.

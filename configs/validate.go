@@ -381,6 +381,9 @@ func (v *validator) sites() {
 			v.targeted(itemPath(path+".targeted_fields", j), field)
 		}
 		v.sdk(path+".sdk", &site.SDK)
+		if schemes := site.Token.Schemes; site.SDK.Tokens && (len(schemes) == 0 || schemes[0].Kind != "cat") {
+			v.bad(path+".sdk.tokens", site.SDK.Tokens, "the site's first token scheme is none that sessions can get", "begin token.schemes with kind: cat")
+		}
 	}
 	if len(v.c.Sites) == 0 && v.c.Origin.Root == "" {
 		v.bad("sites", v.c.Sites, "there is nothing to serve",

@@ -39,6 +39,12 @@ func (v *validator) sdk(path string, s *SDK) {
 	if s.Downloads.PerAccount < 0 {
 		v.bad(path+".downloads.per_account", s.Downloads.PerAccount, "is negative", "write a number of downloads, or 0 for no limit")
 	}
+	if s.Accounts.Streams < 0 {
+		v.bad(path+".accounts.streams", s.Accounts.Streams, "is negative", "write a number of sessions, or 0 for no limit")
+	}
+	if s.Accounts.Streams > 0 && s.Accounts.KeysFile == "" {
+		v.bad(path+".accounts.streams", s.Accounts.Streams, "counts sessions of accounts, and nobody has one", "name the keys of viewers' tokens in accounts.keys_file")
+	}
 	v.steering(path+".steering", &s.Steering)
 }
 

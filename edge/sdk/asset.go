@@ -67,6 +67,34 @@ func expand(path, asset string) string {
 	return strings.ReplaceAll(path, "{asset}", strings.Join(segments, "/"))
 }
 
+// AssetOf is the name of the asset whose manifest lies at a path, escaped as in a request; false where none does.
+func (a *API) AssetOf(path string) (string, bool) {
+	for i := range a.options.Assets {
+		rule := &a.options.Assets[i]
+		for _, template := range []string{rule.HLS, rule.DASH} {
+			before, after, found := strings.Cut(template, "{asset}")
+			rest, ok := strings.CutPrefix(path, before)
+			if template == "" || !ok {
+				continue
+			}
+			if rest, ok = strings.CutSuffix(rest, after); !ok {
+				continue
+			}
+			name, err := url.PathUnescape(rest)
+			if found && err == nil && checkName(name) == nil && a.asset(name) == rule {
+				return name, true
+			}
+		}
+	}
+	return "", false
+}
+
+// SteeringOf is the path, with query, that a player asks where to load an asset from. from is the pathway of the URLs that it
+// has.
+func SteeringOf(asset, session, from string) string {
+	return steerPath(asset, url.Values{"session": {session}, "from": {from}})
+}
+
 // asset is the rule for a name, nil where there is none.
 func (a *API) asset(name string) *Asset {
 	i := slices.IndexFunc(a.options.Assets, func(rule Asset) bool { return matches(rule.Match, name) })

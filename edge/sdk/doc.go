@@ -6,6 +6,7 @@
 //	DELETE /sdk/v1/sessions/ID               ends it; also POST …/end, for a page that is being left
 //	POST   /sdk/v1/downloads                 one rendition to take along: its playlists, how much it is, until when it may be played
 //	GET    /sdk/v1/downloads/ID              says that it is still wanted, and renews it; DELETE gives it up
+//	POST   /sdk/v1/token                     a new token for a session, where the site has tokens
 //	POST   /sdk/v1/cmcd                      takes CMCD events (CTA-5004-B)
 //	GET    /sdk/v1/assist/ID                 how fast this edge can serve
 //	GET    /steer/v1/ASSET                   where to load from next, for HLS and DASH (RFC 8216bis, 7; ETSI TS 103 998)

@@ -141,7 +141,11 @@ func (a *API) endDownload(w http.ResponseWriter, r *http.Request) *problem {
 
 // measure finds the best rendition that fits, and how much it is.
 func (a *API) measure(r *http.Request, rule *Asset, call *downloadCall) (*download, *problem) {
-	master := expand(rule.HLS, call.Asset) + "?" + call.query("").Encode()
+	query := call.query("")
+	if p := a.pass(r, rule, call.Asset, query); p != nil {
+		return nil, p
+	}
+	master := expand(rule.HLS, call.Asset) + "?" + query.Encode()
 	text, p := a.playlist(r, master)
 	if p != nil {
 		return nil, p

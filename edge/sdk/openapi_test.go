@@ -3,12 +3,14 @@ package sdk
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -16,7 +18,11 @@ import (
 // TestOpenAPI has a client that is generated from the document ask for everything, and checks each answer against it.
 func TestOpenAPI(t *testing.T) {
 	t.Parallel()
+	var tokens atomic.Int64
 	a := testAPI(t, Options{
+		Issue: func(g Grant) (Token, error) {
+			return Token{Value: fmt.Sprint("token-", tokens.Add(1)), Carry: "query", Name: "CAT", Expires: g.Until}, nil
+		},
 		Downloads: testBook(t), DownloadLimit: 1, Fetch: testTitle, Size: testSize,
 		Viewer: byToken, AccountLimit: 2, Node: "edge-1",
 		Nodes:  func(bool) []Node { return nodesNamed("edge-1", "edge-2") },

@@ -187,17 +187,35 @@ func (a *API) probe(r *http.Request, rule *Asset, call *playCall) *problem {
 	if path == "" {
 		path = rule.DASH
 	}
-	switch status := a.options.Probe(r, expand(path, call.Asset)+"?"+call.query("").Encode()); status {
+	query := call.query("")
+	if p := a.pass(r, rule, call.Asset, query); p != nil {
+		return p
+	}
+	switch status := a.options.Probe(r, expand(path, call.Asset)+"?"+query.Encode()); status {
 	case http.StatusNotFound, http.StatusGone:
 		return newProblem("asset", "no manifest lies where this title should be")
 	case http.StatusNotAcceptable:
 		return newProblem("playable", "of all renditions of the title none fits what the device can play")
 	case http.StatusForbidden, http.StatusUnauthorized:
-		if a.options.Issue == nil {
-			return newProblem("forbidden", "the title is not for this viewer")
-		}
+		return newProblem("forbidden", "the title is not for this viewer")
 	}
 	return nil // also where the origin is in trouble: there may be more in the cache than this, and the player tries again
+}
+
+// pass puts a token into the query of what this edge asks itself on the way to an answer.
+func (a *API) pass(r *http.Request, rule *Asset, asset string, query url.Values) *problem {
+	if a.options.Issue == nil {
+		return nil
+	}
+	token, err := a.options.Issue(Grant{Asset: asset, Prefix: expand(rule.Prefix, asset), Host: r.Host, Until: time.Now().Add(time.Minute)})
+	if err != nil {
+		a.log.Error("a token could not be made", "asset", asset, "error", err)
+		return newProblem("busy", "no token can be made now")
+	}
+	if token.Carry == "query" {
+		query.Set(token.Name, token.Value)
+	}
+	return nil
 }
 
 // open takes a place in the account and in the audience of the asset.

@@ -44,7 +44,8 @@ type Options struct {
 	// Probe asks this edge for a path of the request's own site, as a viewer would, and returns the status; nil: every
 	// asset is taken to be there.
 	Probe func(r *http.Request, path string) int
-	// Issue makes the token that opens an asset's paths for a session; nil: they need none.
+	// Issue makes the token that opens an asset's paths for a session, for longer than Grant.Until where players are to have
+	// time to renew it; nil: they need none.
 	Issue func(Grant) (Token, error)
 	// Nodes lists the edges that viewers may be sent to, those with TLS or those without; must not block. nil: none.
 	Nodes func(secure bool) []Node
@@ -125,6 +126,7 @@ func (a *API) routes() {
 		"/sdk/v1/sessions/{id}":           {"DELETE": a.end},
 		"/sdk/v1/sessions/{id}/end":       {"POST": a.end},
 		"/sdk/v1/sessions/{id}/heartbeat": {"POST": a.heartbeat},
+		"/sdk/v1/token":                   {"POST": a.renewToken},
 		"/sdk/v1/downloads":               {"POST": a.newDownload},
 		"/sdk/v1/downloads/{id}":          {"GET": a.keepDownload, "DELETE": a.endDownload},
 		"/sdk/v1/cmcd":                    {"POST": a.events},

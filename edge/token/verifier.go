@@ -238,6 +238,17 @@ func (v *Verifier) Decide(q *Request, found *Found, now time.Time) (Grant, error
 	return Grant{}, failed
 }
 
+// Parameters lists the query parameters that tokens stand in, so that children of a manifest can be given the same.
+func (v *Verifier) Parameters() []string {
+	var names []string
+	for _, s := range v.schemes {
+		if name := s.Carriers.Query; name != "" && (s.Kind == CAT || s.Kind == URISigning || s.Kind == Akamai) && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // Needs tells whether a canonical path, free of tokens, needs a token.
 func (v *Verifier) Needs(path string) bool {
 	return (len(v.options.Paths) == 0 || anyGlob(v.options.Paths, path)) && !anyGlob(v.options.Exempt, path)

@@ -440,6 +440,7 @@ func (n *node) observe(x *edge.Exchange) {
 	if n.access != nil {
 		addReport(&record, x)
 	}
+	n.follow(x)
 	n.metrics.Observe(&record)
 	if n.access != nil {
 		n.access.Log(&record)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"weir/cluster"
+	"weir/edge"
 	"weir/edge/cmcd"
 	"weir/edge/console"
 	"weir/edge/quality"
@@ -77,6 +78,28 @@ func (n *node) report(r *http.Request, record string) bool {
 	}
 	n.addSample(&report, &s, r.RemoteAddr, "")
 	return true
+}
+
+// follow takes in what a player says with a request.
+func (n *node) follow(x *edge.Exchange) {
+	r := x.Report
+	if r == nil || x.Peer {
+		return
+	}
+	var s quality.Sample
+	switch string(r.Text(cmcd.ObjectType)) {
+	case "v", "av":
+		s.Video = true
+	case "":
+		s.Video = r.Has(cmcd.Duration) && r.Has(cmcd.Bitrate)
+	}
+	if s.Video {
+		s.Duration = time.Duration(r.Int(cmcd.Duration)) * time.Millisecond
+	}
+	if failed(x.Status) && !x.Aborted {
+		s.Errors = 1
+	}
+	n.addSample(r, &s, x.Request.RemoteAddr, x.Target.Path)
 }
 
 func failed(status int) bool { return status == 0 || status >= http.StatusBadRequest }

@@ -135,6 +135,18 @@ func (n *node) newAPI(s *configs.Site) (*sdk.API, error) {
 	for _, p := range s.SDK.Steering.Pathways {
 		options.Steering.Pathways = append(options.Steering.Pathways, sdk.Pathway{ID: p.ID, Host: p.Host, Weight: p.Weight, Regions: p.Regions, Params: p.Params})
 	}
+	var err error
+	if s.SDK.Accounts.KeysFile != "" {
+		if options.Viewer, err = n.viewersOfTokens(&s.SDK.Accounts); err != nil {
+			return nil, err
+		}
+		options.AccountLimit = s.SDK.Accounts.Streams
+	}
+	if s.SDK.Tokens {
+		if options.Issue, err = issuer(&s.Token); err != nil {
+			return nil, err
+		}
+	}
 	return sdk.New(options)
 }
 
@@ -190,7 +202,8 @@ func (n *node) askEdge(w *innerWriter, r *http.Request, method, path string) {
 		Method: method, URL: target, RequestURI: path, Host: r.Host, Header: http.Header{}, Body: http.NoBody,
 		Proto: r.Proto, ProtoMajor: r.ProtoMajor, ProtoMinor: r.ProtoMinor, RemoteAddr: r.RemoteAddr, TLS: r.TLS,
 	}).WithContext(r.Context())
-	for _, name := range []string{"User-Agent", "Referer", "Origin", "Authorization", "Cookie"} {
+	// Not Authorization: it tells who the viewer is, and is for no origin.
+	for _, name := range []string{"User-Agent", "Referer", "Origin"} {
 		if values := r.Header.Values(name); len(values) > 0 {
 			ask.Header[name] = values
 		}

@@ -74,11 +74,15 @@ func (n *node) buildRoutes(config []configs.Site, before *routes) (_ *routes, er
 			if err != nil {
 				return nil, fmt.Errorf("site %s: %w", s.Hosts[0], err)
 			}
+			site.Tailor = n.tailor(api, site.Tokens)
 			pages, err := newPages(api, n.publicNodes)
 			if err != nil {
 				return nil, err
 			}
 			site.Pages = pages
+		}
+		if site.Tailor == nil && site.Tokens != nil {
+			site.Tailor = n.tailor(nil, site.Tokens)
 		}
 		sites, r.names = append(sites, site), append(r.names, s.Hosts[0])
 	}

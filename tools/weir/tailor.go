@@ -1,0 +1,150 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"weir/configs"
+	"weir/edge"
+	"weir/edge/manifest"
+	"weir/edge/sdk"
+	"weir/edge/session"
+	"weir/edge/token"
+)
+
+// tokenLife is how long the token of a session is good beyond its lease: a player that cannot renew plays on for that long.
+const tokenLife = 6 * time.Hour
+
+// tailor says what is made of a site's manifests for a viewer: a token in the query is passed on to what they list, and those
+// that a session plays name the steering server. Both may be nil.
+func (n *node) tailor(api *sdk.API, tokens *token.Verifier) func(*http.Request, edge.Target) edge.Tailoring {
+	var names []string
+	if tokens != nil {
+		names = tokens.Parameters()
+	}
+	return func(r *http.Request, target edge.Target) (t edge.Tailoring) {
+		query := r.URL.RawQuery
+		for _, name := range names {
+			if value := parameter(query, name); value != "" {
+				t.Child = manifest.Both(t.Child, manifest.Query(name, value, r.Host))
+			}
+		}
+		id := parameter(query, "session")
+		if api == nil || id == "" {
+			return t
+		}
+		asset, ok := api.AssetOf(target.Path)
+		if _, err := n.sessions.Place(session.ID(id)); !ok || err != nil {
+			return t
+		}
+		t.Steering = &manifest.Steering{Server: sdk.SteeringOf(asset, id, n.config.Node.Name), Pathway: n.config.Node.Name}
+		if strings.HasSuffix(target.Path, ".mpd") {
+			t.Steering.Locations = n.locations(r, target.Path)
+		}
+		return t
+	}
+}
+
+// locations are the nodes as places that an MPD's segments can be had from, this one first.
+func (n *node) locations(r *http.Request, mpd string) []manifest.Location {
+	scheme := "http://"
+	if r.TLS != nil {
+		scheme = "https://"
+	}
+	dir := path.Dir(mpd) + "/"
+	list := []manifest.Location{{Pathway: n.config.Node.Name, Base: scheme + r.Host + dir}}
+	for _, other := range n.steeredNodes(r.TLS != nil) {
+		if other.Name != n.config.Node.Name && !other.Leaves {
+			list = append(list, manifest.Location{Pathway: other.Name, Base: other.URL + dir})
+		}
+	}
+	return list
+}
+
+// parameter is the value of a query's parameter, as it stands there; of several the first.
+func parameter(query, name string) string {
+	for part := range strings.SplitSeq(query, "&") {
+		if found, value, _ := strings.Cut(part, "="); found == name {
+			return value
+		}
+	}
+	return ""
+}
+
+// issuer makes the tokens of a site's sessions.
+func issuer(c *configs.Token) (func(sdk.Grant) (sdk.Token, error), error) {
+	scheme, err := tokenScheme(&c.Schemes[0])
+	if err != nil {
+		return nil, err
+	}
+	name := scheme.Carriers.Query
+	if name == "" {
+		name = token.DefaultCarriers(token.CAT).Query
+	}
+	mint := func(g sdk.Grant) (sdk.Token, error) {
+		end := g.Until.Add(tokenLife).Round(time.Second).UTC()
+		claims := map[string]any{"catu": map[string]any{"path": map[string]any{"prefix": g.Prefix}}}
+		if len(scheme.Issuers) > 0 {
+			claims["iss"] = scheme.Issuers[0]
+		}
+		if len(scheme.Audiences) > 0 {
+			claims["aud"] = scheme.Audiences[0]
+		}
+		text, err := json.Marshal(claims)
+		if err != nil {
+			return sdk.Token{}, err
+		}
+		m, err := token.Mint(scheme, token.Order{End: end, Claims: text, Subject: g.Session})
+		return sdk.Token{Value: m.Token, Carry: "query", Name: name, Expires: end}, err
+	}
+	if _, err := mint(sdk.Grant{Prefix: "/", Until: time.Now()}); err != nil {
+		return nil, fmt.Errorf("sdk.tokens: %w", err)
+	}
+	return mint, nil
+}
+
+// errNoToken and errBadToken are what a client hears of its viewer's token: why is in the log.
+var (
+	errNoToken  = errors.New("the viewer's token is missing: send it in Authorization: Bearer")
+	errBadToken = errors.New("the viewer's token is not good")
+)
+
+// viewersOfTokens tells who asks, by the token in Authorization.
+func (n *node) viewersOfTokens(c *configs.Accounts) (func(*http.Request) (sdk.Viewer, error), error) {
+	file, err := os.ReadFile(c.KeysFile)
+	if err != nil {
+		return nil, fmt.Errorf("sdk.accounts: keys: %w", err)
+	}
+	keys, err := token.ParseKeys(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.KeysFile, err)
+	}
+	const field = "Weir-Viewer"
+	verifier, err := token.New(token.Options{
+		Schemes: []token.Scheme{{Kind: token.CAT, Keys: keys, Carriers: token.Carriers{Header: field}, Issuers: c.Issuers}}, Replays: n.replays, Locate: edge.Locator(n.geo),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func(r *http.Request) (sdk.Viewer, error) {
+		scheme, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		if !strings.EqualFold(scheme, "Bearer") || text == "" {
+			return sdk.Viewer{}, errNoToken
+		}
+		q := token.Request{
+			Scheme: "https", Host: r.Host, Path: r.URL.EscapedPath(), Method: r.Method, Header: http.Header{field: {strings.TrimSpace(text)}},
+		}
+		grant, err := verifier.Check(&q, time.Now())
+		if err != nil || grant.Subject == "" {
+			n.log.Debug("a viewer's token is refused", "client", r.RemoteAddr, "error", err)
+			return sdk.Viewer{}, errBadToken
+		}
+		return sdk.Viewer{Account: grant.Subject}, nil
+	}, nil
+}
