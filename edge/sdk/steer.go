@@ -107,10 +107,13 @@ func (a *API) steer(w http.ResponseWriter, r *http.Request) *problem {
 	if troubled {
 		m.TTL = min(m.TTL, int(troubledTTL.Seconds()))
 	}
+	port := portOf(r.Host)
 	for _, way := range ways {
 		m.Priority = append(m.Priority, way.ID)
-		if way.ID != from {
-			m.Clones = append(m.Clones, clone{Base: from, ID: way.ID, Replacement: replacement{Host: way.Host, Params: way.Params}})
+		// A clone has another host and the same port (RFC 8216bis, 7.2): where the port is another one too, a player can use the pathway only
+		// if its manifest lists it, as MPDs do.
+		if host := strings.TrimSuffix(way.Host, port); way.ID != from && portOf(host) == "" {
+			m.Clones = append(m.Clones, clone{Base: from, ID: way.ID, Replacement: replacement{Host: host, Params: way.Params}})
 		}
 	}
 	if len(m.Priority) == 0 {
@@ -118,6 +121,15 @@ func (a *API) steer(w http.ResponseWriter, r *http.Request) *problem {
 	}
 	writeJSON(w, http.StatusOK, m)
 	return nil
+}
+
+// portOf is the port of an authority with its colon, "" where it names none.
+func portOf(authority string) string {
+	i := strings.LastIndexByte(authority, ':')
+	if i < 0 || strings.HasSuffix(authority, "]") {
+		return ""
+	}
+	return authority[i:]
 }
 
 // reload keeps what the next question needs, and not what the player adds to it.

@@ -13,14 +13,14 @@ import (
 func nodesNamed(names ...string) []Node {
 	var list []Node
 	for i, name := range names {
-		list = append(list, Node{Name: name, URL: fmt.Sprintf("https://127.0.0.1:%d", 8443+i)})
+		list = append(list, Node{Name: name, URL: fmt.Sprintf("https://127.0.0.%d:8443", 1+i)})
 	}
 	return list
 }
 
 func steering(t *testing.T, a *API, target string) steeringManifest {
 	t.Helper()
-	w := ask(a, "GET", target, "")
+	w := ask(a, "GET", "https://127.0.0.1:8443"+target, "")
 	if w.Header().Get("Cache-Control") != "no-store" {
 		t.Errorf("Cache-Control: %q", w.Header().Get("Cache-Control"))
 	}
@@ -39,12 +39,18 @@ func TestSteer(t *testing.T) {
 	}
 	for _, c := range m.Clones {
 		i := slices.IndexFunc(nodes, func(n Node) bool { return n.Name == c.ID })
-		if c.Base != "edge-1" || "https://"+c.Replacement.Host != nodes[i].URL || c.ID == "edge-1" {
+		if c.Base != "edge-1" || "https://"+c.Replacement.Host+":8443" != nodes[i].URL || c.ID == "edge-1" {
 			t.Errorf("clone: got %+v", c)
 		}
 	}
 	if len(m.Clones) != 2 {
 		t.Errorf("%d clones, want 2", len(m.Clones))
+	}
+
+	// A clone cannot have another port.
+	nodes[1].URL = "https://127.0.0.2:9443"
+	if m = steering(t, a, `/steer/v1/live/news?session=s1&from=edge-1`); len(m.Priority) != 3 || len(m.Clones) != 1 || m.Clones[0].ID != "edge-3" {
+		t.Errorf("a node on another port: got %+v", m)
 	}
 
 	// One that leaves is not named, and the others are asked again soon.

@@ -33,7 +33,7 @@ type edgeProcess struct {
 
 const edgeConfig = `
 node: {name: %s, zone: zone-a, dir: %q}
-listen: {http: "127.0.0.1:0", https: "127.0.0.1:0", admin: "127.0.0.1:0", drain_timeout: 1s}
+listen: {http: "127.0.0.1:0", https: %[8]q, admin: "127.0.0.1:0", drain_timeout: 1s}
 tls: {cert: %[3]q, key: %[4]q}
 cache: {disk: 1GiB, memory: 64MiB}
 cluster: {gossip: "127.0.0.1:0", peer: "127.0.0.1:0", secret_file: %[5]q, join: [%[6]s]}
@@ -43,6 +43,12 @@ sites: [{hosts: ["*"], origins: ["http://%[7]s"], pages: true}]
 // startSystem brings up the sample title behind three edges that have found one
 // another.
 func startSystem(t *testing.T, edges int) *system {
+	t.Helper()
+	return startSystemAt(t, edges, func(int) string { return "127.0.0.1:0" })
+}
+
+// startSystemAt is startSystem with an https address of each edge.
+func startSystemAt(t *testing.T, edges int, https func(i int) string) *system {
 	t.Helper()
 	dir := t.TempDir()
 	origin := startWeir(t, "origin", "--http", "127.0.0.1:0")
@@ -61,7 +67,7 @@ func startSystem(t *testing.T, edges int) *system {
 			certFile, keyFile = "", ""
 		}
 		file := filepath.Join(dir, e.name+".yaml")
-		text := fmt.Sprintf(edgeConfig, e.name, e.dir, certFile, keyFile, secret, strings.Join(seeds, ", "), s.origin)
+		text := fmt.Sprintf(edgeConfig, e.name, e.dir, certFile, keyFile, secret, strings.Join(seeds, ", "), s.origin, https(i))
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -43,7 +43,8 @@ func (n *node) tailor(api *sdk.API, tokens *token.Verifier) func(*http.Request, 
 		if _, err := n.sessions.Place(session.ID(id)); !ok || err != nil {
 			return t
 		}
-		t.Steering = &manifest.Steering{Server: sdk.SteeringOf(asset, id, n.config.Node.Name), Pathway: n.config.Node.Name}
+		// Absolute: not every player resolves it against its manifest.
+		t.Steering = &manifest.Steering{Server: baseOf(r) + sdk.SteeringOf(asset, id, n.config.Node.Name), Pathway: n.config.Node.Name}
 		if strings.HasSuffix(target.Path, ".mpd") {
 			t.Steering.Locations = n.locations(r, target.Path)
 		}
@@ -51,14 +52,18 @@ func (n *node) tailor(api *sdk.API, tokens *token.Verifier) func(*http.Request, 
 	}
 }
 
+// baseOf is this node as the client reached it.
+func baseOf(r *http.Request) string {
+	if r.TLS != nil {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}
+
 // locations are the nodes as places that an MPD's segments can be had from, this one first.
 func (n *node) locations(r *http.Request, mpd string) []manifest.Location {
-	scheme := "http://"
-	if r.TLS != nil {
-		scheme = "https://"
-	}
 	dir := path.Dir(mpd) + "/"
-	list := []manifest.Location{{Pathway: n.config.Node.Name, Base: scheme + r.Host + dir}}
+	list := []manifest.Location{{Pathway: n.config.Node.Name, Base: baseOf(r) + dir}}
 	for _, other := range n.steeredNodes(r.TLS != nil) {
 		if other.Name != n.config.Node.Name && !other.Leaves {
 			list = append(list, manifest.Location{Pathway: other.Name, Base: other.URL + dir})

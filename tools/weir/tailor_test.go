@@ -106,7 +106,7 @@ func TestPlayWithTokens(t *testing.T) {
 	}
 
 	master := mustFetch(t, p.Manifests["hls"])
-	wantSteering := `#EXT-X-CONTENT-STEERING:SERVER-URI="/steer/v1/demo?from=edge-1&session=` + p.Session + `",PATHWAY-ID="edge-1"`
+	wantSteering := `#EXT-X-CONTENT-STEERING:SERVER-URI="` + base + `/steer/v1/demo?from=edge-1&session=` + p.Session + `",PATHWAY-ID="edge-1"`
 	if !containsAll(master, wantSteering, `,PATHWAY-ID="edge-1"`+"\n", "low/v.m3u8?CAT="+p.Token.Value) {
 		t.Errorf("the playlist is\n%s", master)
 	}
