@@ -19,6 +19,7 @@
 //	/                      the page; ?asset=NAME or ?src=/PATH another title, ?device= another layout, ?engine=browser
 //	/player/config.json    what the page plays, and from where
 //	/player/sdk/weir.js    the client for other pages
+//	/player/guide          for whoever writes native players: what to ask an edge for, with lines to try
 //	/player/VERSION/FILE   an asset, immutable: VERSION is the hash of all assets
 //	/player/FILE           the same asset, revalidated on every use
 //

@@ -27,6 +27,7 @@ const (
 	pagePath   = "/"
 	assetRoot  = "/player/"
 	configPath = "/player/config.json"
+	guidePath  = "/player/guide"
 	sdkFolder  = "sdk/" // of the client that pages of other origins may import
 )
 
@@ -63,7 +64,7 @@ type Player struct {
 	asset            string // "" = there are no sessions
 	hlsjs            string // path under which hls.js is served, "" = none
 	nodes            func() []Node
-	page             *asset
+	page, guide      *asset
 	assets           map[string]*asset // by path below assetRoot, without version
 	version          string
 }
@@ -100,7 +101,9 @@ func (p *Player) load(files map[string][]byte) *Player {
 	base := assetRoot + p.version + "/"
 	page := bytes.ReplaceAll(files["index.html"], []byte(assetRoot), []byte(base))
 	p.page = newAsset("index.html", page)
+	p.guide = newAsset("guide.html", bytes.ReplaceAll(files["guide.html"], []byte(assetRoot), []byte(base)))
 	delete(files, "index.html")
+	delete(files, "guide.html")
 	p.assets = make(map[string]*asset, len(files))
 	for name, body := range files {
 		p.assets[name] = newAsset(name, body)
@@ -137,6 +140,8 @@ func (p *Player) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Set("Content-Security-Policy", p.policy())
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	case guidePath:
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'")
 	case configPath:
 		// A page that lost its own node asks another one for the list.
 		h.Set("Access-Control-Allow-Origin", "*")
@@ -164,6 +169,8 @@ func (p *Player) find(target string) (*asset, string) {
 		return p.page, revalidate
 	case configPath:
 		return p.config(), revalidate
+	case guidePath:
+		return p.guide, revalidate
 	}
 	name, ok := strings.CutPrefix(target, assetRoot)
 	if !ok {

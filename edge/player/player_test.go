@@ -62,6 +62,8 @@ func TestAnswers(t *testing.T) {
 	}{
 		{"GET", "/", 200, "text/html; charset=utf-8", "no-cache"},
 		{"HEAD", "/", 200, "text/html; charset=utf-8", "no-cache"},
+		{"GET", "/player/guide", 200, "text/html; charset=utf-8", "no-cache"},
+		{"GET", "/player/guide.html", 404, "text/plain; charset=utf-8", ""},
 		{"GET", "/player/config.json", 200, "application/json", "no-cache"},
 		{"GET", "/player/main.js", 200, "text/javascript; charset=utf-8", "no-cache"},
 		{"GET", "/player/" + p.version + "/main.js", 200, "text/javascript; charset=utf-8", immutable},
@@ -213,15 +215,18 @@ func TestPageAsksNobodyElse(t *testing.T) {
 	}
 	for name, body := range files {
 		source := string(body)
-		if name == "index.html" {
+		switch name {
+		case "index.html":
 			source = text(t, ask(t, p, "GET", "/"))
+		case "guide.html":
+			source = text(t, ask(t, p, "GET", "/player/guide"))
 		}
 		for _, match := range named.FindAllStringSubmatch(source, -1) {
 			target := match[1]
 			if match[2] != "" {
 				target = path.Join("/player", p.version, path.Dir(name), match[2])
 			}
-			if strings.HasPrefix(target, "/vod/") { // the address that the page shows without JavaScript
+			if strings.HasPrefix(target, "/vod/") || strings.HasPrefix(target, "/sdk/v1/") { // the title itself, and package sdk
 				continue
 			}
 			if r := ask(t, p, "GET", target); r.StatusCode != 200 {
