@@ -290,3 +290,28 @@ func TestBrowserVerdict(t *testing.T) {
 		}
 	}
 }
+
+// The layouts for cars, televisions and phones: what can be touched, focused and read.
+func TestBrowserLayouts(t *testing.T) {
+	needTools(t)
+	dir := t.TempDir()
+	packSample(t, dir)
+	e := cluster(t, dir, "node_modules/hls.js/dist/hls.min.js", "edge-1")[0]
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "node", "testdata/browser/layout.mjs", fmt.Sprintf(`{"url":%q}`, e.URL))
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	var result struct {
+		Failures []string
+		Targets  map[string]float64
+	}
+	if json.Unmarshal(out, &result) != nil {
+		t.Fatalf("layout.mjs: %v: %s\n%s", err, out, stderr.String())
+	}
+	for _, failure := range result.Failures {
+		t.Error(failure)
+	}
+	t.Logf("smallest targets: %v px", result.Targets)
+}

@@ -291,7 +291,8 @@ function steer(active, x, y) {
     if (along <= 1) continue;
     const gap = x ? Math.max(0, r.top - from.bottom, from.top - r.bottom) : Math.max(0, r.left - from.right, from.left - r.right);
     const aside = x ? Math.abs(my - fy) : Math.abs(mx - fx);
-    const cost = along + 4 * gap + 0.3 * aside;
+    const row = x && gap > 0 ? innerWidth : 0; // sideways, what lies in the row comes first, however far it is
+    const cost = along + 4 * gap + 0.3 * aside + row;
     if (cost < least) [best, least] = [element, cost];
   }
   best?.focus({ focusVisible: true });

@@ -15,7 +15,7 @@ const PROGRESS_SECONDS = 0.5;
 const STRIP_FPS = 30;
 const STRIP_TOLERANCE = 3;
 
-function findChromium(path) {
+export function findChromium(path) {
   const names = ["chromium", "chromium-browser", "google-chrome"];
   const candidates = [path, process.env.CHROMIUM, ...names.flatMap((n) => (process.env.PATH ?? "").split(delimiter).map((d) => join(d, n)))];
   for (const candidate of candidates.filter(Boolean)) {
@@ -30,7 +30,7 @@ function findChromium(path) {
 }
 
 /** Serves the harness page and node_modules on a loopback origin of its own. */
-async function serveHarness() {
+export async function serveHarness() {
   const types = { ".html": "text/html", ".js": "text/javascript" };
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url, "http://localhost");
@@ -53,7 +53,7 @@ async function serveHarness() {
 }
 
 /** Chromium switches. They are described where they are not obvious. */
-function flags(a) {
+export function flags(a) {
   const list = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--autoplay-policy=no-user-gesture-required", "--mute-audio"];
   if (a.spki.length) list.push(`--ignore-certificate-errors-spki-list=${a.spki.join(",")}`);
   // Without a display Chromium finds no mouse, and pages would take it for a television.
