@@ -33,22 +33,24 @@ type edgeProcess struct {
 
 const edgeConfig = `
 node: {name: %s, zone: zone-a, dir: %q}
-listen: {http: "127.0.0.1:0", https: %[8]q, admin: "127.0.0.1:0", drain_timeout: 1s}
+listen: {http: "127.0.0.1:0", https: %[9]q, admin: "127.0.0.1:0", drain_timeout: 1s}
 tls: {cert: %[3]q, key: %[4]q}
 cache: {disk: 1GiB, memory: 64MiB}
 cluster: {gossip: "127.0.0.1:0", peer: "127.0.0.1:0", secret_file: %[5]q, join: [%[6]s]}
-sites: [{hosts: ["*"], origins: ["http://%[7]s"], pages: true}]
+sites: [{hosts: ["*"], origins: ["http://%[7]s"], pages: true%[8]s}]
 `
 
 // startSystem brings up the sample title behind three edges that have found one
 // another.
 func startSystem(t *testing.T, edges int) *system {
 	t.Helper()
-	return startSystemAt(t, edges, func(int) string { return "127.0.0.1:0" })
+	return startSystemWith(t, edges, "", anyPort)
 }
 
-// startSystemAt is startSystem with an https address of each edge.
-func startSystemAt(t *testing.T, edges int, https func(i int) string) *system {
+func anyPort(int) string { return "127.0.0.1:0" }
+
+// startSystemWith is startSystem with more settings of the site, each after a comma, and an https address of each edge.
+func startSystemWith(t *testing.T, edges int, site string, https func(i int) string) *system {
 	t.Helper()
 	dir := t.TempDir()
 	origin := startWeir(t, "origin", "--http", "127.0.0.1:0")
@@ -67,7 +69,7 @@ func startSystemAt(t *testing.T, edges int, https func(i int) string) *system {
 			certFile, keyFile = "", ""
 		}
 		file := filepath.Join(dir, e.name+".yaml")
-		text := fmt.Sprintf(edgeConfig, e.name, e.dir, certFile, keyFile, secret, strings.Join(seeds, ", "), s.origin, https(i))
+		text := fmt.Sprintf(edgeConfig, e.name, e.dir, certFile, keyFile, secret, strings.Join(seeds, ", "), s.origin, site, https(i))
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

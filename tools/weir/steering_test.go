@@ -22,7 +22,7 @@ func TestSteering(t *testing.T) {
 		t.Fatal(err)
 	}
 	// As in the world: hosts of their own, and the same port.
-	s := startSystemAt(t, 3, func(i int) string { return fmt.Sprintf("127.0.0.%d:%s", 1+i, port) })
+	s := startSystemWith(t, 3, "", func(i int) string { return fmt.Sprintf("127.0.0.%d:%s", 1+i, port) })
 	p := playAt(t, s.edges[0].https)
 	first := steeredTo(t, p.Steering)
 	if len(first) != 3 {

@@ -12,7 +12,7 @@ const CAPABILITY = [23, 32]; // MediaPlayer's errors about what the browser can 
 export function dashjs(library, config = {}) {
   /** @type {DashJs} */ let player;
   /** @type {import("./session.js").Host} */ let host;
-  const shown = () => player.getCurrentRepresentationForType?.("video");
+  const shown = () => (player?.isReady() ? player.getCurrentRepresentationForType?.("video") : undefined);
   return {
     name: "dash.js",
     format: "dash",
@@ -44,10 +44,19 @@ export function dashjs(library, config = {}) {
       player.on(events?.FRAGMENT_LOADING_ABANDONED ?? "fragmentLoadingAbandoned", host.doubt);
       player.on(events?.QUALITY_CHANGE_RENDERED ?? "qualityChangeRendered", host.changed);
     },
-    open: (url, position) => player.attachSource(url, position || undefined),
+    /** Resolves once play() is of use: before, dash.js pauses the element itself. */
+    open: (url, position) => new Promise((resolve) => {
+      const names = ["streamInitialized", "error"];
+      const done = () => {
+        for (const name of names) player.off(name, done);
+        resolve();
+      };
+      for (const name of names) player.on(name, done);
+      player.attachSource(url, position || undefined);
+    }),
     stop: () => player.attachSource(null),
     destroy: () => player.destroy(),
     audioOnly: (on) => player.updateSettings({ streaming: { abr: { maxBitrate: { video: on ? 1 : host.limits.bitrate ? host.limits.bitrate / 1000 : -1 } } } }),
-    stats: () => ({ bitrate: shown()?.bandwidth, height: shown()?.height, throughput: (player.getAverageThroughput?.("video") ?? 0) * 1000 }),
+    stats: () => ({ bitrate: shown()?.bandwidth, height: shown()?.height, throughput: (shown() && player.getAverageThroughput?.("video") || 0) * 1000 }),
   };
 }

@@ -131,7 +131,6 @@ export class Session extends EventTarget {
   /** Starts playback. play() of weir.js has called it. */
   async start() {
     const { video, options } = this;
-    this.#adopt();
     const { signal } = this.#stop;
     video.addEventListener("timeupdate", () => this.#progress(), { signal });
     video.addEventListener("pause", () => this.#save(), { signal });
@@ -141,6 +140,7 @@ export class Session extends EventTarget {
     globalThis.addEventListener?.("pageshow", (event) => event.persisted && this.#state === "over" && void this.replace(false), { signal });
     globalThis.addEventListener?.("online", () => void this.heartbeat(), { signal });
     await this.engine.attach(video, this.#host());
+    this.#adopt();
     const from = options.resume ? recall(this.played.asset, options.env) : 0;
     await this.engine.open(this.manifest, from);
   }
@@ -207,10 +207,9 @@ export class Session extends EventTarget {
       bitrate: Math.round(this.engine.stats?.().bitrate ?? 0), driving: this.driving,
     };
     try {
-      const response = await ask(options.servers, played.heartbeat.url, {
+      const answer = await ask(options.servers, played.heartbeat.url, {
         method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), attempts: 1, signal: this.#stop.signal,
       }, options.env);
-      const answer = await response.json();
       this.expires = Date.parse(answer.expires);
       if (this.#away) this.#emit("online");
       this.#away = false;
@@ -403,7 +402,9 @@ export class Session extends EventTarget {
     clearTimeout(this.#beatTimer);
     this.#reports?.close("q");
     const end = this.options.servers.on(this.played.end);
-    if (!navigator.sendBeacon?.(end)) void fetch(end, { method: "POST", keepalive: true }).catch(() => {}); // the lease ends anyway
+    // Not a beacon where it can be helped: that carries credentials, for which the browser opens a connection of its own.
+    if ("keepalive" in Request.prototype) void fetch(end, { method: "POST", keepalive: true, credentials: "omit" }).catch(() => {}); // the lease ends anyway
+    else navigator.sendBeacon?.(end);
   }
 
   /** Ends the session and frees the video element. */

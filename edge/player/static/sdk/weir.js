@@ -94,8 +94,7 @@ function newKey() {
 async function open(servers, { asset, device, label, replace, capabilities, authorization, signal }, env) {
   const headers = { "Content-Type": "application/json", "Idempotency-Key": newKey(), ...(await credential(authorization)) };
   const body = JSON.stringify({ asset, device, label, replace, capabilities });
-  const response = await ask(servers, "/sdk/v1/sessions", { method: "POST", headers, body, signal }, env);
-  const played = await response.json();
+  const played = await ask(servers, "/sdk/v1/sessions", { method: "POST", headers, body, signal }, env);
   servers.learn(Object.values(played.manifests));
   return played;
 }
@@ -113,8 +112,7 @@ async function credential(authorization) {
  */
 export async function config({ server = new URL(import.meta.url).origin, device = "web", env = {} } = {}) {
   const servers = server instanceof Servers ? server : new Servers(server);
-  const response = await ask(servers, `/sdk/v1/config?device=${encodeURIComponent(device)}`, { attempts: 2 }, { ...browserEnv(), ...env });
-  const answer = await response.json();
+  const answer = await ask(servers, `/sdk/v1/config?device=${encodeURIComponent(device)}`, { attempts: 2 }, { ...browserEnv(), ...env });
   servers.learn(answer.nodes);
   return answer;
 }

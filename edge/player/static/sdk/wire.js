@@ -136,7 +136,7 @@ export function backoff(n, env) {
  * @param {string} path   path and query, or a URL of one of the servers
  * @param {RequestInit & {attempts?: number}} init
  * @param {Env} env
- * @returns {Promise<Response>} a good one
+ * @returns {Promise<any>} what a good one holds; null: nothing
  * @throws {WeirError}
  */
 export async function ask(servers, path, { attempts = ATTEMPTS, signal, ...init }, env) {
@@ -153,9 +153,11 @@ export async function ask(servers, path, { attempts = ATTEMPTS, signal, ...init 
       continue;
     }
     let response;
+    let text = "";
     try {
       const limit = AbortSignal.timeout(ATTEMPT_MS);
       response = await env.fetch(servers.on(path, server), { ...init, signal: signal ? AbortSignal.any([signal, limit]) : limit });
+      if (response.ok) text = await response.text(); // it may break off here too
     } catch (cause) {
       signal?.throwIfAborted();
       last = new WeirError("unreachable", { cause });
@@ -164,7 +166,7 @@ export async function ask(servers, path, { attempts = ATTEMPTS, signal, ...init 
     }
     if (response.ok) {
       servers.current = server;
-      return response;
+      return text ? JSON.parse(text) : null;
     }
     const error = await errorOf(response);
     if (response.status === 502 || response.status === 504) {

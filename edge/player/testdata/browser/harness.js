@@ -6,7 +6,7 @@ for (const event of ["ended", "waiting"]) {
   video.addEventListener(event, () => {
     if (!(video.duration - video.currentTime < 0.35)) return;
     video.currentTime = 0;
-    void video.play();
+    void video.play().catch(() => {}); // the player may have opened another source meanwhile
   });
 }
 

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"weir/tools/proof"
+)
+
+// TestBrowserSessions: a viewer's session in Chromium over HTTP/3, with the player page and with the client in a page of
+// another origin: its lease is renewed, it survives the loss of its edge, a second viewer is refused in words where one may
+// watch, and leaving the page makes room for the next one.
+func TestBrowserSessions(t *testing.T) {
+	node := proof.RequireTool(t, "node", "nodejs")
+	proof.RequireTool(t, "chromium", "chromium")
+	if _, err := os.Stat("../../edge/player/node_modules/playwright-core"); err != nil {
+		if os.Getenv("WEIR_REQUIRE_TOOLS") == "1" {
+			t.Fatal("the npm packages are missing: npm ci --prefix edge/player")
+		}
+		t.Skip("the npm packages are missing: npm ci --prefix edge/player")
+	}
+	for _, tt := range []struct{ by, engine string }{
+		{"page", "hls.js"}, {"client", "hls.js"}, {"client", "dash.js"},
+	} {
+		t.Run(tt.by+" "+tt.engine, func(t *testing.T) {
+			s := startSystemWith(t, 3, `, sdk: {heartbeat: 5s, assets: [{match: demo, hls: "/vod/{asset}/master.m3u8", dash: "/vod/{asset}/manifest.mpd", viewers: 1}]}`, anyPort)
+			var hosts []string
+			for _, e := range s.edges {
+				hosts = append(hosts, e.https)
+			}
+			arguments, err := json.Marshal(map[string]any{
+				"url": "https://" + s.edges[0].https, "by": tt.by, "engine": tt.engine, "spki": s.spki, "quicHosts": hosts,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			result := runSessions(t, node, string(arguments), s.edges[0].kill)
+			for _, failure := range result.Failures {
+				t.Error(failure)
+			}
+			if !strings.Contains(result.Words, "As many people are watching as may watch at once") {
+				t.Errorf("the second viewer reads %q", result.Words)
+			}
+			if len(result.Protocols) != 1 || result.Protocols["h3"] == 0 {
+				t.Errorf("answers came by %v, want HTTP/3 alone", result.Protocols)
+			}
+			t.Logf("%v by %v", result.Servers, result.Protocols)
+		})
+	}
+}
+
+type sessionsResult struct {
+	Failures  []string
+	Protocols map[string]int
+	Servers   []string
+	Words     string
+}
+
+// runSessions runs testdata/browser/session.mjs, and calls kill when that asks for it.
+func runSessions(t *testing.T, node, arguments string, kill func()) (result sessionsResult) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), node, "../../edge/player/testdata/browser/session.mjs", arguments)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var last string
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if last = lines.Text(); last == "KILL" {
+			kill()
+			_, _ = fmt.Fprintln(in, "killed") // where it has ended, Wait says why
+		}
+	}
+	err = cmd.Wait()
+	if json.Unmarshal([]byte(last), &result) != nil {
+		t.Fatalf("session.mjs %s: %v: %s", arguments, err, last)
+	}
+	return result
+}
