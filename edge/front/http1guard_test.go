@@ -227,7 +227,7 @@ func TestHTTP1Requests(t *testing.T) {
 			for _, tt := range rawRequests() {
 				t.Run(tt.name, func(t *testing.T) {
 					before := s.Stats().Refused
-					statuses, client := exchangeRaw(t, s, overTLS, tt.sent+second)
+					statuses, client := exchangeRaw(t, s, overTLS, []byte(tt.sent+second))
 					want := slices.Repeat([]int{200}, tt.handled)
 					if tt.status != 0 {
 						want = append(want, tt.status)
@@ -253,7 +253,7 @@ func TestHTTP1Requests(t *testing.T) {
 }
 
 // exchangeRaw sends bytes on a connection of its own, and returns the statuses of what is answered until that ends.
-func exchangeRaw(t *testing.T, s *running, overTLS bool, sent string) (statuses []int, client string) {
+func exchangeRaw(t *testing.T, s *running, overTLS bool, sent []byte) (statuses []int, client string) {
 	t.Helper()
 	address := s.HTTPAddr()
 	if overTLS {
@@ -272,7 +272,7 @@ func exchangeRaw(t *testing.T, s *running, overTLS bool, sent string) (statuses 
 	wrote := make(chan struct{})
 	go func() { // ends with the connection
 		defer close(wrote)
-		_, _ = io.WriteString(conn, sent)
+		_, _ = conn.Write(sent)
 		if half, ok := conn.(interface{ CloseWrite() error }); ok {
 			_ = half.CloseWrite()
 		}
