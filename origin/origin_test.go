@@ -310,14 +310,23 @@ func TestNothingOutsideIsServed(t *testing.T) {
 		}
 	}
 	o := newOrigin(t, directory(t, root), io.Discard)
+	server := httptest.NewServer(o)
+	defer server.Close()
 	for path, want := range map[string]int{
 		"/vod/pkg/master.m3u8": 200, "/vod/pkg/link.m3u8": 404, "/vod/pkg/dir/secret.m3u8": 404, "/vod/out/secret.m3u8": 404,
+		"/vod/pkg/link.m3u8/": 400, "/vod/pkg/link.m3u8/.": 400, "/vod/pkg/link.m3u8//": 400, "/vod/pkg/link.m3u8%2f": 400, "/vod/film.mp4/": 400, "/vod/film.mp4": 404,
+		"/vod/pkg/dir": 404, "/vod/pkg/dir//secret.m3u8": 400, "/vod/out/film.mp4": 404, "/vod/out/film.mp4/": 400, "/vod/film/film.mp4": 404,
 		"/vod/out/": 400, "/vod/pkg/dir/": 400, "/vod/film/master.m3u8": 404, "/vod/out/film/master.m3u8": 404, "/vod/pkg/.hidden.m3u8": 404,
 		"/vod/../secret.m3u8": 400, "/vod/pkg/../../secret.m3u8": 400, "/vod/pkg/%2e%2e/x": 400, "/vod/pkg/..%2f..%2fsecret.m3u8": 400,
 		"/vod//etc/passwd": 400, "/vod/pkg/a%00b": 400, "/vod/pkg/..%5cx": 400, "/vod/none/master.m3u8": 404, "/etc/passwd": 404,
 	} {
-		r := do(o, "GET", path)
-		if text := body(t, r); r.StatusCode != want || strings.Contains(text, canary) {
+		r, err := server.Client().Get(server.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := body(t, r)
+		_ = r.Body.Close()
+		if r.StatusCode != want || strings.Contains(text, canary) {
 			t.Errorf("%s: got %d %q, want %d", path, r.StatusCode, text, want)
 		}
 	}

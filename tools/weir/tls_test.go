@@ -78,7 +78,7 @@ func secureClients(t *testing.T, address string, config *tls.Config) map[string]
 
 // TestTheHostDecidesNotTheSNI: a connection that was opened in the name of one site
 // gets another site's rules for another site's host, and nothing for a host that
-// nobody has.
+// nobody has. So does one that was opened in no name, or in one that nobody has.
 func TestTheHostDecidesNotTheSNI(t *testing.T) {
 	t.Parallel()
 	roots := x509.NewCertPool()
@@ -90,29 +90,34 @@ func TestTheHostDecidesNotTheSNI(t *testing.T) {
 			{Hosts: []string{"b.example"}, Origins: []string{named(t, "origin b")}},
 		}
 	})
-	for protocol, c := range secureClients(t, n.public.HTTPSAddr(), &tls.Config{RootCAs: roots, ServerName: "a.example"}) {
-		for _, tt := range []struct {
-			host, want string
-			status     int
-		}{
-			{"a.example", "origin a", 200},
-			{"b.example", "origin b", 200},
-			{"c.example", "this host is not served here\n", 421},
-		} {
-			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+n.public.HTTPSAddr()+"/"+protocol, http.NoBody)
-			if err != nil {
-				t.Fatal(err)
-			}
-			request.Host = tt.host
-			response, err := c.Do(request)
-			if err != nil {
-				t.Errorf("%s: Host %s: %v", protocol, tt.host, err)
-				continue
-			}
-			body, _ := io.ReadAll(response.Body) // what is missing shows
-			response.Body.Close()
-			if response.StatusCode != tt.status || string(body) != tt.want {
-				t.Errorf("%s: SNI a.example, Host %s: got %d %q, want %d %q", protocol, tt.host, response.StatusCode, body, tt.status, tt.want)
+	address := n.public.HTTPSAddr()
+	// Go sends no SNI for an address. The certificate is then the first one.
+	for _, sni := range []string{"a.example", "c.example", "127.0.0.1"} {
+		config := &tls.Config{RootCAs: roots, ServerName: sni, InsecureSkipVerify: sni != "a.example"} // nobody has a certificate for the others
+		for protocol, c := range secureClients(t, address, config) {
+			for _, tt := range []struct {
+				host, want string
+				status     int
+			}{
+				{"a.example", "origin a", 200},
+				{"b.example", "origin b", 200},
+				{"c.example", "this host is not served here\n", 421},
+			} {
+				request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+address+"/"+protocol, http.NoBody)
+				if err != nil {
+					t.Fatal(err)
+				}
+				request.Host = tt.host
+				response, err := c.Do(request)
+				if err != nil {
+					t.Errorf("%s: SNI %s, Host %s: %v", protocol, sni, tt.host, err)
+					continue
+				}
+				body, _ := io.ReadAll(response.Body) // what is missing shows
+				response.Body.Close()
+				if response.StatusCode != tt.status || string(body) != tt.want {
+					t.Errorf("%s: SNI %s, Host %s: got %d %q, want %d %q", protocol, sni, tt.host, response.StatusCode, body, tt.status, tt.want)
+				}
 			}
 		}
 	}
