@@ -42,6 +42,7 @@ func giveBatch(buf []byte) {
 // what is written; the rest of the time it passes writes on.
 type batchConn struct {
 	net.Conn
+	seat *seat
 
 	deadline writeDeadline // with a lock of its own: it is set while a write holds the other
 
@@ -52,6 +53,12 @@ type batchConn struct {
 	buf  []byte
 	used int
 	err  error // a write failed: a record is lost or cut, so none may follow
+}
+
+// Close implements net.Conn.
+func (c *batchConn) Close() error {
+	c.seat.leave()
+	return c.Conn.Close()
 }
 
 // SetWriteDeadline implements net.Conn, as tcpConn does.

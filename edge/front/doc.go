@@ -57,6 +57,18 @@
 // the time left, so that it costs a timer now and then and not for each write. Header
 // bytes, fields, streams and windows are bounded by constants of this package.
 //
+// # How many connections
+//
+// Options.Connections bounds them, in all and by client and network (seats). Each has its seat from accept on, before TLS,
+// and over QUIC from its first packet on, before the handshake; behind a balancer the client counts once its header has
+// come. Who gets none is reset, or refused (CONNECTION_REFUSED), and counted. Where all seats are taken the connection that
+// is without a request for longest gives way, one that has yet to send its first as well, as with nginx: an idle connection
+// costs its client a round trip at most, a refused one is a viewer lost. Those are found 64 at a time, so that a request
+// changes nothing but an atomic of its own connection.
+//
+// Where the system has no descriptor for a connection, idle ones give way too, and nothing is accepted for 5 to 250
+// milliseconds: those who wait are the kernel's, and the connections that are open go on.
+//
 // # Where a request ends
 //
 // What comes in HTTP/1.1 passes a guard too (http1Guard): one look at each byte of a head, and at what is around chunks.
@@ -185,6 +197,6 @@
 // # Lock order
 //
 // http2Conn.writing, http2Conn.mu, tlsConn.mu, batchConn.mu, writeDeadline.mu; http3Stream.mu,
-// quicConn.mu; the others
+// quicConn.mu; seats.mu and the others
 // are never held together.
 package front

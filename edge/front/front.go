@@ -62,6 +62,9 @@ type Options struct {
 	HeaderTimeout time.Duration // for the handshake and for a request header, each; default 5 s
 	IdleTimeout   time.Duration // for a connection without requests; default 75 s
 
+	// Connections bounds the connections of clients.
+	Connections Connections
+
 	// TrustClients lifts the budgets of HTTP/2 and HTTP/3 connections, for a listener whose
 	// clients are known by their certificates: another node may well cancel a thousand
 	// requests in a second. Sizes and times stay bounded; of field lines there may be twice as
@@ -101,6 +104,7 @@ type Server struct {
 	stats counters
 	entry entry
 	ids   connIDs // of QUIC connections
+	seats *seats  // of all connections
 
 	mu      sync.Mutex // guards the fields below
 	bound   bool
@@ -143,6 +147,7 @@ func New(o Options) (*Server, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.stats.refusals.log = s.log
+	s.seats = newSeats(o.Connections, &s.stats.refusals)
 	s.entry = entry{next: o.Handler, stats: &s.stats, log: s.log, fields: maxFields, idle: make(chan struct{})}
 	if o.TrustClients {
 		s.entry.fields *= 2 // a node adds to what a client may send
@@ -182,6 +187,9 @@ func (s *Server) HTTPSAddr() string {
 	defer s.mu.Unlock()
 	return address(s.sockets.https)
 }
+
+// SetConnections changes how many connections there may be. Those that are there stay.
+func (s *Server) SetConnections(c Connections) { s.seats.set(c) }
 
 // Close gives back what Listen bound when Run is not going to be called. After Run
 // it does nothing.

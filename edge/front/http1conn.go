@@ -142,7 +142,16 @@ func (c *http1TLSConn) readBelow(p []byte) (int, error) { return c.tlsConn.Read(
 // http1Conn is a connection in the clear that is no socket: one of a test's network.
 type http1Conn struct {
 	net.Conn
+	seat  *seat
 	guard http1Guard
+}
+
+func (c *http1Conn) place() *seat { return c.seat }
+
+// Close implements net.Conn.
+func (c *http1Conn) Close() error {
+	c.seat.leave()
+	return c.Conn.Close()
 }
 
 // Read implements net.Conn.

@@ -83,6 +83,13 @@ func newHTTP2Conn(c *tlsConn, guard *http2Guard) *http2Conn {
 	return watchHTTP2(c, &state, guard)
 }
 
+func (c *http2Conn) place() *seat {
+	if c, ok := c.Conn.(seated); ok {
+		return c.place()
+	}
+	return nil
+}
+
 // linger lets a client take the last frame, below TLS.
 func (c *tlsConn) linger(limit time.Duration, most int64) { c.raw.linger(limit, most) }
 

@@ -82,6 +82,9 @@ func (c *quicConn) serve() {
 		return
 	}
 	c.rested.Store(time.Now().UnixNano())
+	if s, ok := c.conn.Context().Value(seatKey{}).(*seat); ok {
+		s.become(c.close, c.idleSince)
+	}
 	c.mu.Lock()
 	c.idle = time.AfterFunc(c.part.idle, c.expire)
 	c.mu.Unlock()
@@ -139,6 +142,14 @@ func (c *quicConn) expire() {
 	if c.conn.Context().Err() == nil {
 		c.idle.Reset(left)
 	}
+}
+
+// idleSince is 0 while a request runs.
+func (c *quicConn) idleSince() int64 {
+	if c.running.Load() > 0 {
+		return 0
+	}
+	return c.rested.Load()
 }
 
 func (c *quicConn) stopIdle() {

@@ -61,21 +61,28 @@ func (g *proxyGate) knows(addr net.Addr) bool {
 }
 
 // client reads the header of c and returns the address that it names. What is no header
-// is an error, counted, and closes c. The read deadline stays: both protocols that follow
+// is an error, counted, and closes c, and so is one connection more than that client may have. The read deadline stays: both protocols that follow
 // set their own.
-func (g *proxyGate) client(c net.Conn) (net.Addr, error) {
+func (g *proxyGate) client(c net.Conn, s *seat) (net.Addr, error) {
 	_ = c.SetReadDeadline(time.Now().Add(g.timeout)) // on a closed connection the read tells
 	client, err := readProxyHeader(c)
 	if err != nil {
 		g.stats.proxyErrors.Add(1)
 		g.log.Debug("PROXY protocol header refused", "balancer", c.RemoteAddr().String(), "error", err)
+		s.leave()
 		_ = c.Close() // it was never used
 		return nil, err
 	}
 	if !client.IsValid() {
 		return c.RemoteAddr(), nil // the balancer speaks for itself
 	}
-	return net.TCPAddrFromAddrPort(client), nil
+	addr := net.TCPAddrFromAddrPort(client)
+	if !s.name(addr) {
+		s.leave()
+		reset(c)
+		return nil, errRefused
+	}
+	return addr, nil
 }
 
 // readProxyHeader reads a PROXY protocol header of version 1 or 2, and not a byte more:
@@ -179,8 +186,8 @@ type proxied struct {
 }
 
 // of reads the header of c once.
-func (p *proxied) of(c net.Conn) (net.Addr, error) {
-	p.once.Do(func() { p.client, p.err = p.gate.client(c) })
+func (p *proxied) of(c net.Conn, s *seat) (net.Addr, error) {
+	p.once.Do(func() { p.client, p.err = p.gate.client(c, s) })
 	if p.err != nil {
 		return c.RemoteAddr(), p.err
 	}

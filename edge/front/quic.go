@@ -40,6 +40,7 @@ type quicPart struct {
 	timeout   time.Duration // for a request header
 	idle      time.Duration // for a connection without requests
 	trusted   bool          // no budgets
+	seats     *seats
 	stats     *counters
 	log       *slog.Logger
 
@@ -54,7 +55,7 @@ type quicPart struct {
 func (s *Server) quicPart(socket net.PacketConn) (*quicPart, error) {
 	p := &quicPart{
 		socket: socket, handler: s.entry.via(&s.stats.http3, ""), timeout: s.opts.HeaderTimeout, idle: s.opts.IdleTimeout,
-		trusted: s.opts.TrustClients, stats: &s.stats, log: s.log, open: map[*quicConn]struct{}{},
+		trusted: s.opts.TrustClients, seats: s.seats, stats: &s.stats, log: s.log, open: map[*quicConn]struct{}{},
 	}
 	keys, err := newQUICKeys(s.opts)
 	if err != nil {
@@ -66,6 +67,7 @@ func (s *Server) quicPart(socket net.PacketConn) (*quicPart, error) {
 		ConnectionIDGenerator: s.ids,
 		TokenGeneratorKey:     &keys.token,
 		VerifySourceAddress:   (&retryLimit{}).exceeded,
+		ConnContext:           p.admit,
 	}
 	config := http3.ConfigureTLSConfig(s.opts.TLS)
 	config.MinVersion = tls.VersionTLS13
@@ -86,6 +88,20 @@ func (s *Server) quicPart(socket net.PacketConn) (*quicPart, error) {
 	}
 	p.listener = l
 	return p, nil
+}
+
+// seatKey is the key under which a connection's context holds its seat.
+type seatKey struct{}
+
+// admit gives a connection its seat before the handshake, or refuses it (CONNECTION_REFUSED). The address may be forged as
+// long as retryLimit does not mind; such a connection lasts for HeaderTimeout.
+func (p *quicPart) admit(ctx context.Context, client *quic.ClientInfo) (context.Context, error) {
+	s := p.seats.enter(client.RemoteAddr, true, nil)
+	if s == nil {
+		return nil, errRefused
+	}
+	context.AfterFunc(ctx, s.leave) // when the connection has ended, or has not become one
+	return context.WithValue(ctx, seatKey{}, s), nil
 }
 
 func (p *quicPart) serve(ctx context.Context) error {

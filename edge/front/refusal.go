@@ -12,26 +12,29 @@ import (
 type reason int32
 
 const (
-	allowed        reason = iota
-	http2Odd              // resets, in either direction
-	http2Control          // frames that ask for nothing
-	http2HeaderLen        // a header block without end
-	http3Odd              // streams that were cancelled or malformed
-	http3Control          // frames that ask for nothing
-	http3Malformed        // a breach of RFC 9114 or 9204
-	tooManyFields         // a header of more than maxFields lines
-	twoHosts              // no host, or more than one, or what cannot be one
-	earlyData             // a request in 0-RTT that is not safe to replay
-	http1Syntax           // a request line or field line that is none (RFC 9112, 3 and 5)
-	http1Framing          // where a request ends is in doubt (RFC 9112, 6.3 and 7)
-	httpVersion           // a version of HTTP that is not spoken here
-	targetForm            // a request target that is too long, or of no form that is meant for us
-	headerBytes           // a header of more than maxHeaderBytes
-	slowHeader            // a header that did not come to its end in time
-	badField              // a field of HTTP/2 or HTTP/3 whose value is none, or a length that is not the body's
-	connectMethod         // CONNECT
-	expectation           // Expect with another value than 100-continue
-	reasons               // how many there are
+	allowed           reason = iota
+	http2Odd                 // resets, in either direction
+	http2Control             // frames that ask for nothing
+	http2HeaderLen           // a header block without end
+	http3Odd                 // streams that were cancelled or malformed
+	http3Control             // frames that ask for nothing
+	http3Malformed           // a breach of RFC 9114 or 9204
+	tooManyFields            // a header of more than maxFields lines
+	twoHosts                 // no host, or more than one, or what cannot be one
+	earlyData                // a request in 0-RTT that is not safe to replay
+	http1Syntax              // a request line or field line that is none (RFC 9112, 3 and 5)
+	http1Framing             // where a request ends is in doubt (RFC 9112, 6.3 and 7)
+	httpVersion              // a version of HTTP that is not spoken here
+	targetForm               // a request target that is too long, or of no form that is meant for us
+	headerBytes              // a header of more than maxHeaderBytes
+	slowHeader               // a header that did not come to its end in time
+	badField                 // a field of HTTP/2 or HTTP/3 whose value is none, or a length that is not the body's
+	connectMethod            // CONNECT
+	expectation              // Expect with another value than 100-continue
+	connectionTotal          // a connection beyond Connections.Total, where none is idle
+	connectionClient         // one beyond Connections.Client
+	connectionNetwork        // one beyond Connections.Network
+	reasons                  // how many there are
 )
 
 // refusalLogEvery is how often a refusal is logged at most: a flood must not fill a disk.
@@ -42,6 +45,7 @@ func (r reason) String() string {
 		"", "h2_odd_events", "h2_control_frames", "h2_header_block", "h3_odd_events", "h3_control_frames",
 		"h3_malformed", "fields", "hosts", "early_data",
 		"h1_syntax", "h1_framing", "version", "target", "header_bytes", "header_timeout", "field", "method", "expect",
+		"connections", "client_connections", "network_connections",
 	}[r]
 }
 

@@ -30,7 +30,7 @@ func (s *Server) parts(bound sockets) ([]part, error) {
 	var parts []part
 	gate, limits := s.proxyGate(), &http1Limits{fields: s.entry.fields, refusals: &s.stats.refusals}
 	if bound.http != nil {
-		l := tcpListener{Listener: bound.http, stats: &s.stats, gate: gate, http1: limits}
+		l := tcpListener{Listener: bound.http, stats: &s.stats, gate: gate, http1: limits, seats: s.seats, stop: newStopper()}
 		parts = append(parts, s.httpPart(l, &s.stats.cleartext, "", false))
 	}
 	if bound.https == nil {
@@ -59,6 +59,8 @@ func (s *Server) parts(bound sockets) ([]part, error) {
 		http2:    http2,
 		guard:    &http2Guard{timeout: s.opts.HeaderTimeout, refusals: &s.stats.refusals, trusted: s.opts.TrustClients},
 		limits:   limits,
+		seats:    s.seats,
+		stop:     newStopper(),
 	}
 	return append(parts, acceptor,
 		s.httpPart(http1, &s.stats.http1, altSvc, false), s.httpPart(http2, &s.stats.http2, altSvc, true)), nil
@@ -155,7 +157,10 @@ func (s *Server) httpPart(l net.Listener, p *protocolCounters, altSvc string, ht
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnContext:                  func(ctx context.Context, c net.Conn) context.Context { return withConn(ctx, c) },
-		ConnState: func(_ net.Conn, state http.ConnState) {
+		ConnState: func(c net.Conn, state http.ConnState) {
+			if c, ok := c.(seated); ok {
+				c.place().state(state)
+			}
 			switch state {
 			case http.StateNew: // called before the connection's goroutine starts
 				part.conns.Add(1)

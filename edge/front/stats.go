@@ -15,6 +15,11 @@ type Stats struct {
 	HandshakeErrors int64 // TLS handshakes over TCP that failed or timed out
 	ProxyErrors     int64 // connections of balancers that did not begin with a PROXY protocol header
 
+	Connections        int64 // connections now, those included that are not ready
+	ConnectionsLimit   int64 // the most of them, 0 for any number
+	ConnectionsGaveWay int64 // idle ones that were closed for others
+	AcceptErrors       int64 // times that the system had no descriptor, or no memory, for a connection
+
 	SendfileCalls int64 // sendfile(2) calls, those that had to wait included
 	SendfileBytes int64 // body bytes sent by them
 	ShortFiles    int64 // files that ended before their range did
@@ -22,7 +27,8 @@ type Stats struct {
 	// Refused counts connections that were ended, and requests that were refused, before
 	// the Handler had a say, by reason: h2_odd_events, h2_control_frames, h2_header_block,
 	// h3_odd_events, h3_control_frames, h3_malformed, fields, hosts, early_data, h1_syntax, h1_framing, version,
-	// target, header_bytes, header_timeout, field, method, expect. Every reason is there. It is the caller's.
+	// target, header_bytes, header_timeout, field, method, expect, connections, client_connections,
+	// network_connections. Every reason is there. It is the caller's.
 	Refused map[string]int64
 }
 
@@ -36,7 +42,9 @@ type ProtocolStats struct {
 // Stats returns the counters.
 func (s *Server) Stats() Stats {
 	c := &s.stats
+	open, limit := s.seats.count()
 	return Stats{
+		Connections: open, ConnectionsLimit: limit, ConnectionsGaveWay: s.seats.gaveWay.Load(), AcceptErrors: s.seats.short.Load(),
 		Cleartext:       c.cleartext.snapshot(),
 		HTTP1:           c.http1.snapshot(),
 		HTTP2:           c.http2.snapshot(),

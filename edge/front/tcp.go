@@ -16,23 +16,32 @@ type tcpListener struct {
 	stats *counters
 	gate  *proxyGate
 	http1 *http1Limits
+	seats *seats
+	stop  *stopper // by Close
+}
+
+// Close implements net.Listener.
+func (l tcpListener) Close() error {
+	l.stop.stop()
+	return l.Listener.Close()
 }
 
 func (l tcpListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
+	c, seat, err := l.seats.accept(l.Listener, l.gate, l.stop.done)
 	if err != nil {
 		return nil, err
 	}
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
-		return &http1Conn{Conn: c, guard: l.http1.guard()}, nil // not a socket: a test's listener
+		return &http1Conn{Conn: c, seat: seat, guard: l.http1.guard()}, nil // not a socket: a test's listener
 	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {
+		seat.leave()
 		_ = tcp.Close() // it was never used
 		return nil, err
 	}
-	conn := &tcpConn{TCPConn: tcp, raw: raw, stats: l.stats, guard: l.http1.guard()}
+	conn := &tcpConn{TCPConn: tcp, raw: raw, seat: seat, stats: l.stats, guard: l.http1.guard()}
 	if l.gate.knows(tcp.RemoteAddr()) {
 		conn.proxied.gate = l.gate
 	}
@@ -44,6 +53,7 @@ func (l tcpListener) Accept() (net.Conn, error) {
 type tcpConn struct {
 	*net.TCPConn
 	raw      syscall.RawConn
+	seat     *seat
 	stats    *counters
 	aborted  atomic.Bool
 	deadline writeDeadline
@@ -52,6 +62,14 @@ type tcpConn struct {
 
 	more atomic.Bool // a file follows what is written
 	held atomic.Bool // the kernel may be keeping bytes back until more comes
+}
+
+func (c *tcpConn) place() *seat { return c.seat }
+
+// Close implements net.Conn.
+func (c *tcpConn) Close() error {
+	c.seat.leave()
+	return c.TCPConn.Close()
 }
 
 // SetWriteDeadline implements net.Conn. A write may be given up before t, by an eighth of
@@ -68,7 +86,7 @@ func (c *tcpConn) RemoteAddr() net.Addr {
 	if c.proxied.gate == nil {
 		return c.TCPConn.RemoteAddr()
 	}
-	client, _ := c.proxied.of(c.TCPConn) // Read tells the error
+	client, _ := c.proxied.of(c.TCPConn, c.seat) // Read tells the error
 	return client
 }
 
@@ -79,7 +97,7 @@ func (c *tcpConn) Read(p []byte) (int, error) { return c.guard.read(c, p) }
 // its first byte.
 func (c *tcpConn) readBelow(p []byte) (int, error) {
 	if c.proxied.gate != nil {
-		if _, err := c.proxied.of(c.TCPConn); err != nil {
+		if _, err := c.proxied.of(c.TCPConn, c.seat); err != nil {
 			return 0, io.EOF // net/http answers other errors, and this is for nobody
 		}
 	}

@@ -56,6 +56,8 @@ func (c *tlsConn) Close() error {
 
 func (c *tlsConn) abort() { c.raw.abort() }
 
+func (c *tlsConn) place() *seat { return c.raw.seat }
+
 // tlsAcceptor makes the TLS handshakes of a listener and hands each connection to the
 // queue of the protocol that was agreed on.
 type tlsAcceptor struct {
@@ -68,6 +70,8 @@ type tlsAcceptor struct {
 	http1, http2 *connQueue
 	guard        *http2Guard
 	limits       *http1Limits
+	seats        *seats
+	stop         *stopper // by drain
 }
 
 // serve accepts until the listener is closed, and returns when all handshakes are
@@ -77,41 +81,35 @@ func (a *tlsAcceptor) serve(ctx context.Context) error {
 	var handshakes sync.WaitGroup
 	defer handshakes.Wait()
 	defer cancel() // ends the handshakes, which hang up
-	for pause := time.Duration(0); ; {
-		c, err := a.listener.Accept()
+	for {
+		c, seat, err := a.seats.accept(a.listener, a.gate, a.stop.done)
 		switch {
-		case err == nil:
-			pause = 0
-			handshakes.Go(func() { a.handshake(ctx, c) })
 		case errors.Is(err, net.ErrClosed):
 			return nil
-		case !isTemporary(err):
+		case err != nil:
 			return err
-		default: // out of descriptors: the connections that end will bring some back
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			a.log.Debug("accept failed", "error", err, "pause", pause)
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(pause):
-			}
 		}
+		handshakes.Go(func() { a.handshake(ctx, c, seat) })
 	}
 }
 
-func (a *tlsAcceptor) drain(context.Context) error { _ = a.listener.Close(); return nil } // nothing is lost
-func (a *tlsAcceptor) cut()                        {}
-func (a *tlsAcceptor) wait()                       {} // serve waits
+func (a *tlsAcceptor) drain(context.Context) error {
+	a.stop.stop()
+	_ = a.listener.Close() // nothing is lost
+	return nil
+}
+func (a *tlsAcceptor) cut()  {}
+func (a *tlsAcceptor) wait() {} // serve waits
 
-func (a *tlsAcceptor) handshake(ctx context.Context, c net.Conn) {
+func (a *tlsAcceptor) handshake(ctx context.Context, c net.Conn, s *seat) {
 	if a.gate.knows(c.RemoteAddr()) {
-		client, err := a.gate.client(c)
+		client, err := a.gate.client(c, s)
 		if err != nil {
 			return
 		}
 		c = &clientConn{Conn: c, client: client}
 	}
-	raw := &batchConn{Conn: c}
+	raw := &batchConn{Conn: c, seat: s}
 	conn := tls.Server(raw, a.config)
 	deadline := time.Now().Add(a.timeout)
 	_ = conn.SetDeadline(deadline) // it fails on a closed connection, as the handshake will
