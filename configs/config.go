@@ -51,6 +51,8 @@ type Listen struct {
 	// ProxyProtocol lists addresses (10.0.0.1) and networks (10.0.0.0/8) of balancers, whose connections to HTTP and
 	// HTTPS must begin with a PROXY protocol header.
 	ProxyProtocol []string `yaml:"proxy_protocol"`
+	// Connections bounds how many connections clients may have on HTTP and HTTPS.
+	Connections Connections `yaml:"connections"`
 	// HTTP3 says whether HTTPS also listens on UDP.
 	HTTP3 bool `yaml:"http3"`
 	// HeaderTimeout is the longest that a client may take to send a request head.
@@ -383,6 +385,22 @@ type Pathway struct {
 	Params map[string]string `yaml:"params"`
 }
 
+// Connections bounds how many connections there may be. Client and Network bound nothing where they are 0.
+type Connections struct {
+	// Total is of all clients. 0 means as many as there are descriptors for, and memory where that is bounded.
+	Total int `yaml:"total"`
+	// Client is of one address; of IPv6 of the 64 bits that one client has.
+	Client int `yaml:"client"`
+	// Network is of all addresses whose first IPv4Bits or IPv6Bits are alike.
+	Network int `yaml:"network"`
+	// IPv4Bits is the size of a Network; 0 means 24.
+	IPv4Bits int `yaml:"ipv4_bits"`
+	// IPv6Bits is the same of IPv6; 0 means 56.
+	IPv6Bits int `yaml:"ipv6_bits"`
+	// Exempt lists addresses and networks that count for Total alone.
+	Exempt []string `yaml:"exempt"`
+}
+
 // Limits bounds what clients may have of a site.
 type Limits struct {
 	// Client bounds one address; of IPv6 the 64 bits that one client has.
@@ -515,6 +533,7 @@ func Default() *Config {
 		Node: Node{Dir: "/var/lib/weir"},
 		Listen: Listen{
 			HTTP: ":8080", HTTPS: ":8443", Admin: "127.0.0.1:7070", HTTP3: true,
+			Connections:    Connections{IPv4Bits: 24, IPv6Bits: 56},
 			HeaderTimeout:  Duration(5 * time.Second),
 			IdleTimeout:    Duration(75 * time.Second),
 			DrainTimeout:   Duration(30 * time.Second),

@@ -30,6 +30,29 @@ func (v *validator) overload() {
 	}
 }
 
+// connections checks how many connections clients may have.
+func (v *validator) connections() {
+	const path = "listen.connections"
+	c := v.c.Listen.Connections
+	for _, f := range []struct {
+		key   string
+		value int
+		hint  string
+	}{
+		{".total", c.Total, "write how many, or 0 for as many as there are descriptors for"},
+		{".client", c.Client, "write how many, or 0 for any number"},
+		{".network", c.Network, "write how many, or 0 for any number"},
+	} {
+		if f.value < 0 {
+			v.bad(path+f.key, f.value, "is negative", f.hint)
+		}
+	}
+	v.networkBits(path, c.IPv4Bits, c.IPv6Bits)
+	for i, text := range c.Exempt {
+		v.exempt(itemPath(path+".exempt", i), text)
+	}
+}
+
 // siteLimits checks what clients may have of a site.
 func (v *validator) siteLimits(path string, l Limits) {
 	for _, scope := range []struct {

@@ -93,6 +93,7 @@ func (v *validator) listen() {
 	if l.DrainTimeout < 0 {
 		v.bad("listen.drain_timeout", l.DrainTimeout, "is negative", "write a time such as 30s")
 	}
+	v.connections()
 	v.clashes()
 }
 

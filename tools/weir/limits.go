@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -8,10 +9,13 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
+	"weir/cache"
 	"weir/configs"
 	"weir/edge"
+	"weir/edge/front"
 	"weir/edge/limit"
 )
 
@@ -82,6 +86,9 @@ func hotBytes(c *configs.Config, memory int64) int64 {
 // overloadOptions are those of a configuration on a node that may take so much memory, 0 for no bound.
 func overloadOptions(c *configs.Overload, memory int64) edge.OverloadOptions {
 	o := edge.OverloadOptions{Fetches: c.Fetches, Requests: c.Requests, Delay: c.Delay.D()}
+	if most := maxFetches(maxFiles()); o.Fetches == 0 || o.Fetches > most {
+		o.Fetches = most
+	}
 	if memory == 0 {
 		return o
 	}
@@ -93,6 +100,55 @@ func overloadOptions(c *configs.Overload, memory int64) edge.OverloadOptions {
 		o.Requests = int(memory / requestMemory)
 	}
 	return o
+}
+
+const (
+	// openFiles is what a process may open where it cannot be asked.
+	openFiles = 1024
+	// From manyFiles on, as many are enough for all but clients' connections that a quarter of them may stay free.
+	manyFiles = 16 << 10
+	// connectionMemory is what an idle connection takes at most over TCP, with what the kernel keeps for it.
+	connectionMemory = 32 << 10
+	// filesOfFetch is how many a fetch has open: a connection and what it writes, for as long as it runs.
+	filesOfFetch = 2
+)
+
+// maxFiles is how many files the process may open.
+func maxFiles() int {
+	var r syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r) != nil {
+		return openFiles
+	}
+	return int(min(r.Cur, math.MaxInt32))
+}
+
+// hotFiles is how many of them the hot tier keeps open.
+func hotFiles(files int) int { return max(1, min(files/4, cache.DefaultOpenFiles)) }
+
+// maxFetches is how many fetches there are files for: a quarter of them, as the hot tier has a quarter and connections have
+// half.
+func maxFetches(files int) int { return max(1, files/4/filesOfFetch) }
+
+// maxConnections is how many connections clients may have where the configuration does not say. What a response is read
+// from that is not in the hot tier, what fetches need, and the node's own sockets have the other files.
+func maxConnections(files int, memory int64) int {
+	most := files / 2
+	if files > manyFiles {
+		most = files - files/4
+	}
+	if memory > 0 {
+		most = min(most, int(memory/connectionMemory))
+	}
+	return max(1, most)
+}
+
+// connections are those of a configuration.
+func connections(c *configs.Connections, files int, memory int64) (front.Connections, error) {
+	exempt, err := prefixes(c.Exempt)
+	return front.Connections{
+		Total: cmp.Or(c.Total, maxConnections(files, memory)), Client: c.Client, Network: c.Network,
+		IPv4Bits: c.IPv4Bits, IPv6Bits: c.IPv6Bits, Exempt: exempt,
+	}, err
 }
 
 // shedLately is how long after the last request that was turned away operators are told of it.
@@ -167,6 +223,17 @@ func (n *node) registerLimitMetrics() error {
 	} {
 		errs = append(errs, n.metrics.Gauge(m.name, m.help, func() float64 { return m.read(n.overload.Stats()) }))
 	}
+	for _, m := range []struct {
+		name, help string
+		read       func(front.Stats) int64
+	}{
+		{"weir_front_connections", "Connections of clients, those included whose handshake is not over.", func(s front.Stats) int64 { return s.Connections }},
+		{"weir_front_connections_limit", "The most of them.", func(s front.Stats) int64 { return s.ConnectionsLimit }},
+	} {
+		errs = append(errs, n.metrics.Gauge(m.name, m.help, func() float64 { return float64(m.read(n.public.Stats())) }))
+	}
 	return errors.Join(append(errs,
+		n.metrics.Counter("weir_front_connections_gave_way_total", "Idle connections that were closed for others, because all were there.", func() float64 { return float64(n.public.Stats().ConnectionsGaveWay) }),
+		n.metrics.Counter("weir_front_accept_errors_total", "Times that the system had no descriptor, or no memory, for a connection.", func() float64 { return float64(n.public.Stats().AcceptErrors) }),
 		n.metrics.Gauge("weir_limit_running", "Requests that count for a limit of how many may run at once, once for each such limit.", func() float64 { return float64(n.edge.Limits().Running) }))...)
 }

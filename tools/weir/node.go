@@ -162,7 +162,7 @@ func (n *node) buildCache() (err error) {
 	if n.config.Cache.Disk > 0 {
 		dir = filepath.Join(n.config.Node.Dir, "cache")
 	}
-	n.cache, err = cache.New(cache.Options{Dir: dir, DiskBytes: int64(n.config.Cache.Disk), MemoryBytes: hotBytes(n.config, n.options.memory), Log: n.log})
+	n.cache, err = cache.New(cache.Options{Dir: dir, DiskBytes: int64(n.config.Cache.Disk), MemoryBytes: hotBytes(n.config, n.options.memory), OpenFiles: hotFiles(maxFiles()), Log: n.log})
 	return err
 }
 
@@ -253,10 +253,13 @@ func (n *node) buildPublic() error {
 		options.Listen = s.front(options.HTTP != "")
 		options.ListenPacket = func(_, address string) (net.PacketConn, error) { return s.packets(socketHTTPS, options.HTTPS, address) }
 	}
+	var err error
+	if options.Connections, err = connections(&n.config.Listen.Connections, maxFiles(), n.options.memory); err != nil {
+		return usageError{err}
+	}
 	if err := errors.Join(n.buildTLS(&options), n.buildBalancers(&options)); err != nil {
 		return err
 	}
-	var err error
 	n.public, err = front.New(options)
 	return err
 }

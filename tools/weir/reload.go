@@ -105,6 +105,10 @@ func (n *node) reconfigure(ctx context.Context, last *lastReload) error {
 	if err != nil {
 		return err
 	}
+	limits, err := connections(&config.Listen.Connections, maxFiles(), n.options.memory)
+	if err != nil {
+		return err
+	}
 	routes, err := n.buildRoutes(config.Sites, n.routes.Load())
 	if err != nil {
 		return err
@@ -115,6 +119,7 @@ func (n *node) reconfigure(ctx context.Context, last *lastReload) error {
 	}
 	n.metrics.AddSites(routes.names...)
 	n.overload.Set(overloadOptions(&config.Overload, n.options.memory))
+	n.public.SetConnections(limits)
 	n.edge.SetSites(routes.sites)
 	n.take(routes)
 	if n.options.level != nil {
@@ -170,7 +175,7 @@ func (n *node) live(key string, config *configs.Config) bool {
 	case "tls.cert", "tls.key", "tls.certificates": // else one was minted, or would have to be
 		return n.certificates != nil && len(certificatePairs(n.config.TLS)) > 0 && len(certificatePairs(config.TLS)) > 0
 	}
-	return key == "sites" || key == "log.level" || strings.HasPrefix(key, "overload.")
+	return key == "sites" || key == "log.level" || strings.HasPrefix(key, "overload.") || strings.HasPrefix(key, "listen.connections.")
 }
 
 // configState is what the status tells of the configuration.
