@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -12,10 +13,9 @@ import (
 // what is around them. Collecting them took 0.72x the CPU of a write(2) for each.
 const batchBytes = 8 * (16<<10 + 32)
 
-// smallBatchBytes is enough for what HTTP/2 writes at once, a frame of 16 KiB, and for a
-// piece of a file, with the short records with which crypto/tls begins. A reader that
-// stalls keeps its batch.
-const smallBatchBytes = 36 << 10
+// smallBatchBytes is enough for what HTTP/2 writes at once, a frame of 16 KiB, with the short
+// records with which crypto/tls begins. A reader that stalls may keep its batch.
+const smallBatchBytes = 20 << 10
 
 var (
 	batchBuffers      = sync.Pool{New: func() any { return new([batchBytes]byte) }}
@@ -24,7 +24,7 @@ var (
 
 // takeBatch returns a buffer for n bytes and their records, or for a part of them.
 func takeBatch(n int) []byte {
-	if n <= copyBytes+1<<10 {
+	if n <= leastPiece+1<<10 {
 		return smallBatchBuffers.Get().(*[smallBatchBytes]byte)[:]
 	}
 	return batchBuffers.Get().(*[batchBytes]byte)[:]
@@ -44,7 +44,8 @@ type batchConn struct {
 	net.Conn
 	seat *seat
 
-	deadline writeDeadline // with a lock of its own: it is set while a write holds the other
+	socket   syscall.RawConn // of Conn; nil if it is no socket
+	deadline writeDeadline   // with a lock of its own: it is set while a write holds the other
 
 	// The lock is held across writes to the socket, against the rule: it is what keeps
 	// the records of tlsConn.Write and those that crypto/tls sends on its own (alerts,

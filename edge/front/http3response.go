@@ -1,14 +1,10 @@
 package front
 
 import (
-	"errors"
-	"io"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/quic-go/quic-go/quicvarint"
@@ -21,12 +17,10 @@ const (
 	holdBytes = 4 << 10
 	// joinedBytes is up to which size header and body are copied together, so that they leave
 	// in one write.
-	joinedBytes = 16 << 10
+	joinedBytes = leastPiece
 	// dataHeadBytes is what sendFile leaves for the head of a DATA frame.
 	dataHeadBytes = 1 + 4
 )
-
-var joinedBuffers = sync.Pool{New: func() any { return new([joinedBytes]byte) }}
 
 // http3Response is the ResponseWriter of a request stream.
 type http3Response struct {
@@ -41,6 +35,8 @@ type http3Response struct {
 	held    []byte   // those of them that wait
 	trailer []string // names of fields that come after the body
 	broken  error    // of the first write that failed: it may have ended inside a frame
+
+	deadline pieceDeadline
 }
 
 // Header implements http.ResponseWriter.
@@ -134,8 +130,8 @@ func (w *http3Response) send(p []byte) (int, error) {
 	if w.broken != nil {
 		return 0, w.broken
 	}
-	joined := joinedBuffers.Get().(*[joinedBytes]byte)
-	defer joinedBuffers.Put(joined)
+	joined := takeBuffer(joinedBytes)
+	defer giveBuffer(joined)
 	b := joined[:0]
 	if !w.sent {
 		b = w.appendHeader(b, w.status)
@@ -161,54 +157,6 @@ func (w *http3Response) send(p []byte) (int, error) {
 	return n, w.broken
 }
 
-// sendFile writes n bytes of file from off on, as copyFileRange does. The header of the
-// response and that of a frame lie before the bytes of the file, so that a piece is one write.
-func (w *http3Response) sendFile(file *os.File, off, n int64) (int64, error) {
-	buf := copyBuffers.Get().(*[copyBytes]byte)
-	defer copyBuffers.Put(buf)
-	if w.status == 0 {
-		got, _ := file.ReadAt(buf[:min(n, 512)], off) // of which the type is guessed
-		w.begin(buf[:got])
-	}
-	if len(w.held) > 0 {
-		if err := w.FlushError(); err != nil {
-			return 0, err
-		}
-	}
-	for sent := int64(0); ; {
-		b := buf[:0]
-		if !w.sent {
-			if b = w.appendHeader(b, w.status); len(b) > copyBytes/2 {
-				b = b[:0]
-				_ = w.FlushError() // admit tells
-			}
-		}
-		piece := min(n-sent, int64(copyBytes-dataHeadBytes-len(b)))
-		if piece == 0 {
-			return sent, nil
-		}
-		if _, err := w.admit(piece); err != nil {
-			return sent, err
-		}
-		w.sent = true
-		b = quicvarint.AppendWithLen(append(b, h3Data), uint64(piece), dataHeadBytes-1)
-		begin := len(b)
-		b = b[:begin+int(piece)]
-		if got, err := file.ReadAt(b[begin:], off+sent); got < len(b)-begin {
-			if err == nil || errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			w.broken = err
-			return sent + int64(got), err
-		}
-		if done, err := w.stream.str.Write(b); err != nil {
-			w.broken = err
-			return sent + max(0, int64(done-begin)), err
-		}
-		sent += piece
-	}
-}
-
 // Flush implements http.Flusher.
 func (w *http3Response) Flush() { _ = w.FlushError() } // http.Flusher has no error
 
@@ -226,7 +174,7 @@ func (w *http3Response) FlushError() error {
 func (w *http3Response) SetReadDeadline(t time.Time) error { return w.stream.str.SetReadDeadline(t) }
 
 // SetWriteDeadline is for http.ResponseController.
-func (w *http3Response) SetWriteDeadline(t time.Time) error { return w.stream.str.SetWriteDeadline(t) }
+func (w *http3Response) SetWriteDeadline(t time.Time) error { return w.deadline.set(w.stream.str, t) }
 
 // EnableFullDuplex is for http.ResponseController: both directions are independent.
 func (w *http3Response) EnableFullDuplex() error { return nil }

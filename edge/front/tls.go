@@ -23,8 +23,8 @@ type tlsConn struct {
 	*tls.Conn
 	raw *batchConn
 
-	writing atomic.Bool // a Write is under way, perhaps past crypto/tls
-	mu      sync.Mutex  // held by the one Write that may batch; no field is guarded
+	writing atomic.Int32 // Writes that are under way, perhaps past crypto/tls, or wait for room
+	mu      sync.Mutex   // held by the one Write that may batch; no field is guarded
 }
 
 // Write sends p. When it returns without an error, all of p is with the kernel. Hot
@@ -35,8 +35,8 @@ func (c *tlsConn) Write(p []byte) (int, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.writing.Store(true)
-	defer c.writing.Store(false)
+	c.writing.Add(1)
+	defer c.writing.Add(-1)
 	c.raw.begin(len(p))
 	n, err := c.Conn.Write(p)
 	if endErr := c.raw.end(); err == nil && endErr != nil {
@@ -48,7 +48,7 @@ func (c *tlsConn) Write(p []byte) (int, error) {
 // Close says goodbye, unless a Write is stuck: then crypto/tls would wait seconds for
 // room to say it in.
 func (c *tlsConn) Close() error {
-	if c.writing.Load() {
+	if c.writing.Load() > 0 {
 		return c.raw.Close()
 	}
 	return c.Conn.Close()
@@ -109,7 +109,7 @@ func (a *tlsAcceptor) handshake(ctx context.Context, c net.Conn, s *seat) {
 		}
 		c = &clientConn{Conn: c, client: client}
 	}
-	raw := &batchConn{Conn: c, seat: s}
+	raw := &batchConn{Conn: c, seat: s, socket: socketOf(c)}
 	conn := tls.Server(raw, a.config)
 	deadline := time.Now().Add(a.timeout)
 	_ = conn.SetDeadline(deadline) // it fails on a closed connection, as the handshake will
