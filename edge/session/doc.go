@@ -32,6 +32,7 @@
 // cross between nodes as spans, never as times of day.
 //
 // A session is in memory alone: a cluster that is started again as a whole has none, and players open them again.
+// A process that takes over from another as the same node is given what that one has ([Book.Export], [Book.Import]).
 //
 // # What is kept of a viewer
 //
