@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -21,6 +22,9 @@ import (
 //   - The directory of the cache goes to the new process while the old one serves from it (cache.Cache.Yield), because the
 //     new one is not ready before it knows what it has.
 //   - The file of purges is read by the new process before it serves, and again before the old one acknowledges a purge.
+//   - Play sessions and downloads are told before the new process serves, and once more when gossip is free: what the old one
+//     has opened or renewed between. A renewal that comes to the old process later, on a connection that is there, is lost;
+//     the next one finds the session in the new process.
 //   - Gossip goes last and without a farewell. Requests wait in the new process until it has found the others again, which
 //     takes some milliseconds, and no longer than after any other start.
 //
@@ -31,6 +35,7 @@ const (
 	sayPrepared = "prepared" // new: my configuration is good; give me the directory
 	sayYours    = "yours"    // old: it is yours
 	sayReady    = "ready"    // new: I could serve
+	sayBook     = "book"     // old: a part of the play sessions or downloads; as many as there are, before go and gossip
 	sayGo       = "go"       // old: serve; new connections are yours
 	sayServing  = "serving"  // new: I do; be off
 	sayGossip   = "gossip"   // old: I have left gossip without a word; it is yours
@@ -55,12 +60,22 @@ const (
 	gossipTimeout = 5 * time.Second
 )
 
+// Books, in messages.
+const (
+	bookSessions  = "sessions"
+	bookDownloads = "downloads"
+)
+
 // message is one line.
 type message struct {
 	Say     string   `json:"say"`
 	Sockets []socket `json:"sockets,omitempty"` // their descriptors follow that of the line
 	Version string   `json:"version,omitempty"`
 	Error   string   `json:"error,omitempty"`
+
+	Book string          `json:"book,omitempty"` // one of the two below
+	Part json.RawMessage `json:"part,omitempty"` // of session.Book.Export
+	Key  []byte          `json:"key,omitempty"`  // of the IDs of sessions, with go
 
 	Members []string `json:"members,omitempty"` // of the region, with gossip: where to find them
 	Relays  []string `json:"relays,omitempty"`  // of all regions, on one of them
@@ -84,8 +99,8 @@ func newLine(file *os.File) (*line, error) {
 
 func (l *line) say(m message) error { return l.out.Encode(m) }
 
-// await reads the next message, which has to be the one that comes then.
-func (l *line) await(ctx context.Context, say string) (m message, err error) {
+// await reads the next message, which has to be one of those that come then.
+func (l *line) await(ctx context.Context, say ...string) (m message, err error) {
 	_ = l.conn.SetReadDeadline(time.Time{}) // a closed one needs none, here and below
 	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -95,7 +110,7 @@ func (l *line) await(ctx context.Context, say string) (m message, err error) {
 	if m.Say == sayFailed {
 		return m, errors.New(m.Error)
 	}
-	if m.Say != say {
+	if !slices.Contains(say, m.Say) {
 		return m, fmt.Errorf("the other process says %q where it should say %q", m.Say, say)
 	}
 	return m, nil
@@ -148,12 +163,22 @@ func (t *takeOver) prepared(ctx context.Context) error {
 	return t.exchange(ctx, message{Say: sayPrepared, Version: version}, sayYours)
 }
 
-// ready waits until this process is to serve.
-func (t *takeOver) ready(ctx context.Context) error {
+// ready waits until this process is to serve, and takes in what it is told until then.
+func (t *takeOver) ready(ctx context.Context, take func(message) error) error {
 	if t == nil {
 		return nil
 	}
-	return t.exchange(ctx, message{Say: sayReady}, sayGo)
+	err := t.line.say(message{Say: sayReady})
+	for err == nil {
+		var m message
+		if m, err = t.line.await(ctx, sayBook, sayGo); err != nil {
+			break
+		}
+		if err = take(m); err == nil && m.Say == sayGo {
+			return nil
+		}
+	}
+	return fmt.Errorf("take over: %w", err)
 }
 
 // failed tells the process before why this one cannot take over. It is the last word.
@@ -181,9 +206,9 @@ func (t *takeOver) exchange(ctx context.Context, m message, answer string) error
 	return nil
 }
 
-// follow hears the process before until that has ended, or ctx has: that gossip is free, and that it was asked to purge
+// follow hears the process before until that has ended, or ctx has: what it knows, that gossip is free, and that it was asked to purge
 // something while it drains.
-func (t *takeOver) follow(ctx context.Context, obey func() error) {
+func (t *takeOver) follow(ctx context.Context, obey func() error, take func(message) error) {
 	defer close(t.gone)
 	defer t.line.conn.Close()
 	defer t.free()
@@ -195,6 +220,8 @@ func (t *takeOver) follow(ctx context.Context, obey func() error) {
 			return
 		}
 		switch m.Say {
+		case sayBook:
+			_ = take(m) // it is that process's last word on it
 		case sayGossip:
 			t.met = m
 			t.free()

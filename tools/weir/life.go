@@ -49,7 +49,7 @@ func (n *node) run(ctx context.Context) error {
 	n.say("draining")
 	n.retire()
 	err := gossip.stop()
-	n.leaveGossip()
+	n.leaveGossip() //nolint:contextcheck // ctx is over
 	err = errors.Join(err, data.stop())
 	finish, cancel := context.WithTimeout(whole, n.config.Listen.DrainTimeout.D())
 	defer cancel()
@@ -70,7 +70,7 @@ func (n *node) takeOver(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	if err := n.options.takeOver.ready(ctx); err != nil {
+	if err := n.options.takeOver.ready(ctx, n.takeBook); err != nil {
 		return err
 	}
 	if err := n.purges.Follow(); err != nil { // what came since the file was read
@@ -126,7 +126,7 @@ func (n *node) background() []func(context.Context) error {
 
 // followBefore obeys what the process before hears of while it drains.
 func (n *node) followBefore(ctx context.Context) error {
-	n.options.takeOver.follow(ctx, n.purges.Follow)
+	n.options.takeOver.follow(ctx, n.purges.Follow, n.takeBook)
 	if err := n.purges.Own(); err != nil {
 		n.log.Error("the purges of the process before may not be known", "error", err)
 	}

@@ -93,7 +93,7 @@ type node struct {
 	sessions  *session.Book    // of viewers
 	downloads *session.Book    // of viewers
 	quality   *quality.Ledger  // of what their players report
-	ownKey    []byte           // of sessions, where there is no cluster
+	ownKey    []byte           // of sessions, where there is no cluster; set before anybody is served
 	metrics   *telemetry.Metrics
 	access    *telemetry.AccessLog
 	profiles  *telemetry.Profiles

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -117,6 +118,40 @@ func (n *node) serveSessions(book *session.Book, w http.ResponseWriter, r *http.
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(answer) // the other node has gone
+}
+
+// tellBooks tells the process that takes over who watches and downloads, until ctx ends.
+func (n *node) tellBooks(ctx context.Context, s *successor) error {
+	_ = s.line.conn.SetWriteDeadline(time.Time{}) // a closed one needs none, here and below
+	stop := context.AfterFunc(ctx, func() { _ = s.line.conn.SetWriteDeadline(time.Unix(1, 0)) })
+	defer stop()
+	for name, book := range n.books() {
+		if err := book.Export(func(part []byte) error {
+			return s.line.say(message{Say: sayBook, Book: name, Part: part})
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeBook takes in what the process before has told.
+func (n *node) takeBook(m message) error {
+	if m.Say == sayGo {
+		if len(m.Key) > 0 {
+			n.ownKey = m.Key // before anybody is served
+		}
+		return nil
+	}
+	book := n.books()[m.Book]
+	if book == nil {
+		return fmt.Errorf("the process before tells of %q, which is not known here", m.Book)
+	}
+	return book.Import(m.Part)
+}
+
+func (n *node) books() map[string]*session.Book {
+	return map[string]*session.Book{bookSessions: n.sessions, bookDownloads: n.downloads}
 }
 
 // newAPI makes the endpoints for players of a site.

@@ -227,12 +227,18 @@ func (n *node) handOver(ctx context.Context, s *successor) (version string, err 
 		err = s.heir.Bequeath()
 	}
 	if err == nil {
+		err = n.tellBooks(ctx, s)
+	}
+	if err == nil {
 		if n.notices != nil {
 			n.notices.Yield()
 		}
 		n.upgrades.successor.Store(s) // from here on it hears of purges
 	}
-	step(sayGo, sayServing)
+	if err == nil {
+		err = s.line.say(message{Say: sayGo, Key: n.ownKey})
+	}
+	step("", sayServing)
 	return version, err
 }
 
@@ -289,6 +295,11 @@ func (n *node) leaveGossip() {
 	if s := n.upgrades.successor.Load(); s != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		ctx, cancel := context.WithTimeout(context.Background(), gossipTimeout)
+		defer cancel()
+		if err := n.tellBooks(ctx, s); err != nil {
+			n.log.Error("the process that has taken over may not know the latest play sessions", "error", err)
+		}
 		m := message{Say: sayGossip, Members: gossipAddresses(n.cluster)}
 		if n.wan != nil {
 			m.Relays = gossipAddresses(n.wan)

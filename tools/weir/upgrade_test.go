@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -35,11 +36,13 @@ type upgradeNode struct {
 	config  string
 	text    string // of the configuration
 	first   *exec.Cmd
+	ended   chan struct{} // closed when first has
 
 	http, https, admin string
 }
 
-func newUpgradeNode(t *testing.T, more string) *upgradeNode {
+// newUpgradeNode starts one with more at the end of its configuration, and each odd one of replace in place of the one before.
+func newUpgradeNode(t *testing.T, more string, replace ...string) *upgradeNode {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("the kernel has to divide packets: Linux")
@@ -59,8 +62,9 @@ func newUpgradeNode(t *testing.T, more string) *upgradeNode {
 	n.install(t, self)
 	n.text = "node: {name: edge-1, dir: " + filepath.Join(n.dir, "state") + "}\n" +
 		"listen: {http: \"127.0.0.1:0\", https: \"127.0.0.1:0\", admin: \"127.0.0.1:0\", drain_timeout: 60s, upgrade_timeout: 20s}\n" +
-		"cache: {disk: 64MiB, memory: 16MiB}\n" +
+		"cache: {disk: 256MiB, memory: 16MiB}\n" +
 		"sites: [{hosts: [\"*\"], origins: [\"http://" + listener.Addr().String() + "\"]}]\n" + more
+	n.text = strings.NewReplacer(replace...).Replace(n.text)
 	n.configure(t, n.text)
 	n.start(t)
 	return n
@@ -98,9 +102,10 @@ func (n *upgradeNode) start(t *testing.T) {
 	if err := n.first.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
+	first, ended := n.first, make(chan struct{})
+	n.ended = ended
 	go func() { // ends with the process
-		_ = n.first.Wait() // how is the test's business
+		_ = first.Wait() // how is the test's business
 		close(ended)
 	}()
 	t.Cleanup(func() {
@@ -393,5 +398,50 @@ func TestUpgradeInACluster(t *testing.T) {
 	}
 	if after.NameConflicts > 0 {
 		t.Errorf("%d messages claim the node's name", after.NameConflicts)
+	}
+}
+
+// TestUpgradeKeepsViewers: a node alone knows who watches after it was upgraded, and counts them against the limit.
+func TestUpgradeKeepsViewers(t *testing.T) {
+	n := newUpgradeNode(t, "", "sites: [{", "sites: [{pages: true, sdk: {assets: [{match: \"*\", hls: /o/16KiB/a, viewers: 1}]}, ")
+	ask := func(method, path, body string) (int, string) {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), method, "http://"+n.http+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Content-Type", "application/json")
+		client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return response.StatusCode, string(text)
+	}
+	const all = "/sdk/v1/sessions"
+	status, text := ask(http.MethodPost, all, `{"asset":"demo"}`)
+	id := regexp.MustCompile(`"session":"([^"]+)"`).FindStringSubmatch(strings.ReplaceAll(text, `": "`, `":"`))
+	if status != http.StatusCreated || id == nil {
+		t.Fatalf("a session: status %d, %s", status, text)
+	}
+	for i := range 2 {
+		if out, code := n.weir(t, "upgrade"); code != exitOK {
+			t.Fatalf("exit code %d, %s", code, out)
+		}
+		if status, text := ask(http.MethodPost, all+"/"+id[1]+"/heartbeat", `{"state":"p"}`); status != http.StatusOK {
+			t.Errorf("after upgrade %d the session: status %d, %s", i+1, status, text)
+		}
+		if status, text := ask(http.MethodPost, all, `{"asset":"demo"}`); status == http.StatusCreated {
+			t.Errorf("after upgrade %d one more session than may be: %s", i+1, text)
+		}
+		n.await(t, "the process before has ended", i+1)
+	}
+	if status, text := ask(http.MethodDelete, all+"/"+id[1], ""); status != http.StatusNoContent {
+		t.Errorf("the end of the session: status %d, %s", status, text)
 	}
 }
