@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -55,6 +56,7 @@ func TestUnits(t *testing.T) {
 type manager struct {
 	conn *net.UnixConn
 	name string
+	last string // message
 }
 
 func newManager(t *testing.T) *manager {
@@ -66,6 +68,134 @@ func newManager(t *testing.T) *manager {
 	}
 	t.Cleanup(func() { m.conn.Close() })
 	return m
+}
+
+// await reads until a message has that line, and returns what comes after the = of it.
+func (m *manager) await(t *testing.T, want string) string {
+	t.Helper()
+	if err := m.conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	for buf := make([]byte, 4096); ; {
+		n, err := m.conn.Read(buf)
+		if err != nil {
+			t.Fatalf("the manager never hears %s: %v", want, err)
+		}
+		m.last = string(buf[:n])
+		for line := range strings.Lines(m.last) {
+			if value, ok := strings.CutPrefix(strings.TrimSpace(line), want); ok {
+				return value
+			}
+		}
+	}
+}
+
+// TestServiceManager: a node serves on the sockets that it is given, from the first client on, who came before it, and says
+// when it is ready, that it lives, that it reloads, who takes over from it, and that it stops.
+func TestServiceManager(t *testing.T) {
+	m := newManager(t)
+	origin := startWeir(t, "origin", "--http", "127.0.0.1:0")
+	behind := "http://" + origin.await(t, `http=(127\.0\.0\.1:\d+)`)
+	var files []*os.File
+	listen := func() string {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		file, err := l.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { file.Close() })
+		files = append(files, file)
+		return l.Addr().String()
+	}
+	public, secure := listen(), listen()
+	udp, err := net.ListenPacket("udp", secure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packets, err := udp.(*net.UDPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	udp.Close()
+	t.Cleanup(func() { packets.Close() })
+	files = append(files, packets)
+	admin := listen()
+	early, err := net.Dial("tcp", public) // a client who does not know that nobody is there yet
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer early.Close()
+	dir := t.TempDir()
+	file := write(t, "weir.yaml", "node: {name: edge-1, dir: "+dir+"}\nlisten: {http: \":80\", https: \":443\", admin: \"127.0.0.1:1\"}\n"+
+		"cache: {disk: 16MiB, memory: 16MiB}\nsites: [{hosts: [\"*\"], origins: [\""+behind+"\"]}]\n")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(dir, "log")
+	out, err := os.Create(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "-c", `LISTEN_PID=$$ WATCHDOG_PID=$$ exec "$0" edge -c "$1"`, self, file)
+	cmd.ExtraFiles, cmd.Stdout, cmd.Stderr = files, out, out
+	cmd.Env = append(os.Environ(), asWeir+"=1", "NOTIFY_SOCKET="+m.name, "WATCHDOG_USEC=400000", "LISTEN_FDS=4", "LISTEN_FDNAMES=http:https:https:admin")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out.Close()
+	pids := []int{cmd.Process.Pid}
+	t.Cleanup(func() {
+		for _, pid := range pids {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
+		}
+		_ = cmd.Wait() // how does not matter
+		if text, _ := os.ReadFile(log); t.Failed() {
+			t.Logf("%s", text)
+		}
+	})
+	m.await(t, "READY=1")
+	_ = early.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := early.Write([]byte("GET /vod/demo/master.m3u8 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, 15)
+	if _, err := early.Read(answer); err != nil || string(answer) != "HTTP/1.1 200 OK" {
+		t.Errorf("the client who came before the node gets %q, %v", answer, err)
+	}
+	awaitReady(t, admin)
+	m.await(t, "WATCHDOG=1")
+	_ = cmd.Process.Signal(syscall.SIGHUP) // it runs
+	if m.await(t, "MONOTONIC_USEC="); !strings.Contains(m.last, "RELOADING=1") {
+		t.Errorf("the manager hears %q at a reload", m.last)
+	}
+	m.await(t, "READY=1")
+	_ = cmd.Process.Signal(syscall.SIGUSR2) // it runs
+	pid, err := strconv.Atoi(m.await(t, "MAINPID="))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pids = append(pids, pid)
+	_ = cmd.Wait() // it drains, and ends
+	awaitReady(t, admin)
+	m.await(t, "WATCHDOG=1")
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	m.await(t, "STOPPING=1")
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.After(time.Minute); syscall.Kill(pid, 0) == nil; {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatal("the node does not end")
+		}
+	}
 }
 
 // TestSocketsWithoutNames: what cannot be told apart is refused, and says how to name it.
