@@ -46,6 +46,7 @@ type program struct {
 	path string
 	args []string
 	dir  string
+	pid  int
 }
 
 // thisProgram has to be asked before anything changes the working directory.
@@ -65,7 +66,7 @@ func thisProgram() (program, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(dir, path)
 	}
-	return program{path, os.Args[1:], dir}, nil
+	return program{path, os.Args[1:], dir, os.Getpid()}, nil
 }
 
 // successor is the old process's side of a hand-over.
@@ -146,6 +147,8 @@ func (n *node) upgrade(ctx context.Context) (did upgraded) {
 // startSuccessor runs the same program again, as the file system has it now.
 func (n *node) startSuccessor() (_ *successor, err error) {
 	switch {
+	case n.options.program.pid == 1: // the kernel ends all of a PID namespace with its first process
+		return nil, errors.New("this is process 1 of a container, which would end with it: start the container with an init (docker run --init), or replace the container")
 	case n.options.sockets == nil || n.options.program.path == "":
 		return nil, errors.New("this process cannot be followed by another: only weir edge can")
 	case n.options.takeOver.running():

@@ -445,3 +445,12 @@ func TestUpgradeKeepsViewers(t *testing.T) {
 		t.Errorf("the end of the session: status %d, %s", status, text)
 	}
 }
+
+// TestUpgradeOfProcess1 is refused: the container would end with the old process, and the new one in it.
+func TestUpgradeOfProcess1(t *testing.T) {
+	t.Parallel()
+	n := &node{options: nodeOptions{program: program{path: "/usr/bin/weir", pid: 1}}}
+	if _, err := n.startSuccessor(); err == nil || !strings.Contains(err.Error(), "--init") {
+		t.Errorf("got %v, want an error that says what to do", err)
+	}
+}
