@@ -213,7 +213,7 @@ func (n *upgradeNode) load(t *testing.T) (stop func() (small, long int64)) {
 					}
 				}
 			})
-			slow, base := n.client(t, w)
+			slow, _ := n.client(t, w)
 			all.Go(func() {
 				for !over.Load() {
 					if !check(w, slow.Get(t.Context(), base+"/o/4MiB/film", proof.Options{Truth: "127.0.0.1", Rate: 1 << 20}), &long) {
