@@ -44,6 +44,9 @@ func TestAFloodOfQueriesLeavesTheHotSet(t *testing.T) {
 		r.RequestURI = path
 		w := httptest.NewRecorder()
 		b.edge.ServeHTTP(w, r)
+		if w.Code == http.StatusGatewayTimeout { // the origin, in this process, has had no processor: no hit
+			return false
+		}
 		if w.Code != http.StatusOK || w.Body.String() != path+content {
 			t.Fatalf("%s: got %d, %d bytes", path, w.Code, w.Body.Len())
 		}
