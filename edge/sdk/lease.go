@@ -20,7 +20,7 @@ type otherSession struct {
 
 // beat is the body of a heartbeat; all of it may be missing.
 type beat struct {
-	State     string  `json:"state"` // in the words of CMCD's sta: p plays, k is paused …
+	State     string  `json:"state"` // in the words of CMCD's sta: p plays, a is paused, k seeks …
 	PositionS float64 `json:"position_s"`
 	BufferS   float64 `json:"buffer_s"`
 	Bitrate   int64   `json:"bitrate"` // bit/s

@@ -32,8 +32,9 @@
 // # What it costs
 //
 // What a good token says is remembered, and held against each request anew, so that memory never opens what the token
-// does not. A check of a token that was seen before takes under a microsecond and no allocation (one where its URI must be
-// put together); the first takes the signature: about 5 µs for HS256, 80 µs for ES256. Bad tokens are not remembered.
+// does not. A check of a token that was seen before takes no allocation (one where its URI must be put
+// together) and 0.5 to 3 µs on a busy machine; the first takes the signature: there 27 µs for HS256, 190 to 260 for PS256, 450
+// to 530 for ES256. Bad tokens are not remembered.
 // Signatures are compared in constant time.
 //
 // An [Error] says exactly what was wrong, without secret or token; it is for logs and issuers. Clients get a status.
