@@ -155,6 +155,8 @@ func (c *leavingClients) object(kind leaving, number int, random *rand.Rand) {
 		switch {
 		case g.err != nil && turn == 0 && kind.breaks && !hit && strings.HasPrefix(truth, g.body):
 			c.broken.Add(1) // it has joined the fetch that broke off, and sees that it did
+		case g.status == http.StatusBadGateway && turn == 0 && kind.breaks && !hit:
+			c.broken.Add(1) // so too, before the head had gone out
 		case g.err != nil || g.status != http.StatusOK || g.body != truth:
 			c.t.Errorf("%s, turn %d: status %d, %d bytes, right %v, %v, %s", path, turn, g.status, len(g.body), strings.HasPrefix(truth, g.body), g.err, status)
 		case turn == 2 && kind.name != "passed" && !hit:
