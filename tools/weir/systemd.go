@@ -116,7 +116,7 @@ func (n *node) watchdog(ctx context.Context) error {
 	tick := time.NewTicker(n.options.watchdog)
 	defer tick.Stop()
 	for {
-		switch err := n.answers(ctx); {
+		switch err := n.answers(ctx, n.options.watchdog); {
 		case err == nil:
 			n.options.notify.say("WATCHDOG=1")
 		case ctx.Err() == nil:
@@ -131,12 +131,12 @@ func (n *node) watchdog(ctx context.Context) error {
 }
 
 // answers asks the node's own listener for what is not stored, and may not be fetched: any response is an answer.
-func (n *node) answers(ctx context.Context) error {
+func (n *node) answers(ctx context.Context, within time.Duration) error {
 	scheme, address := "http://", n.public.HTTPAddr()
 	if address == "" {
 		scheme, address = "https://", n.public.HTTPSAddr()
 	}
-	ctx, cancel := context.WithTimeout(ctx, n.options.watchdog)
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+reachable(address)+"/.well-known/weir-watchdog", http.NoBody)
 	if err != nil {

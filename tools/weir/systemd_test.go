@@ -218,10 +218,8 @@ func TestSocketsWithoutNames(t *testing.T) {
 
 // TestWatchdogIsNoLie: a node that answers nobody gives no sign of life.
 func TestWatchdogIsNoLie(t *testing.T) {
-	m := newManager(t)
 	s := newSocketNode(t)
-	s.options.notify, s.options.watchdog = &notifier{&net.UnixAddr{Name: m.name, Net: "unixgram"}, s.log}, time.Minute
-	if err := s.answers(t.Context()); err != nil {
+	if err := s.answers(t.Context(), time.Minute); err != nil {
 		t.Errorf("a node that serves does not answer itself: %v", err)
 	}
 	if s.originStats().Requests > 0 {
@@ -229,7 +227,7 @@ func TestWatchdogIsNoLie(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.answers(ctx); err == nil {
+	if err := s.answers(ctx, time.Minute); err == nil {
 		t.Error("nobody has answered, but that counts as an answer")
 	}
 }
