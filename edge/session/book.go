@@ -32,6 +32,7 @@ type Options struct {
 	Regions func() [][]Node
 
 	Lease time.Duration // of a session that is not renewed; 0 means 75 s
+	Keep  time.Duration // how long a session that is over is remembered; 0 means Lease
 	Max   int           // sessions on this node, copies included; 0 means 1,000,000
 	Log   *slog.Logger  // nil: silent
 }
@@ -72,6 +73,9 @@ func New(o Options) (*Book, error) {
 	if o.Lease <= 0 {
 		o.Lease = DefaultLease
 	}
+	if o.Keep <= 0 {
+		o.Keep = o.Lease
+	}
 	if o.Max <= 0 {
 		o.Max = defaultMax
 	}
@@ -93,16 +97,23 @@ func (b *Book) Len() int { return int(b.count.Load()) }
 
 // Run forgets what is over and sends changes to other regions, until ctx ends.
 func (b *Book) Run(ctx context.Context) error {
-	tick := time.NewTicker(b.options.Lease / 4)
+	tick := time.NewTicker(min(b.options.Lease, b.options.Keep) / 4)
 	defer tick.Stop()
+	var again []change // what another region has not heard; up to maxChanges, more are dropped
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case c := <-b.changes:
-			b.tellRegions(ctx, c)
+			if !b.tellRegions(ctx, c) && len(again) < maxChanges {
+				again = append(again, c)
+			}
 		case <-tick.C:
 			b.clean(time.Now())
+			for _, c := range again {
+				b.change(c.place, c.id)
+			}
+			again = again[:0]
 		}
 	}
 }
@@ -112,7 +123,7 @@ func (b *Book) clean(now time.Time) {
 		s := &b.shards[i]
 		s.mu.Lock()
 		for place, g := range s.groups {
-			b.count.Add(-int64(g.expire(now, b.options.Lease)))
+			b.count.Add(-int64(g.expire(now, b.options.Keep)))
 			if len(g.sessions) == 0 {
 				delete(s.groups, place)
 			}
@@ -174,7 +185,7 @@ func (b *Book) within(p Place, create bool, now time.Time, f func(*group)) {
 		s.groups[p] = g
 	}
 	if g != nil {
-		b.count.Add(-int64(g.expire(now, b.options.Lease)))
+		b.count.Add(-int64(g.expire(now, b.options.Keep)))
 	}
 	f(g)
 }

@@ -22,13 +22,17 @@
 // renewal take sessions with them: their players open new ones.
 //
 // Between regions nothing is waited for: an owner sends what changed to the owners of the same place in each other region,
-// through relays, and each renewal sends it again. There the limit is late by the way between the regions, and by a
-// renewal where a message is lost.
+// through relays, and each renewal sends it again. There the limit is late by the way between the regions, and where a
+// region is not reached by a fourth of a lease after it is, or by a renewal.
+//
+// [Book.Once] is a limit of one without renewals: what may be used once, such as a token, and is then remembered until its
+// time is over and for Options.Keep. What is in one region twice at the same time is refused there once; each region that
+// has not heard of the other's use yet may use it too.
 //
 // # Life of a session
 //
 // Open, renewed before Options.Lease has passed since the last time, ended by its player, by another player of the account
-// that needs its place, or by its lease. What has ended is remembered for a lease, so that no copy brings it back. Times
+// that needs its place, or by its lease. What has ended is remembered for Options.Keep, so that no copy brings it back. Times
 // cross between nodes as spans, never as times of day.
 //
 // A session is in memory alone: a cluster that is started again as a whole has none, and players open them again.
@@ -42,7 +46,7 @@
 //
 // # Bounds
 //
-// A node holds Options.Max sessions at most, copies included, 1,000,000 where that is 0, of about 300 bytes each; when
+// A node holds Options.Max sessions at most, copies included, 1,000,000 where that is 0, of about 300 bytes each, 600 where a group has one; when
 // they are there, new ones are refused ([ErrFull]). Changes that wait for other regions are 4,096 at most; more are
 // dropped, and come again with the next renewal.
 //

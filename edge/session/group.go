@@ -29,24 +29,24 @@ const sweepPerSession = 20 * time.Microsecond
 
 func newGroup() *group { return &group{sessions: map[ID]*entry{}, byKey: map[string]ID{}} }
 
-// expire counts what lives and forgets what has been over for a lease. It returns how many were forgotten.
-func (g *group) expire(now time.Time, lease time.Duration) (forgotten int) {
+// expire counts what lives and forgets what has been over for longer than keep. It returns how many were forgotten.
+func (g *group) expire(now time.Time, keep time.Duration) (forgotten int) {
 	if now.Before(g.sweep) {
 		return 0
 	}
 	g.live = 0
-	g.sweep = now.Add(lease)
+	g.sweep = now.Add(keep)
 	for id, e := range g.sessions {
 		switch next := e.Expires; {
 		case e.Live(now):
 			g.live++
 			g.sweep = earlier(g.sweep, next)
-		case !now.Before(next.Add(lease)):
+		case !now.Before(next.Add(keep)):
 			delete(g.sessions, id)
 			delete(g.byKey, e.key)
 			forgotten++
 		default:
-			g.sweep = earlier(g.sweep, next.Add(lease))
+			g.sweep = earlier(g.sweep, next.Add(keep))
 		}
 	}
 	if pause := now.Add(time.Duration(len(g.sessions)) * sweepPerSession); g.sweep.Before(pause) {

@@ -48,6 +48,14 @@ const (
 	full     state = "full"
 )
 
+// told is the answer to what is to be passed on.
+func told(all bool) *answer {
+	if all {
+		return &answer{State: done}
+	}
+	return &answer{State: unknown}
+}
+
 // onWire is a session between nodes, whose clocks differ: its lease is a span.
 type onWire struct {
 	ID      ID        `json:"id"`

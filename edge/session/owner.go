@@ -38,11 +38,9 @@ func (b *Book) decide(ctx context.Context, m *message) (*answer, error) {
 	case fetch:
 		return b.all(m.Place), nil
 	case relay:
-		b.toOwners(ctx, m.Place, m.Sessions)
-		return &answer{State: done}, nil
+		return told(b.toOwners(ctx, m.Place, m.Sessions)), nil
 	case cross:
-		b.toRegions(ctx, m)
-		return &answer{State: done}, nil
+		return told(b.toRegions(ctx, m)), nil
 	}
 	return nil, fmt.Errorf("session: %q is not known here", m.Verb)
 }
@@ -74,6 +72,9 @@ func (b *Book) open(ctx context.Context, p Place, o *Opening) *answer {
 			return
 		}
 		e.Started, e.Expires = now.Round(0).UTC(), now.Add(b.options.Lease)
+		if o.For > 0 && o.For < b.options.Lease {
+			e.Expires = now.Add(o.For)
+		}
 		g.put(e, now)
 		b.count.Add(1)
 	})

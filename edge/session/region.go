@@ -22,8 +22,8 @@ func (b *Book) change(p Place, id ID) {
 	}
 }
 
-// tellRegions sends a group to every other region, by this node or a relay.
-func (b *Book) tellRegions(ctx context.Context, c change) {
+// tellRegions sends a group to every other region, by this node or a relay. It tells whether each has heard.
+func (b *Book) tellRegions(ctx context.Context, c change) bool {
 	now := time.Now()
 	var mine []*entry
 	some, _ := b.some(c.place, c.id, now)
@@ -33,47 +33,54 @@ func (b *Book) tellRegions(ctx context.Context, c change) {
 		}
 	}
 	if len(mine) == 0 {
-		return
+		return true
 	}
 	m := &message{Verb: cross, Place: c.place, Sessions: listToWire(mine, now)}
 	if b.options.Regions != nil && len(b.options.Regions()) > 0 {
-		b.toRegions(ctx, m)
-		return
+		return b.toRegions(ctx, m)
 	}
 	if b.options.Relays == nil {
-		return
+		return true
 	}
-	for _, n := range b.options.Relays() {
-		if _, err := b.send(ctx, n, m, farTimeout); err == nil {
-			return
-		}
-	}
+	relays := b.options.Relays()
+	return len(relays) == 0 || b.toOne(ctx, relays, m)
 }
 
-// toRegions has a relay of each other region pass the message on to the owners there.
-func (b *Book) toRegions(ctx context.Context, m *message) {
+// toRegions has a relay of each other region pass the message on to the owners there. It tells whether all did.
+func (b *Book) toRegions(ctx context.Context, m *message) bool {
 	if b.options.Regions == nil {
-		return
+		return true
 	}
+	all := true
 	onward := &message{Verb: relay, Place: m.Place, Sessions: m.Sessions}
 	for _, relays := range b.options.Regions() {
-		for _, n := range relays {
-			if _, err := b.send(ctx, n, onward, farTimeout); err == nil {
-				break
-			}
-		}
+		all = b.toOne(ctx, relays, onward) && all
 	}
+	return all
 }
 
-// toOwners hands sessions of another region to the owners of their place in this one.
-func (b *Book) toOwners(ctx context.Context, p Place, sessions []*onWire) {
+// toOne sends the message to the first of the relays that passes it on.
+func (b *Book) toOne(ctx context.Context, relays []Node, m *message) bool {
+	for _, n := range relays {
+		if a, err := b.send(ctx, n, m, farTimeout); err == nil && a.State == done {
+			return true
+		}
+	}
+	return false
+}
+
+// toOwners hands sessions of another region to the owners of their place in this one. One of them is enough: the other
+// one asks it.
+func (b *Book) toOwners(ctx context.Context, p Place, sessions []*onWire) (taken bool) {
 	m := &message{Verb: merge, Place: p, Sessions: sessions, Part: true} // this region's own are not among them
 	owners := b.owners(p)
 	if len(owners) == 0 {
-		_, _ = b.decide(ctx, m) // a merge cannot fail
-		return
+		_, err := b.decide(ctx, m)
+		return err == nil
 	}
 	for _, n := range owners[:min(2, len(owners))] {
-		_, _ = b.send(ctx, n, m, askTimeout) // the other one has it, or the next renewal brings it
+		_, err := b.send(ctx, n, m, askTimeout)
+		taken = taken || err == nil
 	}
+	return taken
 }

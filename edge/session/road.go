@@ -19,10 +19,11 @@ const (
 
 // Opening says what is opened.
 type Opening struct {
-	Session Session // of it Asset, Device and Label; ID is made by [Book.Open]
-	Key     string  // two openings of one group with the same Key are one; "": each is its own
-	Limit   int     // of sessions that live in the group; 0: none
-	Replace bool    // end those of the group that were renewed longest ago, where the limit is reached
+	Session Session       // of it Asset, Device and Label; ID is made by [Book.Open]
+	Key     string        // two openings of one group with the same Key are one; "": each is its own
+	Limit   int           // of sessions that live in the group; 0: none
+	Replace bool          // end those of the group that were renewed longest ago, where the limit is reached
+	For     time.Duration // how long it lives unless it is renewed, where that is less than a lease; 0: a lease
 }
 
 // Open begins a session in the group of that place. Errors are a *Conflict, ErrFull and ErrUnreachable.
