@@ -20,8 +20,8 @@ type Head struct {
 	Header http.Header
 	// RequestTime is when the request was sent, ResponseTime when the head arrived. RFC 9111, 4.2.3.
 	RequestTime, ResponseTime time.Time
-	// Fetched is when the fetch from the origin began, which a peer did earlier than RequestTime. The zero time means
-	// that nobody knows.
+	// Fetched is when the fetch from the origin began, by the clock of the caller; a peer did it earlier than RequestTime.
+	// The zero time means that nobody knows.
 	Fetched time.Time
 	// Tags are what a purge may name the response by, as the caller makes them.
 	Tags []uint64

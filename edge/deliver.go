@@ -124,7 +124,7 @@ func (e *Edge) header(x *Exchange, o *cache.Object) {
 		if e.heat.hot(x.key.ID.Hash64(), now) {
 			h[hotField] = isHot
 		}
-		x.sayFetched(h, x.fetched(o), now)
+		x.sayFetched(h, x.fetched(o), e.options.Purges.Time(now))
 	}
 	age := fresh.Age(now)
 	// RFC 9111, 5.1: Age says that the origin neither made nor validated it for this request. Of what is kept in slices

@@ -200,7 +200,8 @@
 //     the first is not stored.
 //   - An owner may have what was purged here and not yet there. It says how long ago it asked the origin, and where that
 //     was before the purge, this node asks the origin itself.
-//   - Purges survive a restart where Options.Purges has a file.
+//   - Purges survive a restart where Options.Purges has a file. Fetches and purges are dated by its clock, which no
+//     setting of the machine's reaches.
 //   - A node may be cut off from the others and not hear of a purge. A site that is Strict then serves only what was
 //     fetched from the origin, or confirmed by it, after Options.Doubt: with a lease of 10 s each stored response is
 //     validated once in 10 s at most. What a peer sends has to be as new, or the origin is asked itself. Slices of a

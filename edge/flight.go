@@ -188,7 +188,7 @@ func (e *Edge) refresh(f *flight, resp *upstream.Response) {
 	merged := freshness.Update(f.stale.Head().Header, storedHeader(resp, e.options.Name))
 	head := *f.stale.Head()
 	head.Header, head.RequestTime, head.ResponseTime = merged, resp.RequestTime, resp.ResponseTime
-	head.Fetched, head.Tags = fetchedAt(resp), tagsOf(f.target.Host, merged)
+	head.Fetched, head.Tags = e.fetchedAt(resp), tagsOf(f.target.Host, merged)
 	head.Freshness = e.freshness(f, resp, merged)
 	if fresh, ok := f.ofBody(f.stale); ok {
 		head.Freshness.Lifetime = fresh.Lifetime
@@ -234,7 +234,7 @@ func (e *Edge) take(f *flight, resp *upstream.Response, off int64) {
 	header := storedHeader(resp, e.options.Name)
 	head := cache.Head{
 		Status: resp.Status, Header: header, RequestTime: resp.RequestTime, ResponseTime: resp.ResponseTime,
-		Fetched: fetchedAt(resp), Tags: tagsOf(f.target.Host, header), Length: resp.Length, Freshness: e.freshness(f, resp, header),
+		Fetched: e.fetchedAt(resp), Tags: tagsOf(f.target.Host, header), Length: resp.Length, Freshness: e.freshness(f, resp, header),
 	}
 	f.answer.stored = true
 	if e.ended(f, &head) {

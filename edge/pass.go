@@ -102,7 +102,7 @@ func (e *Edge) relay(x *Exchange, resp *upstream.Response, reason string) {
 	x.hideTags(h)
 	removeOwn(h)
 	if x.Peer {
-		x.sayFetched(h, fetchedAt(resp), time.Now())
+		x.sayFetched(h, e.fetchedAt(resp), e.options.Purges.Time(time.Now()))
 	}
 	field.AddVia(h, 1, 1, e.options.Name)
 	if resp.Status >= 500 { // RFC 9209, 2: behind what those before us say of it

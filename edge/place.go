@@ -32,9 +32,6 @@ func (e *Edge) fetchFromOrigin(ctx context.Context, site *Site, request *upstrea
 	}
 	resp, err := site.Origin.Fetch(ctx, request)
 	e.options.Fetched(upstream.FromOrigin, statusOf(resp))
-	if resp != nil {
-		e.options.Purges.Fetched(resp.RequestTime)
-	}
 	return resp, err
 }
 

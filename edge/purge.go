@@ -156,15 +156,15 @@ func (e *Edge) outdated(x *Exchange, o *cache.Object) bool {
 }
 
 // doubtful tells whether a response of a strict site may have been purged without this node's having heard of it. One
-// from the future of the clock may have been fetched at any time.
+// from the future of the purges' clock may have been fetched at any time.
 //
 // Hot path: for strict sites what Options.Doubt costs, for others nothing.
 func (e *Edge) doubtful(site *Site, fetched, now time.Time) bool {
 	if !site.Strict || e.options.Doubt == nil {
 		return false
 	}
-	doubt := e.options.Doubt(now)
-	return !doubt.IsZero() && (fetched.Before(doubt) || fetched.After(now))
+	doubt, clock := e.options.Doubt(now), e.options.Purges
+	return !doubt.IsZero() && (fetched.Before(clock.Time(doubt)) || fetched.After(clock.Time(now)))
 }
 
 // detailDoubt is why a response was validated that is not stale, in Cache-Status.
@@ -176,7 +176,7 @@ func (e *Edge) reusable(x *Exchange, o *cache.Object, now time.Time) (freshness.
 	fresh, v := o.Head().Freshness, e.verdict(x, o, now)
 	if !v.Soft.IsZero() {
 		since := v.Soft
-		if since.After(now) { // the clock was set back
+		if since.After(now) { // of another process that shares the directory
 			since = now
 		}
 		fresh.Lifetime = min(fresh.Lifetime, fresh.Age(since))

@@ -17,6 +17,7 @@ import (
 	"weir/cache/tag"
 	"weir/cluster/ring"
 	"weir/edge/upstream"
+	"weir/tools/proof"
 )
 
 // owned puts an owner between the edge and its origin and returns a path that the owner holds.
@@ -552,5 +553,38 @@ func TestStrangersDoNotPurge(t *testing.T) {
 			t.Errorf("%s: got %d", method, g.status)
 		}
 		b.want("after "+method, b.do("GET", "/a"), 200, "; hit", "x")
+	}
+}
+
+// TestClockSetBackAfterAPurge: a clock that was a day ahead when the node started, and has been set right, lets what is
+// fetched after a purge be kept, and the next purge covers it; a peer is told how old it is.
+func TestClockSetBackAfterAPurge(t *testing.T) {
+	t.Parallel()
+	for _, by := range []time.Duration{24 * time.Hour, -24 * time.Hour} {
+		b := newBench(t, tagged("max-age=600", new(atomic.Bool)))
+		started := proof.Stepped(time.Now(), by)
+		table, err := tag.New(tag.Options{}, started)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := table.Purge(tag.Purge{Kind: tag.Tag, Items: []string{"title-1"}, Time: table.Stamp(started)}); err != nil {
+			t.Fatal(err)
+		}
+		b.edge.options.Purges = table
+		asked := func() int64 {
+			before := b.origin.Load()
+			b.do("GET", "/words")
+			return b.origin.Load() - before
+		}
+		asked()
+		if n := asked(); n != 0 {
+			t.Errorf("set by %v: what was fetched after the purge of before is not kept", -by)
+		}
+		for _, soft := range []bool{false, true} {
+			b.purge(tag.Tag, soft, "title-1")
+			if first, second := asked(), asked(); first != 1 || second != 0 {
+				t.Errorf("set by %v, soft %v: the origin is asked %d and %d times, want once", -by, soft, first, second)
+			}
+		}
 	}
 }

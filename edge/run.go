@@ -138,7 +138,7 @@ func (e *Edge) storeRun(r *run, body io.Reader, buffer []byte, resp *upstream.Re
 			r.fills[0].Transient()
 		}
 		err := storeSlice(r.fills[0], key, body, buffer, cache.Head{
-			Status: http.StatusPartialContent, RequestTime: resp.RequestTime, ResponseTime: resp.ResponseTime, Fetched: fetchedAt(resp), Length: length,
+			Status: http.StatusPartialContent, RequestTime: resp.RequestTime, ResponseTime: resp.ResponseTime, Fetched: e.fetchedAt(resp), Length: length,
 		})
 		if err != nil {
 			e.breakRun(r, err)

@@ -46,7 +46,7 @@ func (e *Edge) openSliced(x *Exchange, o *cache.Object, off, end int64) error {
 // oldest is when the first fetch began of the slices from n on to byte end that are
 // stored; what is not there yet is fetched from now on.
 func (e *Edge) oldest(v *version, n, end int64) time.Time {
-	oldest := time.Now()
+	oldest := e.options.Purges.Time(time.Now())
 	for last := groupEnd(n); n < last && n*sliceBytes < end; n++ { // peers take one group at a time
 		o := e.options.Cache.Get(v.slice(n))
 		if o == nil {

@@ -171,8 +171,11 @@ func (e *Edge) askOf(c candidate, site *Site) Ask {
 func (e *Edge) stored(x *Exchange, o *cache.Object, lasts freshness.Freshness, now time.Time) *Stored {
 	head := o.Head()
 	s := &Stored{
-		Status: head.Status, Header: head.Header, Bytes: o.Size(), Growing: !o.Complete(), Fetched: head.Fetched,
+		Status: head.Status, Header: head.Header, Bytes: o.Size(), Growing: !o.Complete(),
 		Age: lasts.Age(now), Lifetime: lasts.Lifetime, Freshness: lasts,
+	}
+	if !head.Fetched.IsZero() {
+		s.Fetched = now.Add(-e.options.Purges.Time(now).Sub(head.Fetched))
 	}
 	s.Vary, _ = varyNames(head.Header)
 	if head.Sliced > 0 {

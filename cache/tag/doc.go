@@ -15,10 +15,15 @@
 //
 // # Time
 //
-// Purge times and fetch times are readings of the machine's clock. Table.Stamp never gives a time twice, nor one before
-// a fetch or a purge that the Table has been told of, so a clock that steps back hides no purge: what is fetched until
-// it has caught up again counts as purged, needlessly and safely. A response from the future of the clock may have been
+// Purge times and fetch times are readings of the Table's own clock (Table.Time). It begins with the machine's and goes on
+// with the monotonic clock of the process, so that it never steps: with the machine's clock set to and fro what was
+// fetched before a purge is purged, and nothing else is. A start sets it behind each purge in the file, and behind each
+// fetch: a line there says what the clock may reach within the next minute of fetching. Where that line is lost, to a
+// crash of the machine, and the machine's clock is set back too, a response may be from the future: it may have been
 // fetched at any time, so every purge of its names covers it.
+//
+// Two processes that share the file have two clocks. What one has purged the other dates by its own, which covers all
+// that it fetched until then (Table.Follow), as it does with what another node has purged.
 //
 // # The file
 //

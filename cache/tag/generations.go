@@ -165,12 +165,31 @@ func (g *generations) makeSketch() *[]generation {
 // width bits as this one.
 func (g *generations) raiseFolded(hash uint64, width int, t times) {
 	sketch := g.makeSketch()
-	first, last := place(hash, len(*sketch)), place(hash|(1<<(64-width)-1), len(*sketch))
-	for i := first; i <= last; i++ {
-		(*sketch)[i].raise(t)
+	slots := foldedSlots(*sketch, hash, width)
+	for i := range slots {
+		slots[i].raise(t)
 	}
 	g.sketch.Store(sketch)
 	g.newest.raise(t)
+}
+
+// foldedTimes are what all those slots have.
+func (g *generations) foldedTimes(hash uint64, width int) times {
+	sketch := g.sketch.Load()
+	if sketch == nil {
+		return times{}
+	}
+	slots := foldedSlots(*sketch, hash, width)
+	found := slots[0].load()
+	for i := range slots {
+		t := slots[i].load()
+		found = times{min(found.hard, t.hard), min(found.soft, t.soft)}
+	}
+	return found
+}
+
+func foldedSlots(sketch []generation, hash uint64, width int) []generation {
+	return sketch[place(hash, len(sketch)) : place(hash|(1<<(64-width)-1), len(sketch))+1]
 }
 
 // each yields every name, then every slot of the sketch, whose width is above 0.

@@ -49,7 +49,7 @@ func openJournal(path string, t *Table, now time.Time, log *slog.Logger, shared 
 		return nil, fmt.Errorf("read the purges of before: %w", err)
 	}
 	t.mu.Lock()
-	lines, whole, err := t.readLocked(string(text))
+	lines, whole, err := readLines(string(text), t.enterLocked)
 	if err != nil && !missing {
 		log.Error("the purges of before cannot be read whole: everything stored until now counts as purged", "file", path, "line", lines+2, "error", err)
 		t.enterLocked(entry{kind: All, times: times{hard: now.UnixNano()}})
@@ -68,8 +68,8 @@ func openJournal(path string, t *Table, now time.Time, log *slog.Logger, shared 
 	return j, nil
 }
 
-// readLocked enters the lines of a file. whole is false where the last one is torn.
-func (t *Table) readLocked(text string) (lines int, whole bool, err error) {
+// readLines enters the lines of a file. whole is false where the last one is torn.
+func readLines(text string, enter func(entry)) (lines int, whole bool, err error) {
 	text, ok := strings.CutPrefix(text, banner)
 	if !ok {
 		return 0, false, errDamaged
@@ -83,7 +83,7 @@ func (t *Table) readLocked(text string) (lines int, whole bool, err error) {
 		if err != nil {
 			return lines, false, errors.Join(errDamaged, err)
 		}
-		t.enterLocked(e)
+		enter(e)
 		text = rest
 		lines++
 	}
@@ -197,6 +197,9 @@ func (t *Table) writeTo(w io.Writer) (lines int, err error) {
 func (t *Table) entries(yield func(entry) bool) {
 	t.mu.Lock()
 	var all []entry
+	if reach := t.reach.Load(); reach > 0 {
+		all = append(all, reached(reach))
+	}
 	every := t.all.load()
 	if every != (times{}) {
 		all = append(all, entry{kind: All, times: every})

@@ -22,7 +22,7 @@ func Kinds() []Kind { return []Kind{URL, Prefix, Tag, All} }
 // Purge says what is not to be served any more. It is a value that any node may apply, any number of times.
 type Purge struct {
 	ID   string    `json:"id"`   // unique
-	Time time.Time `json:"time"` // responses are meant whose fetch from the origin began then or before
+	Time time.Time `json:"time"` // by the clock of the Table: responses are meant whose fetch from the origin began then or before
 	Kind Kind      `json:"kind"`
 	// Items are canonical URLs without scheme (host, path, query), beginnings of such, or tags. None for All.
 	Items []string `json:"items,omitempty"`

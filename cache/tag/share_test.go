@@ -37,7 +37,7 @@ func TestTwoProcessesShareTheFile(t *testing.T) {
 	told := 0
 	before.Share(func() {
 		told++
-		if err := after.Follow(); err != nil {
+		if err := after.Follow(now); err != nil {
 			t.Error(err)
 		}
 	})
@@ -85,7 +85,7 @@ func TestTwoProcessesShareTheFile(t *testing.T) {
 	if err := before.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := after.Own(); err != nil {
+	if err := after.Own(now); err != nil {
 		t.Fatal(err)
 	}
 	purge(after, "e")

@@ -29,13 +29,17 @@ type Options struct {
 
 // Table remembers purges. Safe for concurrent use.
 type Table struct {
+	began time.Time // by the machine's clock, with its monotonic reading
+	start int64     // the table's clock at that time, see Time
+
 	// newest is the time of the latest purge of all: what was fetched later is not looked up.
-	newest  atomic.Int64
-	all     generation
-	fetched atomic.Int64 // the latest fetch
+	newest atomic.Int64
+	all    generation
+	reach  atomic.Int64 // what the file says that the table's clock may reach
 
 	mu                   sync.Mutex // guards last and changes of the fields below; Check reads them without
 	last                 int64      // latest time given or seen
+	ahead                bool       // of the clock of the process that shares the file, since New
 	urls, prefixes, tags generations
 	lengths              atomic.Pointer[[]int] // of the prefixes, each once, ascending
 
@@ -44,10 +48,10 @@ type Table struct {
 	journal *journal               // nil without a file
 }
 
-// New reads the file and starts nothing. now is the time that counts where the file is damaged. An error means that
-// the file cannot be used at all.
+// New reads the file and starts nothing. now is when its clock begins, see Time, and counts where the file is damaged. An
+// error means that the file cannot be used at all.
 func New(o Options, now time.Time) (*Table, error) {
-	t := &Table{}
+	t := &Table{began: now, start: now.UnixNano(), ahead: o.Shared}
 	for _, kind := range []struct {
 		of          *generations
 		limit, most int
@@ -71,6 +75,7 @@ func New(o Options, now time.Time) (*Table, error) {
 	if t.journal, err = openJournal(o.File, t, now, o.Log, o.Shared); err != nil {
 		return nil, err
 	}
+	t.start = max(t.start, t.last+1, t.reach.Load())
 	return t, nil
 }
 
@@ -82,23 +87,13 @@ func (t *Table) Close() error {
 	return t.journal.close()
 }
 
-// Stamp returns the time of a purge that is made now: later than every other purge, and not before any fetch that the
-// Table knows of, whatever the clock did.
+// Stamp returns the time of a purge that is made now, by the table's clock: later than every other purge, and not before
+// any fetch.
 func (t *Table) Stamp(now time.Time) time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.last = max(now.UnixNano(), t.last+1, t.fetched.Load())
+	t.last = max(t.time(now), t.last+1)
 	return time.Unix(0, t.last).UTC()
-}
-
-// Fetched tells the Table that a fetch began at a time, see Stamp.
-func (t *Table) Fetched(at time.Time) {
-	for n := at.UnixNano(); ; {
-		known := t.fetched.Load()
-		if n <= known || t.fetched.CompareAndSwap(known, n) {
-			return
-		}
-	}
 }
 
 // Purge applies p; once it returns, p also holds after a crash of the machine. On an error p holds until the process
@@ -168,6 +163,12 @@ func entriesOf(p Purge) ([]entry, error) {
 }
 
 func (t *Table) enterLocked(e entry) {
+	if e.isReached() {
+		for known := t.reach.Load(); known < e.hard && !t.reach.CompareAndSwap(known, e.hard); {
+			known = t.reach.Load()
+		}
+		return
+	}
 	switch e.kind {
 	case All:
 		t.all.raise(e.times)
@@ -204,11 +205,11 @@ func (t *Table) addLengthLocked(n int) {
 // Verdict is what purges mean for one response. The zero value: nothing.
 type Verdict struct {
 	Hard bool      // it is not to be used any more, for nothing
-	Soft time.Time // since when it counts as stale; zero: it does not
+	Soft time.Time // since when it counts as stale, by the process's clock; zero: it does not
 }
 
 // Check holds a response against the purges: the canonical URL that it answers, its tags as Set makes them, and when
-// the fetch from the origin began. The zero time means that nobody knows: every purge covers it.
+// the fetch from the origin began, by the table's clock. The zero time means that nobody knows: every purge covers it.
 //
 // Hot path: one atomic load for what was fetched after the last purge. Else two passes of hashing over the URL at most,
 // and a lookup for it, for each length of a prefix and for each tag. No allocation, no lock.
@@ -218,8 +219,11 @@ func (t *Table) Check(url string, tags []uint64, fetched, now time.Time) Verdict
 		return Verdict{}
 	}
 	at := int64(0)
-	if !fetched.IsZero() && !fetched.After(now) {
+	if !fetched.IsZero() {
 		at = fetched.UnixNano()
+	}
+	if at > t.time(now) {
+		at = 0
 	}
 	if at > newest {
 		return Verdict{}
@@ -236,7 +240,7 @@ func (t *Table) Check(url string, tags []uint64, fetched, now time.Time) Verdict
 	var v Verdict
 	v.Hard = found.hard != 0 && found.hard >= at
 	if found.soft != 0 && found.soft >= at {
-		v.Soft = time.Unix(0, found.soft)
+		v.Soft = t.machine(found.soft)
 	}
 	return v
 }

@@ -130,9 +130,8 @@ func TestStamp(t *testing.T) {
 		{nil, 10, 10},
 		{nil, 10, 11}, // not twice
 		{nil, 5, 12},  // not back
-		{func() { table.Fetched(at(40)) }, 20, 40}, // not before a fetch
-		{func() { table.Fetched(at(30)) }, 20, 41},
-		{func() { apply(t, table, Purge{Time: at(60), Kind: All}) }, 50, 61}, // nor before a purge of others
+		{nil, 40, 40},
+		{func() { apply(t, table, Purge{Time: at(60), Kind: All}) }, 50, 61}, // not before a purge of others
 		{nil, 70, 70},
 	} {
 		if tt.do != nil {
@@ -243,6 +242,9 @@ func TestRandomWalk(t *testing.T) {
 				}
 				url, tags, fetched := word()[:1+random.IntN(3)], []string{word()[:3]}, at(random.IntN(1100))
 				got, want := table.Check(url, Set(tags), fetched, late()), m.check(url, tags, fetched)
+				if !got.Soft.IsZero() {
+					got.Soft = table.Time(got.Soft) // whose clock is ahead after a restart
+				}
 				switch {
 				case name == "roomy" && (got.Hard != want.Hard || !want.Hard && !got.Soft.Equal(want.Soft)):
 					t.Fatalf("step %d, %s %v fetched at %v: got %v, want %v", step, url, tags, fetched, got, want)

@@ -73,7 +73,7 @@ func (n *node) takeOver(ctx context.Context) error {
 	if err := n.options.takeOver.ready(ctx, n.takeBook); err != nil {
 		return err
 	}
-	if err := n.purges.Follow(); err != nil { // what came since the file was read
+	if err := n.followPurges(); err != nil { // what came since the file was read
 		return err
 	}
 	return nil
@@ -124,10 +124,12 @@ func (n *node) background() []func(context.Context) error {
 	return background
 }
 
+func (n *node) followPurges() error { return n.purges.Follow(time.Now()) }
+
 // followBefore obeys what the process before hears of while it drains.
 func (n *node) followBefore(ctx context.Context) error {
-	n.options.takeOver.follow(ctx, n.purges.Follow, n.takeBook)
-	if err := n.purges.Own(); err != nil {
+	n.options.takeOver.follow(ctx, n.followPurges, n.takeBook)
+	if err := n.purges.Own(time.Now()); err != nil {
 		n.log.Error("the purges of the process before may not be known", "error", err)
 	}
 	n.log.Info("the process before has ended")

@@ -146,7 +146,7 @@ func known(p tag.Purge) bool {
 	return slices.Contains(tag.Kinds(), p.Kind) && (p.Kind == tag.All || len(p.Items) > 0)
 }
 
-// dated is the time of something of that age, in the time of this node's fetches.
+// dated is the time of something of that age, by the clock of this node's fetches.
 func (n *node) dated(age time.Duration) time.Time { return n.purges.Stamp(time.Now()).Add(-age) }
 
 // lapse takes the safe side where purges cannot be had any more.

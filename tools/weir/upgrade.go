@@ -272,7 +272,7 @@ func (n *node) takeBack(ctx context.Context, s *successor) error {
 	if s.heir != nil {
 		errs = append(errs, s.heir.Retain())
 	}
-	return errors.Join(append(errs, n.purges.Own(), n.cache.Reclaim(ctx))...)
+	return errors.Join(append(errs, n.purges.Own(time.Now()), n.cache.Reclaim(ctx))...)
 }
 
 // tellPurge has the other process obey a purge before it is acknowledged here.
