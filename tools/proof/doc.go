@@ -146,7 +146,8 @@
 //
 // [Goroutines] fails a test that leaves goroutines behind, [RequireTool] skips
 // one whose program is not installed, [Certificate] mints TLS for loopback,
-// [Serve] serves a handler on any listener.
+// [Serve] serves a handler on any listener. A client for packets that no well-behaved QUIC
+// stack sends is package quicraw below.
 //
 // # Locks
 //

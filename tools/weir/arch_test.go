@@ -47,6 +47,7 @@ origin/asset:
 origin:          origin/asset origin/cmaf origin/hls origin/dash
 configs:         github.com/goccy/go-yaml
 tools/proof:     github.com/quic-go/quic-go
+tools/proof/quicraw:
 tools/flood:     tools/proof github.com/alecthomas/kong github.com/quic-go/quic-go
 tools/replay:    cache/policy github.com/hashicorp/golang-lru/v2
 tools/weir:      cache cache/tag cluster cluster/notice cluster/ring edge edge/access edge/limit edge/front edge/upstream edge/player edge/sdk edge/session edge/quality edge/cmcd edge/console edge/telemetry origin origin/asset configs tools/replay github.com/alecthomas/kong golang.org/x/sys edge/manifest edge/token
