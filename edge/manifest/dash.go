@@ -60,6 +60,7 @@ type dash struct {
 	systems []span
 
 	base     bool // the MPD has a BaseURL of its own
+	copied   int  // where the text begins of one that is written for each place of Steering; 0: none
 	steered  bool // Steering has been written
 	textFrom int  // where the text of an element begins that holds a URL, or a stored ContentSteering
 }

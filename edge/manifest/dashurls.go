@@ -6,7 +6,9 @@ import "bytes"
 func (d *dash) urls(t *token) {
 	switch string(t.name) {
 	case "BaseURL", "Location", "PatchLocation":
-		d.textFrom = t.end
+		if t.end != d.copied {
+			d.textFrom = t.end
+		}
 		return
 	case "ContentSteering":
 		d.textFrom = t.start
@@ -51,17 +53,25 @@ func (d *dash) urlText(t *token) {
 	if len(url) == 0 || bytes.IndexByte(url, '<') >= 0 {
 		return
 	}
-	to := Playlist
-	if string(t.name) == "BaseURL" {
-		// What a query is added to is a whole file; for a directory it would be lost when others are resolved against it
-		// (RFC 3986, 5.2.2). A path needs no help there but from the front.
-		to = Media
-	}
-	text := d.child(url, to, false)
-	if to == Media && url[len(url)-1] == '/' && text[len(text)-1] != '/' {
-		return
-	}
+	text := d.childText(url, string(t.name) == "BaseURL")
 	d.edits = append(d.edits, edit{span{from, from + len(url)}, text})
+}
+
+// childText decorates the URL between two tags, which is not empty.
+func (d *dash) childText(url []byte, base bool) []byte {
+	if d.Child == nil {
+		return url
+	}
+	if !base {
+		return d.child(url, Playlist, false)
+	}
+	// What a query is added to is a whole file; for a directory it would be lost when others are resolved against it
+	// (RFC 3986, 5.2.2). A path needs no help there but from the front.
+	text := d.child(url, Media, false)
+	if url[len(url)-1] == '/' && text[len(text)-1] != '/' {
+		return url
+	}
+	return text
 }
 
 // child decorates a URL that has XML's escapes.
@@ -94,6 +104,29 @@ func escapeTemplate(decorated, url []byte) []byte {
 	return append(out, double(rest)...)
 }
 
+// copyBase puts one for each place in the place of a relative BaseURL of the MPD; false: it is none.
+func (d *dash) copyBase(t *token) bool {
+	length := bytes.IndexByte(d.text[t.end:], '<')
+	if t.closes || length < 0 || len(d.Steering.Locations) == 0 {
+		return false
+	}
+	url, closing := bytes.TrimSpace(d.text[t.end:t.end+length]), d.text[t.end+length:]
+	ending := bytes.IndexByte(closing, '>') // of </BaseURL>: it has no children
+	if ending < 0 || len(url) == 0 || !movable(url) || !bytes.HasPrefix(closing, []byte("</")) {
+		return false
+	}
+	url = unescapeXML(d.childText(url, true))
+	var text []byte
+	for _, l := range d.Steering.Locations {
+		text = append(append(text, d.text[t.start:t.at]...), ` serviceLocation="`...)
+		text = append(append(appendEscaped(text, []byte(l.Pathway)), '"'), d.text[t.at:t.end]...)
+		text = append(appendEscaped(text, l.append(nil, url)), closing[:ending+1]...)
+	}
+	d.edits = append(d.edits, edit{span{t.start, t.end + length + ending + 1}, text})
+	d.copied = t.end
+	return true
+}
+
 // insertSteering writes ContentSteering, and BaseURLs where there are none, in front of the first child of the MPD that may
 // not stand before them; a ContentSteering that is stored goes.
 func (d *dash) insertSteering(t *token) {
@@ -105,9 +138,9 @@ func (d *dash) insertSteering(t *token) {
 		return
 	case "BaseURL":
 		if !d.base && xmlAttribute(t.attributes, "serviceLocation") == nil {
-			at := t.at
-			text := append(appendEscaped([]byte(` serviceLocation="`), []byte(d.Steering.pathway())), '"')
-			d.edits = append(d.edits, edit{span{at, at}, text})
+			if !d.copyBase(t) {
+				d.edits = append(d.edits, edit{span{t.at, t.at}, append(appendEscaped([]byte(` serviceLocation="`), []byte(d.Steering.pathway())), '"')})
+			}
 		}
 		d.base = true
 		return
@@ -128,7 +161,7 @@ func (d *dash) insertSteering(t *token) {
 			text = append(append(appendEscaped(text, []byte(l.Base)), "</BaseURL>"...), space...)
 		}
 	}
-	text = append(appendEscaped(append(text, `<ContentSteering defaultServiceLocation="`...), []byte(d.Steering.pathway())), '"')
+	text = append(appendEscaped(append(text, `<ContentSteering defaultServiceLocation="`...), []byte(d.Steering.first(!d.base || d.copied > 0))), '"')
 	if d.Steering.QueryFirst {
 		text = append(text, ` queryBeforeStart="true"`...)
 	}

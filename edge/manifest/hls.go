@@ -43,8 +43,9 @@ const (
 type hls struct {
 	*Rewrite
 
-	text  []byte
-	lines []line
+	text   []byte
+	lines  []line
+	copies bool // all is written once for each place of Steering
 }
 
 // AppendHLS is Append for HLS, of a multivariant or a media playlist.
@@ -311,7 +312,11 @@ func (f *Filter) allowsKey(list []byte) bool {
 func (h *hls) append(dst []byte) []byte {
 	order := h.order()
 	n := 0
+	var here *Location
 	if h.Steering != nil {
+		if h.copies = h.copyable(); h.copies {
+			here = h.Steering.here()
+		}
 		next, _ := endOfLine(h.text, 0)
 		dst = appendEnded(dst, h.text[:next])
 		dst = h.appendSteering(dst)
@@ -328,7 +333,10 @@ func (h *hls) append(dst []byte) []byte {
 		if len(dst) > 0 && dst[len(dst)-1] != '\n' { // the last line of the playlist, which had no ending, is not the last any more
 			dst = append(dst, '\n')
 		}
-		dst = h.appendLine(dst, l)
+		dst = h.appendLine(dst, l, here)
+	}
+	if h.copies {
+		dst = h.appendCopies(dst, order)
 	}
 	return dst
 }
@@ -362,27 +370,39 @@ func appendEnded(dst, text []byte) []byte {
 
 func (h *hls) appendSteering(dst []byte) []byte {
 	dst = append(append(append(dst, tagSteering...), `SERVER-URI="`...), h.Steering.Server...)
-	return append(append(append(dst, `",PATHWAY-ID="`...), h.Steering.pathway()...), "\"\n"...)
+	return append(append(append(dst, `",PATHWAY-ID="`...), h.Steering.first(h.copies)...), "\"\n"...)
 }
 
-// appendLine writes a line, and a variant's with all up to its URI.
-func (h *hls) appendLine(dst []byte, l *line) []byte {
+// appendLine writes a line, and a variant's with all up to its URI; as it is at a place; nil: where the playlist is.
+func (h *hls) appendLine(dst []byte, l *line, at *Location) []byte {
 	if l.kind != variantLine {
-		return h.appendTag(dst, l.start, l.end, l)
+		return h.appendTag(dst, l.start, l.end, l, at)
 	}
 	next, _ := endOfLine(h.text, l.start)
-	dst = h.appendTag(dst, l.start, next, l)
+	dst = h.appendTag(dst, l.start, next, l, at)
 	dst = append(dst, h.text[next:l.uri]...)
-	if h.Child == nil {
-		return append(dst, h.text[l.uri:l.end]...)
-	}
 	_, uri := endOfLine(h.text, l.uri)
-	dst = h.Child(dst, uri, Playlist)
+	dst = h.appendURI(dst, uri, Playlist, at)
 	return append(dst, h.text[l.uri+len(uri):l.end]...)
 }
 
+func (h *hls) appendURI(dst, uri []byte, to Resource, at *Location) []byte {
+	if to != Playlist || !movable(uri) {
+		at = nil // an I-frame playlist may lie elsewhere
+	}
+	switch {
+	case at != nil && h.Child != nil:
+		return at.append(dst, h.Child(nil, uri, to))
+	case at != nil:
+		return at.append(dst, uri)
+	case h.Child != nil:
+		return h.Child(dst, uri, to)
+	}
+	return append(dst, uri...)
+}
+
 // appendTag writes the line [start, end) with what is to be changed in its attributes.
-func (h *hls) appendTag(dst []byte, start, end int, l *line) []byte {
+func (h *hls) appendTag(dst []byte, start, end int, l *line, at *Location) []byte {
 	text := h.text[start:end]
 	if l.list == nil {
 		return h.appendTagLine(dst, text)
@@ -406,19 +426,31 @@ func (h *hls) appendTag(dst []byte, start, end int, l *line) []byte {
 				}
 			}
 		case "URI", "SERVER-URI":
-			if h.Child != nil {
+			if h.Child != nil || at != nil && l.resource() == Playlist {
 				dst = append(dst, text[copied:from+a.from]...)
-				dst = h.Child(dst, a.value, l.resource())
+				dst = h.appendURI(dst, a.value, l.resource(), at)
+				copied = from + a.to
+			}
+		case "AUDIO", "VIDEO", "SUBTITLES", "GROUP-ID":
+			if at != nil && at.Pathway != h.Steering.Pathway { // a group is of one pathway
+				dst = append(append(append(dst, text[copied:from+a.to]...), '@'), at.Pathway...)
 				copied = from + a.to
 			}
 		}
 	}
 	ending := from + len(l.list)
 	dst = append(dst, text[copied:max(ending, copied)]...)
-	if variant && !pathway && h.Steering != nil && h.Steering.Pathway != "" {
-		dst = append(append(append(dst, `,PATHWAY-ID="`...), h.Steering.Pathway...), '"')
+	switch {
+	case at != nil && (variant || l.grouped()):
+		dst = appendPathway(dst, at.Pathway)
+	case at == nil && variant && !pathway && h.Steering != nil && h.Steering.Pathway != "":
+		dst = appendPathway(dst, h.Steering.Pathway)
 	}
 	return append(dst, text[max(ending, copied):]...)
+}
+
+func appendPathway(dst []byte, name string) []byte {
+	return append(append(append(dst, `,PATHWAY-ID="`...), name...), '"')
 }
 
 // hasSupplement tells whether the device has one of SUPPLEMENTAL-CODECS: codecs, each with brands behind a slash.
@@ -459,7 +491,7 @@ func (h *hls) appendAudioOnly(dst []byte) ([]byte, error) {
 	for i := range h.lines {
 		switch l := &h.lines[i]; {
 		case l.kind == otherLine || l.kind == sessionLine && !l.gone:
-			dst = h.appendLine(dst, l)
+			dst = h.appendLine(dst, l, nil)
 		case l.kind == mediaLine && string(l.media) == mediaAudio:
 			uri := lookup(l.list, "URI")
 			codecs := h.audioCodecs(l.audio)
@@ -471,7 +503,7 @@ func (h *hls) appendAudioOnly(dst []byte) ([]byte, error) {
 				continue
 			}
 			l.gone = false
-			if dst = h.appendLine(dst, l); dst[len(dst)-1] != '\n' {
+			if dst = h.appendLine(dst, l, nil); dst[len(dst)-1] != '\n' {
 				dst = append(dst, '\n')
 			}
 			if first != i || uri == nil {

@@ -209,11 +209,71 @@ func TestSteering(t *testing.T) {
 			"<MPD>\n <Period></Period>\n</MPD>",
 			"<MPD>\n <BaseURL serviceLocation=\"east\">https://e.example/v/</BaseURL>\n <BaseURL serviceLocation=\"west\">https://w.example/v/</BaseURL>\n " + steering + "\n <Period></Period>\n</MPD>",
 		},
-		{"<MPD><BaseURL>a/</BaseURL><Period/></MPD>", `<MPD><BaseURL serviceLocation="east">a/</BaseURL>` + steering + "\n<Period/></MPD>"},
+		{
+			"<MPD><BaseURL availabilityTimeOffset=\"1\"> a&amp;b/ </BaseURL><Period/></MPD>",
+			`<MPD><BaseURL serviceLocation="east" availabilityTimeOffset="1">https://e.example/v/a&amp;b/</BaseURL>` +
+				`<BaseURL serviceLocation="west" availabilityTimeOffset="1">https://w.example/v/a&amp;b/</BaseURL>` + steering + "\n<Period/></MPD>",
+		},
+		{"<MPD><BaseURL>/a/</BaseURL><Period/></MPD>", `<MPD><BaseURL serviceLocation="east">https://e.example/a/</BaseURL><BaseURL serviceLocation="west">https://w.example/a/</BaseURL>` + steering + "\n<Period/></MPD>"},
+		{"<MPD><BaseURL>https://x/</BaseURL><Period/></MPD>", `<MPD><BaseURL serviceLocation="east">https://x/</BaseURL>` + steering + "\n<Period/></MPD>"},
 		{`<MPD><BaseURL serviceLocation="x">a/</BaseURL><ContentSteering>old</ContentSteering><Period/></MPD>`, `<MPD><BaseURL serviceLocation="x">a/</BaseURL>` + steering + "\n<Period/></MPD>"},
 	} {
-		if out, err := r.Append(nil, []byte(test.in)); err != nil || string(out) != test.want {
+		if out, err = r.Append(nil, []byte(test.in)); err != nil || string(out) != test.want {
 			t.Errorf("DASH: got %v\n%s\nwant\n%s", err, out, test.want)
+		}
+	}
+	r.Child = Query("t", "1")
+	out, err = r.Append(nil, []byte("<MPD><BaseURL>a.mp4</BaseURL><Period/></MPD>"))
+	if err != nil || !strings.HasPrefix(string(out), `<MPD><BaseURL serviceLocation="east">https://e.example/v/a.mp4?t=1</BaseURL><BaseURL serviceLocation="west">https://w.example/v/a.mp4?t=1</BaseURL><C`) {
+		t.Errorf("with a token: got %v\n%s", err, out)
+	}
+}
+
+// TestCopies: a playlist lists its variants and renditions once for each place, with groups of their own; the tag says where
+// to begin.
+func TestCopies(t *testing.T) {
+	t.Parallel()
+	r := Rewrite{Child: Query("t", "1"), Steering: &Steering{
+		Server: "s", Pathway: "east", First: "west", Locations: []Location{{"east", "https://e.example/v/"}, {"west", "https://w.example:8443/v/"}},
+	}}
+	in := `#EXTM3U
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="x",URI="a.m3u8"
+#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="c",NAME="y",INSTREAM-ID="CC1"
+#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO="a",CLOSED-CAPTIONS="c"
+v.m3u8
+#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=1,URI="i.m3u8"
+#EXT-X-STREAM-INF:BANDWIDTH=2,AUDIO="a"
+/w.m3u8`
+	want := `#EXTM3U
+#EXT-X-CONTENT-STEERING:SERVER-URI="s",PATHWAY-ID="west"
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="x",URI="https://e.example/v/a.m3u8?t=1",PATHWAY-ID="east"
+#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="c",NAME="y",INSTREAM-ID="CC1"
+#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO="a",CLOSED-CAPTIONS="c",PATHWAY-ID="east"
+https://e.example/v/v.m3u8?t=1
+#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=1,URI="https://e.example/v/i.m3u8?t=1",PATHWAY-ID="east"
+#EXT-X-STREAM-INF:BANDWIDTH=2,AUDIO="a",PATHWAY-ID="east"
+https://e.example/w.m3u8?t=1
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a@west",NAME="x",URI="https://w.example:8443/v/a.m3u8?t=1",PATHWAY-ID="west"
+#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO="a@west",CLOSED-CAPTIONS="c",PATHWAY-ID="west"
+https://w.example:8443/v/v.m3u8?t=1
+#EXT-X-STREAM-INF:BANDWIDTH=2,AUDIO="a@west",PATHWAY-ID="west"
+https://w.example:8443/w.m3u8?t=1
+`
+	if out, err := r.Append(nil, []byte(in)); err != nil || string(out) != want {
+		t.Errorf("got %v\n%s\nwant\n%s", err, out, want)
+	}
+	highest := Rewrite{Steering: r.Steering, Filter: filter(t, Limits{Order: HighestFirst})}
+	if out, err := highest.Append(nil, []byte(in)); err != nil || strings.Index(string(out), ":8443/v/v.m3u8") < strings.Index(string(out), ":8443/w.m3u8") {
+		t.Errorf("the highest first: got %v\n%s", err, out)
+	}
+	for _, not := range []string{
+		strings.Replace(in, "/w.m3u8", "https://other.example/w.m3u8", 1),
+		strings.Replace(in, "a.m3u8", "//other.example/a.m3u8", 1),
+		strings.Replace(in, "v.m3u8", "{$cdn}/v.m3u8", 1),
+		strings.Replace(in, "BANDWIDTH=2", `BANDWIDTH=2,PATHWAY-ID="x"`, 1),
+	} {
+		if out, err := r.Append(nil, []byte(not)); err != nil || strings.Contains(string(out), "w.example:8443") || !strings.Contains(string(out), `"s",PATHWAY-ID="east"`) {
+			t.Errorf("want no copies of\n%s\ngot %v\n%s", not, err, out)
 		}
 	}
 }
@@ -355,7 +415,7 @@ func FuzzAppend(f *testing.F) {
 			t.Fatalf("all is allowed and %q becomes %q", text, out)
 		}
 		for _, filter := range some {
-			once, err := (&Rewrite{Filter: filter, Child: child, Steering: &Steering{Server: "s", Pathway: "p"}}).Append(nil, text)
+			once, err := (&Rewrite{Filter: filter, Child: child, Steering: &Steering{Server: "s", Pathway: "p", Locations: []Location{{"p", "https://p/"}, {"q", "https://q/"}}}}).Append(nil, text)
 			if err != nil {
 				continue
 			}

@@ -1,6 +1,9 @@
 package manifest
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // Resource is what a URL in a manifest leads to.
 type Resource uint8
@@ -21,19 +24,40 @@ type Child func(dst, url []byte, to Resource) []byte
 type Steering struct {
 	// Server is the URL of the steering manifest, for HLS and DASH alike.
 	Server string
-	// Pathway is the one to begin with: HLS variants without a PATHWAY-ID, and a DASH BaseURL without a serviceLocation, get
-	// its name. Empty: ".", the name that RFC 8216bis gives to what has none.
+	// Pathway is that of the manifest's own URLs: HLS variants without a PATHWAY-ID, and a DASH BaseURL without a
+	// serviceLocation, get its name. Empty: ".", the name that RFC 8216bis gives to what has none.
 	Pathway string
-	// Locations are, for DASH, where the same content lies too. They are used where the MPD has no BaseURL of its own.
+	// First is the pathway to begin with, where the manifest lists it. Empty: Pathway.
+	First string
+	// Locations are where the same content lies, this place among them, for players that use only what the manifest lists. A
+	// playlist of variants gets them all once for each place, where all its URIs are relative and none has a pathway; an MPD
+	// gets a BaseURL for each, where it has none or a relative one. All are absolute: where one pathway fails, shaka takes all
+	// that are relative for failed too.
 	Locations []Location
 	// QueryFirst has DASH players ask the server before they start.
 	QueryFirst bool
 }
 
-// Location is a pathway of DASH.
+// Location is a pathway that a manifest lists.
 type Location struct {
 	Pathway string // its name
-	Base    string // the URL that takes the place of the MPD's own directory; ends in '/'
+	Base    string // the URL that takes the place of the manifest's own directory; ends in '/'
+}
+
+// append appends what a URL without a scheme and an authority is at that place.
+func (l *Location) append(dst, url []byte) []byte {
+	base := l.Base
+	if len(url) > 0 && url[0] == '/' {
+		if _, path, ok := cutAuthority([]byte(base)); ok {
+			base = base[:len(base)-len(path)]
+		}
+	}
+	return append(append(dst, base...), url...)
+}
+
+// movable tells whether a URL depends on where its manifest lies, and on nothing else.
+func movable(url []byte) bool {
+	return !hasScheme(url) && !bytes.HasPrefix(url, []byte("//")) && !bytes.Contains(url, []byte("{$"))
 }
 
 // Rewrite is what is to be made of a manifest for a viewer. The zero value changes nothing.
@@ -57,4 +81,21 @@ func (s *Steering) pathway() string {
 		return "."
 	}
 	return s.Pathway
+}
+
+// here is the place of the manifest's own URLs; nil: it is not among Locations.
+func (s *Steering) here() *Location {
+	i := slices.IndexFunc(s.Locations, func(l Location) bool { return l.Pathway == s.pathway() })
+	if i < 0 {
+		return nil
+	}
+	return &s.Locations[i]
+}
+
+// first is the name of the pathway to begin with; listed tells that the manifest has all Locations.
+func (s *Steering) first(listed bool) string {
+	if s.First != "" && listed {
+		return s.First
+	}
+	return s.pathway()
 }
