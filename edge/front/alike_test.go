@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +37,7 @@ type asked struct {
 // alike is a whole front door, edge included, before an origin in memory, that is asked the same over all protocols.
 type alike struct {
 	*running
+	edge *edge.Edge
 
 	mu     sync.Mutex // guards the fields below
 	seen   string     // the last request that the edge was handed
@@ -62,6 +64,7 @@ func newAlike(t testing.TB) *alike {
 	if err != nil {
 		t.Fatal(err)
 	}
+	a.edge = e
 	a.running = start(t, Options{TrustClients: true, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.see(r)
 		e.ServeHTTP(w, r)
@@ -118,6 +121,7 @@ type verdict struct {
 	status int    // 0: the stream or the connection was ended without an answer
 	seen   string // by the edge
 	origin string // what it was asked
+	counts int64  // refusals that the front and the edge counted
 }
 
 // refused tells whether the request was turned away, in whatever way.
@@ -129,10 +133,26 @@ func (a *alike) ask(t testing.TB, q asked, send func(testing.TB, asked) int) ver
 	a.mu.Lock()
 	a.seen, a.origin = "", nil
 	a.mu.Unlock()
+	before := a.counts()
 	status := send(t, q)
+	for end := time.Now().Add(patience); a.Stats().Running > 0 && time.Now().Before(end); {
+		runtime.Gosched()
+	}
+	counts := a.counts() - before
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return verdict{status, a.seen, strings.Join(a.origin, " ")}
+	return verdict{status, a.seen, strings.Join(a.origin, " "), counts}
+}
+
+// counts is how many requests have been refused.
+func (a *alike) counts() (n int64) {
+	for _, refused := range a.refused() {
+		n += refused
+	}
+	for _, why := range edge.Reasons() {
+		n += a.edge.Refused(why)
+	}
+	return n
 }
 
 func (a *alike) http1(t testing.TB, q asked) int {
@@ -255,6 +275,9 @@ func (a *alike) judge(t testing.TB, q asked) (one verdict, err error) {
 	sends := []func(testing.TB, asked) int{a.http1, a.http2, a.http3}
 	for i, send := range sends {
 		v := a.ask(t, q, send)
+		if v.counts > 1 || (v.counts == 1) != v.refused() {
+			return one, fmt.Errorf("HTTP/%d says %d, and counts %d refusals", i+1, v.status, v.counts)
+		}
 		switch {
 		case i == 0:
 			one = v

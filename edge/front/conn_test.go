@@ -376,6 +376,9 @@ func TestSlowHTTP3Header(t *testing.T) {
 			t.Fatalf("a stream ended with %v, want a reset", err)
 		}
 	}
+	if got := s.Stats().Refused[slowHeader.String()]; got != streams {
+		t.Errorf("%d refusals, want %d", got, streams)
+	}
 	if err := conn.Context().Err(); err != nil {
 		t.Errorf("the connection ended: %v", context.Cause(conn.Context()))
 	}

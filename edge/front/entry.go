@@ -45,7 +45,9 @@ func (e *entry) via(p *protocolCounters, altSvc string) http.Handler {
 		defer e.leave()
 		p.requests.Add(1)
 		if status, why := e.gate(r); status != 0 {
-			e.stats.refusals.add(why, r.RemoteAddr)
+			if why != allowed {
+				e.stats.refusals.add(why, r.RemoteAddr)
+			}
 			http.Error(w, http.StatusText(status), status)
 			return
 		}
@@ -61,7 +63,8 @@ func (e *entry) via(p *protocolCounters, altSvc string) http.Handler {
 	})
 }
 
-// gate returns the status of the answer to a request that the Handler should not see, or 0.
+// gate returns the status of the answer to a request that the Handler should not see, or 0. The reason is allowed where
+// the refusal is counted elsewhere.
 func (e *entry) gate(r *http.Request) (int, reason) {
 	fields := 0
 	for _, values := range r.Header {
@@ -94,6 +97,9 @@ func gateFields(r *http.Request) (int, reason) {
 	if length, ok := r.Header["Content-Length"]; ok {
 		var w http1Walk
 		if len(length) > 1 || !w.length([]byte(length[0])) || w.left > 0 && r.ContentLength == 0 {
+			if r.ProtoMajor == 2 {
+				return http.StatusBadRequest, allowed // http2Requests counts it
+			}
 			return http.StatusBadRequest, badField
 		}
 	}

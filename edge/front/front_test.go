@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -117,6 +118,25 @@ func (r *running) wait(t testing.TB) {
 		}
 	case <-time.After(patience):
 		t.Fatal("Run does not end")
+	}
+}
+
+// refused is what the server has refused so far: by reason, those of which there is one.
+func (r *running) refused() map[string]int64 {
+	counts := r.Stats().Refused
+	maps.DeleteFunc(counts, func(_ string, n int64) bool { return n == 0 })
+	return counts
+}
+
+// refusedOnce checks that there was one refusal, for why; none for allowed.
+func (r *running) refusedOnce(t testing.TB, name string, why reason) {
+	t.Helper()
+	want := map[string]int64{why.String(): 1}
+	if why == allowed {
+		clear(want)
+	}
+	if got := r.refused(); !maps.Equal(got, want) {
+		t.Errorf("%s: refused %v, want %v", name, got, want)
 	}
 }
 

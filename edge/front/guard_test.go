@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // scripted is a connection that gives what it was given in pieces and keeps what is
@@ -374,11 +376,12 @@ func sameButSettings(t *testing.T, want, got []byte) {
 	}
 }
 
-// What the guard costs for each read and write must not be memory.
+// What the guard costs for each read and write must not be memory, but for a string of the
+// header that HPACK has in no table: here the path.
 func TestGuardDoesNotAllocate(t *testing.T) {
 	run, _ := guardRound(maxReadFrame)
-	if allocs := testing.AllocsPerRun(1000, run); allocs != 0 {
-		t.Errorf("%v allocations for a request, want 0", allocs)
+	if allocs := testing.AllocsPerRun(1000, run); allocs > 1 {
+		t.Errorf("%v allocations for a request, want 1", allocs)
 	}
 }
 
@@ -397,10 +400,27 @@ func (c *nullConn) Read(p []byte) (int, error) {
 
 func (c *nullConn) Write(p []byte) (int, error) { return len(p), nil }
 
+// playerHeader is what a player sends for a segment: all but the path is in the static table, or, from its second request
+// on, would be in the dynamic one; here it has an index of the static one, too, so that each round is like the first.
+func playerHeader() string {
+	var b bytes.Buffer
+	enc := hpack.NewEncoder(&b)
+	for _, f := range []hpack.HeaderField{
+		{Name: ":method", Value: "GET"},
+		{Name: ":scheme", Value: "https"},
+		{Name: ":path", Value: "/vod/demo/video-1080/segment-01234.m4s", Sensitive: true},
+		{Name: "accept-encoding", Value: "gzip, deflate"},
+	} {
+		_ = enc.WriteField(f)
+	}
+	return b.String() + strings.Repeat("\xa1", 10)
+}
+
 // guardRound returns what passes the guard for a request with an answer of size bytes, and
 // the same past it.
 func guardRound(size int) (through, past func()) {
-	request := []byte(rawFrame(frameHeaders, flagEndHeaders|flagEndStream, 1, string(make([]byte, 60))))
+	header := playerHeader()
+	request := []byte(rawFrame(frameHeaders, flagEndHeaders|flagEndStream, 1, header))
 	updates := []byte(rawFrame(frameWindowUpdate, 0, 1, "\x00\x00\x80\x00") + rawFrame(frameWindowUpdate, 0, 0, "\x00\x00\x80\x00"))
 	script := bytes.Clone(request)
 	frames := (size + maxReadFrame - 1) / maxReadFrame
@@ -409,14 +429,14 @@ func guardRound(size int) (through, past func()) {
 	}
 	head := []byte(rawFrame(frameHeaders, flagEndHeaders, 1, string(make([]byte, 150))))
 	data := []byte(rawFrame(frameData, 0, 1, string(make([]byte, min(size, maxReadFrame)))))
-	buf := make([]byte, 60)
+	buf := make([]byte, len(header))
 	round := func(c net.Conn) func() {
 		frameIn := func(payload int) { // as net/http reads
 			_, _ = c.Read(buf[:frameHeaderBytes])
 			_, _ = c.Read(buf[:payload])
 		}
 		return func() {
-			frameIn(60)
+			frameIn(len(header))
 			_, _ = c.Write(head)
 			for i := range frames {
 				_, _ = c.Write(data)
@@ -429,7 +449,11 @@ func guardRound(size int) (through, past func()) {
 	}
 	guarded := watched(&nullConn{script: script})
 	guarded.in = frameWalk{} // past the preface
-	return round(guarded), round(&nullConn{script: script})
+	watched := round(guarded)
+	return func() {
+		guarded.last.Store(0) // the stream is new each time
+		watched()
+	}, round(&nullConn{script: script})
 }
 
 // BenchmarkGuard is the guard alone: subtract past from through. Of a whole download see

@@ -2,8 +2,10 @@ package front
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,6 +58,8 @@ type http2Conn struct {
 	tls   *tls.ConnectionState
 	guard *http2Guard
 
+	requests *http2Requests
+
 	why    atomic.Int32  // the reason to end the connection, once there is one
 	last   atomic.Uint32 // the highest stream that the client opened
 	credit atomic.Int64  // WINDOW_UPDATE frames that the client may send for what it got
@@ -63,6 +67,8 @@ type http2Conn struct {
 	// The fields below belong to the one goroutine that reads.
 	in            frameWalk
 	open          bool // a header block has begun and not ended
+	lastOfStream  bool // it has END_STREAM
+	strange       bool // the preface is none
 	armed         bool // the read deadline stands
 	block         int  // bytes of the header block
 	continuations int
@@ -98,7 +104,8 @@ func watchHTTP2(c net.Conn, state *tls.ConnectionState, guard *http2Guard) *http
 		Conn: c, tls: state, guard: guard, said: make(chan struct{}),
 		odd: budget{limit: oddEvents}, control: budget{limit: controlFrames},
 	}
-	h.in = frameWalk{frame: frame{kind: framePreface}, inside: true, left: prefaceBytes}
+	h.requests = newHTTP2Requests(c, guard.refusals)
+	h.in = frameWalk{frame: frame{kind: framePreface, length: prefaceBytes}, inside: true, left: prefaceBytes}
 	return h
 }
 
@@ -113,18 +120,22 @@ func (c *http2Conn) Read(p []byte) (int, error) {
 	if n > 0 {
 		c.setDeadline()
 	}
+	if c.armed && errors.Is(err, os.ErrDeadlineExceeded) {
+		c.guard.refusals.add(slowHeader, c.RemoteAddr().String())
+	}
 	return n, err
 }
 
-// read reads; a SETTINGS payload it reads to its end, to see it whole. It can where the
-// reader has room for it, as net/http has.
+// read reads; the payload of SETTINGS and of a header it reads to its end, to see it whole. It
+// can where the reader has room for it, as net/http has.
 func (c *http2Conn) read(p []byte) (int, error) {
 	w := &c.in
-	if w.frame.kind != frameSettings || !w.inside || w.left != w.frame.length || w.left > len(p) || w.left > maxSettings*settingBytes {
+	whole := w.frame.inBlock() || w.frame.kind == frameSettings && w.left <= maxSettings*settingBytes
+	if !whole || !w.inside || w.left != w.frame.length || w.left > len(p) {
 		return c.Conn.Read(p)
 	}
 	n, err := io.ReadFull(c.Conn, p[:w.left])
-	if err == nil {
+	if err == nil && w.frame.kind == frameSettings {
 		dropDuplicates(p[:n])
 	}
 	return n, err
@@ -133,22 +144,48 @@ func (c *http2Conn) read(p []byte) (int, error) {
 // watch follows the frames that came in.
 func (c *http2Conn) watch(p []byte) {
 	for len(p) > 0 || c.in.due() {
-		n, event := c.in.next(p)
+		w := &c.in
+		if at := w.frame.length - w.left; w.inside && w.left > 0 {
+			c.received(p[:min(len(p), w.left)], at)
+		}
+		n, event := w.next(p)
 		p = p[n:]
 		switch event {
 		case frameBegun:
-			c.received(c.in.frame)
+			c.begun(w.frame)
 		case frameEnded:
-			if f := c.in.frame; (f.kind == frameHeaders || f.kind == frameContinuation) && f.has(flagEndHeaders) {
-				c.open = false
-			}
+			c.ended(w.frame)
 		case frameGoesOn:
 		}
 	}
 }
 
-// received judges a frame by its header.
-func (c *http2Conn) received(f frame) {
+// received takes a piece of a payload.
+func (c *http2Conn) received(p []byte, at int) {
+	if c.in.frame.kind != framePreface {
+		c.requests.payload(c.in.frame, at, p)
+	} else if clientPreface[at:at+len(p)] != string(p) && !c.strange {
+		c.strange = true // net/http hangs up
+		c.guard.refusals.add(http2Malformed, c.RemoteAddr().String())
+	}
+}
+
+// ended is for the end of a frame.
+func (c *http2Conn) ended(f frame) {
+	last := f.inBlock() && f.has(flagEndHeaders)
+	if last {
+		c.open = false
+	}
+	// END_STREAM is a flag of HEADERS, and waits for the end of the block.
+	if f.kind == frameHeaders || f.kind == frameData {
+		c.lastOfStream = f.has(flagEndStream)
+	}
+	c.requests.end(f, last, c.lastOfStream && (last || f.kind == frameData))
+}
+
+// begun judges a frame by its header.
+func (c *http2Conn) begun(f frame) {
+	c.requests.begin(f, f.stream > c.last.Load())
 	switch f.kind {
 	case frameHeaders:
 		c.open, c.block, c.continuations = true, f.length, 0
@@ -242,8 +279,8 @@ func (c *http2Conn) watchOut(p []byte) int {
 				c.earn(2 + int64(f.length/windowBytesPerUpdate))
 			}
 		case frameEnded:
-			// What a Handler gave up, and a body that nobody wanted, is no fault of the client.
-			if f.kind == frameReset && c.out.code != codeNoError && c.out.code != codeInternalError {
+			c.requests.sent(f, c.out.code)
+			if f.kind == frameReset && blames(c.out.code) {
 				c.spend(&c.odd, http2Odd)
 			}
 			if c.refused() {

@@ -8,6 +8,7 @@ const (
 	frameHeaders      = 0x1
 	frameReset        = 0x3
 	frameSettings     = 0x4
+	framePushPromise  = 0x5
 	frameGoAway       = 0x7
 	frameWindowUpdate = 0x8
 	frameContinuation = 0x9
@@ -16,12 +17,16 @@ const (
 	flagEndStream  = 0x1
 	flagEndHeaders = 0x4
 	flagPadded     = 0x8
+	flagPriority   = 0x20
 
 	codeNoError          = 0x0
 	codeInternalError    = 0x2
 	codeEnhanceYourCalm  = 0xb
 	frameHeaderBytes     = 9
-	prefaceBytes         = 24
+	prefaceBytes         = len(clientPreface)
+	clientPreface        = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" // RFC 9113, 3.4
+	priorityBytes        = 5                                  // of HEADERS with flagPriority
+	promisedBytes        = 4                                  // of PUSH_PROMISE: the stream
 	settingBytes         = 6
 	unusedSetting        = 0xf000 // the first of identifiers that nobody uses (RFC 9113, 6.5.2: they are ignored)
 	maxSettings          = 100    // in one frame; net/http hangs up on more
@@ -39,6 +44,28 @@ type frame struct {
 
 func (f frame) has(flag byte) bool { return f.flags&flag != 0 }
 
+// before returns how many bytes of the payload are not what the frame is for, its padding aside.
+func (f frame) before() (n int) {
+	switch f.kind {
+	case frameData:
+	case frameHeaders:
+		if f.has(flagPriority) {
+			n = priorityBytes
+		}
+	case framePushPromise:
+		n = promisedBytes
+	default:
+		return 0
+	}
+	if f.has(flagPadded) {
+		n++
+	}
+	return n
+}
+
+// inBlock tells whether the frame carries a header, or a piece of one.
+func (f frame) inBlock() bool { return f.kind == frameHeaders || f.kind == frameContinuation }
+
 // frameEvent is what frameWalk.next met.
 type frameEvent int
 
@@ -49,10 +76,11 @@ const (
 )
 
 // frameWalk finds the frames in a stream of bytes that comes in pieces. Of a payload it
-// keeps only the error code of RST_STREAM. It is not safe for concurrent use.
+// keeps only the error code of RST_STREAM, and of a GOAWAY that says no more than its code. It is
+// not safe for concurrent use.
 type frameWalk struct {
 	frame  frame  // the current one, or the last
-	code   uint32 // of RST_STREAM, once it has ended
+	code   uint32 // of RST_STREAM or GOAWAY, once it has ended
 	inside bool   // frame has not ended
 	left   int    // bytes of its payload that have not come
 	have   int    // bytes of the next header that have
@@ -64,7 +92,7 @@ type frameWalk struct {
 func (w *frameWalk) next(p []byte) (int, frameEvent) {
 	if w.inside {
 		n := min(w.left, len(p))
-		if w.frame.kind == frameReset {
+		if w.frame.kind == frameReset || w.frame.kind == frameGoAway {
 			for _, b := range p[:n] {
 				w.code = w.code<<8 | uint32(b)
 			}

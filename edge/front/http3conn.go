@@ -212,7 +212,7 @@ func (s *http3Stream) handle(early bool) (whole bool) {
 	if early {
 		// Anybody may send it again (RFC 8470, 4 and 5.2).
 		if m := s.request.Method; m != http.MethodGet && m != http.MethodHead {
-			s.conn.part.stats.refusals.add(earlyData, s.request.RemoteAddr)
+			s.count(earlyData)
 			s.response.WriteHeader(http.StatusTooEarly)
 			return true
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -79,12 +80,18 @@ func (s *http3Stream) readRequest() bool {
 	case errors.Is(err, errBreach):
 		return false
 	case errors.Is(err, errMalformed):
-		s.abort(http3.ErrCodeMessageError)
+		s.refuse(http3Malformed, http3.ErrCodeMessageError)
 		return false
 	case errors.Is(err, errTooLarge):
 		s.refuseHeader()
 		return false
-	default: // given up, late, or not there
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		s.refuse(slowHeader, http3.ErrCodeRequestIncomplete)
+		return false
+	case errors.Is(err, io.EOF): // a stream without a request
+		s.refuse(http3Malformed, http3.ErrCodeRequestIncomplete)
+		return false
+	default: // given up
 		s.abort(http3.ErrCodeRequestIncomplete)
 		return false
 	}
@@ -137,7 +144,7 @@ func (s *http3Stream) readSection(section *fieldSection, length uint64) error {
 func (s *http3Stream) frame() bool {
 	if s.length = s.request.ContentLength; s.frames.atEnd() {
 		if s.length > 0 { // RFC 9114, 4.1.2
-			s.abort(http3.ErrCodeMessageError)
+			s.refuse(badField, http3.ErrCodeMessageError)
 			return false
 		}
 		s.request.ContentLength, s.request.Body = 0, http.NoBody
@@ -213,7 +220,7 @@ func (s *http3Stream) nextFrame() error {
 	switch {
 	case errors.Is(err, io.EOF):
 		if s.length > s.received { // RFC 9114, 4.1.2
-			s.abort(http3.ErrCodeMessageError)
+			s.refuse(badField, http3.ErrCodeMessageError)
 			return io.ErrUnexpectedEOF
 		}
 		return io.EOF
@@ -229,7 +236,7 @@ func (s *http3Stream) nextFrame() error {
 	case kind != h3Data:
 		return s.skip(length)
 	case s.length >= 0 && length > uint64(s.length-s.received): // RFC 9114, 4.1.2
-		s.abort(http3.ErrCodeMessageError)
+		s.refuse(badField, http3.ErrCodeMessageError)
 		return errMalformed
 	case length == 0 && !s.conn.spendIdle():
 		return errBreach
@@ -243,14 +250,14 @@ func (s *http3Stream) readTrailers(length uint64) error {
 	defer fieldSections.Put(section)
 	err := s.readSection(section, length)
 	if errors.Is(err, errTooLarge) {
-		s.abort(http3.ErrCodeExcessiveLoad)
+		s.refuse(headerBytes, http3.ErrCodeExcessiveLoad)
 	}
 	if err != nil {
 		return err
 	}
 	trailer, err := section.trailer()
 	if err != nil {
-		s.abort(http3.ErrCodeMessageError)
+		s.refuse(http3Malformed, http3.ErrCodeMessageError)
 		return err
 	}
 	if s.request.Trailer == nil {
@@ -265,6 +272,7 @@ func (s *http3Stream) readTrailers(length uint64) error {
 
 // refuseHeader answers a header that is too large, and reads no more.
 func (s *http3Stream) refuseHeader() {
+	s.count(headerBytes)
 	s.str.CancelRead(quic.StreamErrorCode(http3.ErrCodeExcessiveLoad))
 	s.response.WriteHeader(http.StatusRequestHeaderFieldsTooLarge)
 	s.response.finish()
@@ -292,6 +300,14 @@ func (s *http3Stream) release() {
 		streamBuffers.Put((*streamBuffer)(s.frames.buf))
 		s.frames.buf = nil
 	}
+}
+
+func (s *http3Stream) count(why reason) { s.conn.part.stats.refusals.add(why, s.conn.remoteAddr()) }
+
+// refuse resets the stream, and counts why.
+func (s *http3Stream) refuse(why reason, code http3.ErrCode) {
+	s.count(why)
+	s.abort(code)
 }
 
 // abort resets the stream.

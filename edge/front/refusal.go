@@ -16,9 +16,10 @@ const (
 	http2Odd                 // resets, in either direction
 	http2Control             // frames that ask for nothing
 	http2HeaderLen           // a header block without end
+	http2Malformed           // a breach of RFC 9113 or 7541: a stream that was reset, a connection that was ended
 	http3Odd                 // streams that were cancelled or malformed
 	http3Control             // frames that ask for nothing
-	http3Malformed           // a breach of RFC 9114 or 9204
+	http3Malformed           // a breach of RFC 9114 or 9204: the same
 	tooManyFields            // a header of more than maxFields lines
 	twoHosts                 // no host, or more than one, or what cannot be one
 	earlyData                // a request in 0-RTT that is not safe to replay
@@ -42,7 +43,7 @@ const refusalLogEvery = time.Second
 
 func (r reason) String() string {
 	return [reasons]string{
-		"", "h2_odd_events", "h2_control_frames", "h2_header_block", "h3_odd_events", "h3_control_frames",
+		"", "h2_odd_events", "h2_control_frames", "h2_header_block", "h2_malformed", "h3_odd_events", "h3_control_frames",
 		"h3_malformed", "fields", "hosts", "early_data",
 		"h1_syntax", "h1_framing", "version", "target", "header_bytes", "header_timeout", "field", "method", "expect",
 		"connections", "client_connections", "network_connections",
