@@ -399,6 +399,10 @@ type Connections struct {
 	IPv6Bits int `yaml:"ipv6_bits"`
 	// Exempt lists addresses and networks that count for Total alone.
 	Exempt []string `yaml:"exempt"`
+	// Penalty is the longest that who floods gets no new connection. 0: there is no penalty.
+	Penalty Duration `yaml:"penalty"`
+	// PenaltyExempt lists addresses and networks that have none, as behind them may be everybody.
+	PenaltyExempt []string `yaml:"penalty_exempt"`
 }
 
 // Limits bounds what clients may have of a site.
@@ -533,7 +537,10 @@ func Default() *Config {
 		Node: Node{Dir: "/var/lib/weir"},
 		Listen: Listen{
 			HTTP: ":8080", HTTPS: ":8443", Admin: "127.0.0.1:7070", HTTP3: true,
-			Connections:    Connections{IPv4Bits: 24, IPv6Bits: 56},
+			Connections: Connections{
+				IPv4Bits: 24, IPv6Bits: 56, Penalty: Duration(time.Minute),
+				PenaltyExempt: []string{"127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1", "fc00::/7", "fe80::/10"},
+			},
 			HeaderTimeout:  Duration(5 * time.Second),
 			IdleTimeout:    Duration(75 * time.Second),
 			DrainTimeout:   Duration(30 * time.Second),

@@ -51,6 +51,9 @@ func (v *validator) connections() {
 	for i, text := range c.Exempt {
 		v.exempt(itemPath(path+".exempt", i), text)
 	}
+	for i, text := range c.PenaltyExempt {
+		v.exempt(itemPath(path+".penalty_exempt", i), text)
+	}
 }
 
 // siteLimits checks what clients may have of a site.

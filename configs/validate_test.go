@@ -21,6 +21,7 @@ func TestValidate(t *testing.T) {
 		{"key without certificate", "tls:\n  certificates: [{cert: a.pem, key: a.key}, {key: b.key}]\n" + site, "w:2:45: tls.certificates[1].cert: is missing"},
 		{"old TLS", "tls:\n  min_version: \"1.1\"\n" + site, `w:2:3: tls.min_version: "1.1" is unknown: write 1.2 or 1.3`},
 		{"negative connections", "listen: {connections: {client: -1}}\n" + site, "listen.connections.client: is negative: write how many, or 0 for any number"},
+		{"exempt from penalties", "listen: {connections: {penalty_exempt: [ten]}}\n" + site, `listen.connections.penalty_exempt[0]: "ten" is neither an address nor a network`},
 		{"exempt connections", "listen: {connections: {exempt: [ten]}}\n" + site, `listen.connections.exempt[0]: "ten" is neither an address nor a network`},
 		{"no network", "listen:\n  proxy_protocol: [10.0.0.0/24, 10.0.0.0/33]\n" + site, `w:2:33: listen.proxy_protocol[1]: "10.0.0.0/33" is neither an address nor a network`},
 		{"everybody a balancer", "listen:\n  proxy_protocol: [\"::/0\"]\n" + site, "w:2:20: listen.proxy_protocol[0]: ::/0 lets everybody say who he is"},

@@ -69,6 +69,20 @@
 // Where the system has no descriptor for a connection, idle ones give way too, and nothing is accepted for 5 to 250
 // milliseconds: those who wait are the kernel's, and the connections that are open go on.
 //
+// # Who floods
+//
+// A budget ends a connection, and its client would come back: a hundred times a second, each time for the price of a handshake
+// and of what a budget lets pass, up to 25 ms of ours for 1 ms of its own. So what ends a connection counts against its client
+// and its network, in points: 30 where a budget is spent, 5 where something is refused at once, 2 for a handshake that is not
+// ended. With more than 300 in ten seconds, or 2,400 of a network, it gets no new connection for 5 s (a reset before TLS;
+// CONNECTION_REFUSED over QUIC), and twice as long each time that follows soon, up to Connections.Penalty. Open connections go
+// on: behind that address may be others. A QUIC client counts once its handshake is complete, as addresses may be forged; behind
+// a balancer it is the client that its header names. Without one, all clients have the balancer's address, so private ones are
+// exempt in the configuration. At most 16,384 clients and networks are known, 2 MiB.
+//
+// With it no flood of one client cost us more than its sender, where six of them took 11 to 27 times its CPU before
+// (TestAttacks in tools/weir).
+//
 // # Where a request ends
 //
 // What comes in HTTP/1.1 passes a guard too (http1Guard): one look at each byte of a head, and at what is around chunks.
@@ -76,7 +90,8 @@
 // with Content-Length and Transfer-Encoding, and answers what it refuses itself without a word to us. The guard is
 // stricter than net/http in all of that, so that whatever it lets through reaches the entry, as the same requests
 // (FuzzHTTP1). A client that is refused gets one answer, behind those to its requests before, and the connection ends:
-// nothing after the doubtful byte is looked at. A header has 100 lines besides Host, 32 KiB and HeaderTimeout (408
+// nothing after the doubtful byte is looked at. Of requests that come together with the one before a connection has 100 in ten
+// seconds, then one 429: with pipelining a client asks for a hundred things for the price of one write. A header has 100 lines besides Host, 32 KiB and HeaderTimeout (408
 // follows); a target 8 KiB; trailers, which nobody gets to see, 2 KiB. CONNECT, and any Upgrade, is not for us: the first is
 // refused, the second ignored (RFC 9110, 7.8). It takes a fifth of the time in which net/http reads the same head
 // (BenchmarkHTTP1Guard), and no memory.

@@ -21,6 +21,8 @@ var errRefused = errors.New("front: the client was refused")
 type http1Guard struct {
 	walk     http1Walk
 	refusals *refusals
+	pipeline budget
+	trusted  bool // it has no budget
 	counted  bool
 	answered bool // nothing of net/http's goes out any more: it has a word for half a line, too
 }
@@ -29,10 +31,11 @@ type http1Guard struct {
 type http1Limits struct {
 	fields   int
 	refusals *refusals
+	trusted  bool
 }
 
 func (l *http1Limits) guard() http1Guard {
-	return http1Guard{walk: http1Walk{fields: l.fields, bytes: maxHeaderBytes * l.fields / maxFields}, refusals: l.refusals}
+	return http1Guard{walk: http1Walk{fields: l.fields, bytes: maxHeaderBytes * l.fields / maxFields}, refusals: l.refusals, pipeline: budget{limit: maxPipelined}, trusted: l.trusted}
 }
 
 // guarded is the connection below a guard.
@@ -46,7 +49,11 @@ type guarded interface {
 func (g *http1Guard) read(c guarded, p []byte) (int, error) {
 	for !g.walk.over() {
 		n, err := c.readBelow(p)
-		if n = g.walk.next(p[:n]); n > 0 {
+		n = g.walk.next(p[:n])
+		if g.walk.piped > 0 {
+			g.piped()
+		}
+		if n > 0 {
 			return n, nil // an error comes again
 		}
 		if err != nil && !g.walk.over() {
@@ -71,6 +78,21 @@ func (g *http1Guard) read(c guarded, p []byte) (int, error) {
 	return 0, &net.OpError{Op: "read", Net: "tcp", Err: errRefused}
 }
 
+// maxPipelined is how many requests of a connection may come together with the one before in budgetWindow. Browsers have
+// given pipelining up, and players never did it; it is how a client asks for a thousand things with one write.
+const maxPipelined = 100
+
+// piped counts the requests that came so; when they are too many no other is read.
+func (g *http1Guard) piped() {
+	n := g.walk.piped
+	g.walk.piped = 0
+	if g.trusted || g.pipeline.spend(time.Now(), n) || g.walk.over() {
+		return
+	}
+	g.walk.body = !g.walk.begun() && g.walk.step != stepStart // of a request that has been handed on
+	g.walk.refuse(http.StatusTooManyRequests, http1Pipelined)
+}
+
 // cut is what net/http is told of an error below. It would take half a line for a whole one, and say that it is wrong:
 // to who has left there is nothing to say, and who takes too long hears that.
 func (g *http1Guard) cut(c guarded, err error, room int) error {
@@ -90,6 +112,9 @@ func (g *http1Guard) refuse(c guarded) {
 	if !g.counted {
 		g.counted = true
 		g.refusals.add(g.walk.no.why, c.RemoteAddr().String())
+		if c, ok := c.(seated); ok {
+			c.place().offend(g.walk.no.why.points())
+		}
 	}
 }
 

@@ -132,6 +132,7 @@ type http1Walk struct {
 	left     int64  // bytes of the body, or of a chunk
 	digits   int    // of the size of a chunk
 	extended bool   // something follows that size
+	piped    int    // requests that began in the middle of a read
 	excess   int64  // bytes around chunks beyond what the bytes in them explain
 }
 
@@ -145,7 +146,7 @@ func (w *http1Walk) begun() bool { return w.step < stepBody && w.step != stepSta
 
 // begin gets ready for a request.
 func (w *http1Walk) begin() {
-	*w = http1Walk{fields: w.fields, bytes: w.bytes, name: w.name, value: w.value}
+	*w = http1Walk{fields: w.fields, bytes: w.bytes, name: w.name, value: w.value, piped: w.piped}
 }
 
 // next goes through p and tells how many of its bytes may be handed on, which is all of them but for a request that is
@@ -179,6 +180,9 @@ func (w *http1Walk) next(p []byte) int {
 			w.step, w.used = stepStart, 1
 			n = i + copy(p[i:n], p[i+1:n])
 			continue
+		}
+		if w.step == stepStart && i > 0 {
+			w.piped++
 		}
 		i = w.line(p[:n], i)
 		if w.over() {

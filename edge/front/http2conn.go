@@ -223,7 +223,7 @@ func (c *http2Conn) earn(n int64) {
 func (c *http2Conn) spend(b *budget, why reason) {
 	now := time.Now()
 	c.mu.Lock()
-	fine := b.spend(now)
+	fine := b.spend(now, 1)
 	c.mu.Unlock()
 	if !fine {
 		c.refuse(why)
@@ -236,6 +236,7 @@ func (c *http2Conn) refuse(why reason) {
 		return
 	}
 	c.guard.refusals.add(why, c.RemoteAddr().String())
+	c.place().offend(why.points())
 }
 
 func (c *http2Conn) refused() bool { return c.why.Load() != int32(allowed) }

@@ -82,9 +82,7 @@ func (c *quicConn) serve() {
 		return
 	}
 	c.rested.Store(time.Now().UnixNano())
-	if s, ok := c.conn.Context().Value(seatKey{}).(*seat); ok {
-		s.become(c.close, c.idleSince)
-	}
+	c.place().become(c.close, c.idleSince)
 	c.mu.Lock()
 	c.idle = time.AfterFunc(c.part.idle, c.expire)
 	c.mu.Unlock()
@@ -312,8 +310,23 @@ func (c *quicConn) close() {
 func (c *quicConn) refuse(why reason, code http3.ErrCode) {
 	if c.refused.CompareAndSwap(false, true) {
 		c.part.stats.refusals.add(why, c.conn.RemoteAddr().String())
+		c.offend(why)
 		_ = c.conn.CloseWithError(quic.ApplicationErrorCode(code), why.String()) // closed is closed
 	}
+}
+
+// offend counts against the client what it did, once its address is known to be its own.
+func (c *quicConn) offend(why reason) {
+	select {
+	case <-c.conn.HandshakeComplete():
+		c.place().offend(why.points())
+	default:
+	}
+}
+
+func (c *quicConn) place() *seat {
+	s, _ := c.conn.Context().Value(seatKey{}).(*seat) // nil is no seat
+	return s
 }
 
 // malformed ends the connection for a breach of RFC 9114 or 9204.
@@ -347,5 +360,5 @@ func (c *quicConn) spend(b *budget) bool {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return b.spend(now)
+	return b.spend(now, 1)
 }

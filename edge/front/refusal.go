@@ -35,6 +35,8 @@ const (
 	connectionTotal          // a connection beyond Connections.Total, where none is idle
 	connectionClient         // one beyond Connections.Client
 	connectionNetwork        // one beyond Connections.Network
+	http1Pipelined           // requests that did not wait for the answers to those before
+	penalty                  // a connection of a client, or a network, that floods
 	reasons                  // how many there are
 )
 
@@ -46,7 +48,7 @@ func (r reason) String() string {
 		"", "h2_odd_events", "h2_control_frames", "h2_header_block", "h2_malformed", "h3_odd_events", "h3_control_frames",
 		"h3_malformed", "fields", "hosts", "early_data",
 		"h1_syntax", "h1_framing", "version", "target", "header_bytes", "header_timeout", "field", "method", "expect",
-		"connections", "client_connections", "network_connections",
+		"connections", "client_connections", "network_connections", "h1_pipelined", "penalty",
 	}[r]
 }
 
@@ -95,11 +97,11 @@ type budget struct {
 // budgetWindow is the window of every budget.
 const budgetWindow = 10 * time.Second
 
-// spend notes one event and tells whether the budget allowed it.
-func (b *budget) spend(now time.Time) bool {
+// spend notes n events and tells whether the budget allowed them.
+func (b *budget) spend(now time.Time, n int) bool {
 	if now.Sub(b.begun) >= budgetWindow {
 		b.begun, b.used = now, 0
 	}
-	b.used++
+	b.used += n
 	return b.used <= b.limit
 }

@@ -18,7 +18,10 @@ type Connections struct {
 	Network int // of all addresses that share the first IPv4Bits or IPv6Bits
 
 	IPv4Bits, IPv6Bits int            // 0: 24 and 56
-	Exempt             []netip.Prefix // who is in them counts for Total alone
+	Exempt             []netip.Prefix // who is in them counts for Total alone, and has no penalty
+
+	Penalty       time.Duration  // the longest that who floods gets no new connection; 0: there is no penalty
+	PenaltyExempt []netip.Prefix // who has none
 }
 
 const (
@@ -35,9 +38,10 @@ const (
 // seats are the connections that there are. A mutex for what connections do when they come and go; what a request
 // changes is an atomic of its seat.
 type seats struct {
-	refusals *refusals
-	gaveWay  atomic.Int64
-	short    atomic.Int64 // times that the system had no descriptor, or no memory, for a connection
+	refusals  *refusals
+	gaveWay   atomic.Int64
+	penalties atomic.Int64
+	short     atomic.Int64 // times that the system had no descriptor, or no memory, for a connection
 
 	mu       sync.Mutex // guards the fields below
 	limits   Connections
@@ -46,6 +50,9 @@ type seats struct {
 	networks map[netip.Prefix]int
 	oldest   []*restingSeat // may give way, the first one last; found when the list was made
 	searched time.Time      // when there were none
+
+	offenders map[netip.Prefix]*offender // at most maxOffenders
+	forgot    time.Time                  // when some were last looked for
 }
 
 // seat is the place of one connection. A nil one is of a connection that does not count.
@@ -57,6 +64,7 @@ type seat struct {
 	left            bool
 	named           bool // client and network count
 	client, network netip.Prefix
+	innocent        bool         // whatever it does is no offence
 	end             func()       // closes the connection, and does not wait
 	rest            func() int64 // what to ask instead of idle; nil: idle
 }
@@ -68,7 +76,7 @@ type restingSeat struct {
 }
 
 func newSeats(c Connections, r *refusals) *seats {
-	return &seats{refusals: r, limits: c, all: map[*seat]struct{}{}, clients: map[netip.Prefix]int{}, networks: map[netip.Prefix]int{}}
+	return &seats{refusals: r, limits: c, all: map[*seat]struct{}{}, clients: map[netip.Prefix]int{}, networks: map[netip.Prefix]int{}, offenders: map[netip.Prefix]*offender{}}
 }
 
 // set changes the limits. Connections that are there stay.
@@ -138,10 +146,13 @@ func (g *seats) nameLocked(s *seat, ip netip.Addr) reason {
 	}
 	s.client, _ = ip.Prefix(client) // the bits are in range
 	s.network, _ = ip.Prefix(network)
-	exempt := slices.ContainsFunc(g.limits.Exempt, func(p netip.Prefix) bool { return p.Contains(ip) })
+	exempt := contains(g.limits.Exempt, ip)
+	s.innocent = exempt || contains(g.limits.PenaltyExempt, ip)
 	switch {
 	case exempt:
 		return allowed
+	case !s.innocent && g.penalisedLocked(s.client, s.network):
+		return penalty
 	case g.limits.Client > 0 && g.clients[s.client] >= g.limits.Client:
 		return connectionClient
 	case g.limits.Network > 0 && g.networks[s.network] >= g.limits.Network:
@@ -151,6 +162,10 @@ func (g *seats) nameLocked(s *seat, ip netip.Addr) reason {
 	g.clients[s.client]++
 	g.networks[s.network]++
 	return allowed
+}
+
+func contains(networks []netip.Prefix, ip netip.Addr) bool {
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
 func (g *seats) unnameLocked(s *seat) {

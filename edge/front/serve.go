@@ -28,7 +28,7 @@ type part interface {
 // parts makes the servers for what is bound. They own the sockets from then on.
 func (s *Server) parts(bound sockets) ([]part, error) {
 	var parts []part
-	gate, limits := s.proxyGate(), &http1Limits{fields: s.entry.fields, refusals: &s.stats.refusals}
+	gate, limits := s.proxyGate(), &http1Limits{fields: s.entry.fields, refusals: &s.stats.refusals, trusted: s.opts.TrustClients}
 	if bound.http != nil {
 		l := tcpListener{Listener: bound.http, stats: &s.stats, gate: gate, http1: limits, seats: s.seats, stop: newStopper()}
 		parts = append(parts, s.httpPart(l, &s.stats.cleartext, "", false))

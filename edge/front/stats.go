@@ -18,6 +18,7 @@ type Stats struct {
 	Connections        int64 // connections now, those included that are not ready
 	ConnectionsLimit   int64 // the most of them, 0 for any number
 	ConnectionsGaveWay int64 // idle ones that were closed for others
+	Penalties          int64 // times that a client, or a network, got no new connection for a while
 	AcceptErrors       int64 // times that the system had no descriptor, or no memory, for a connection
 
 	SendfileCalls int64 // sendfile(2) calls, those that had to wait included
@@ -28,7 +29,7 @@ type Stats struct {
 	// the Handler had a say, by reason: h2_odd_events, h2_control_frames, h2_header_block, h2_malformed,
 	// h3_odd_events, h3_control_frames, h3_malformed, fields, hosts, early_data, h1_syntax, h1_framing, version,
 	// target, header_bytes, header_timeout, field, method, expect, connections, client_connections,
-	// network_connections. Every reason is there. It is the caller's.
+	// network_connections, h1_pipelined, penalty. Every reason is there. It is the caller's.
 	Refused map[string]int64
 }
 
@@ -44,7 +45,7 @@ func (s *Server) Stats() Stats {
 	c := &s.stats
 	open, limit := s.seats.count()
 	return Stats{
-		Connections: open, ConnectionsLimit: limit, ConnectionsGaveWay: s.seats.gaveWay.Load(), AcceptErrors: s.seats.short.Load(),
+		Connections: open, ConnectionsLimit: limit, ConnectionsGaveWay: s.seats.gaveWay.Load(), Penalties: s.seats.penalties.Load(), AcceptErrors: s.seats.short.Load(),
 		Cleartext:       c.cleartext.snapshot(),
 		HTTP1:           c.http1.snapshot(),
 		HTTP2:           c.http2.snapshot(),

@@ -115,6 +115,7 @@ func (a *tlsAcceptor) handshake(ctx context.Context, c net.Conn, s *seat) {
 	_ = conn.SetDeadline(deadline) // it fails on a closed connection, as the handshake will
 	if err := conn.HandshakeContext(ctx); err != nil {
 		a.stats.handshakeErrors.Add(1)
+		s.offend(noHandshake)
 		a.log.Debug("TLS handshake failed", "client", c.RemoteAddr().String(), "error", err)
 		explainTLS(err)
 		_ = conn.Close()

@@ -145,10 +145,12 @@ func maxConnections(files int, memory int64) int {
 // connections are those of a configuration.
 func connections(c *configs.Connections, files int, memory int64) (front.Connections, error) {
 	exempt, err := prefixes(c.Exempt)
+	spared, err2 := prefixes(c.PenaltyExempt)
 	return front.Connections{
 		Total: cmp.Or(c.Total, maxConnections(files, memory)), Client: c.Client, Network: c.Network,
 		IPv4Bits: c.IPv4Bits, IPv6Bits: c.IPv6Bits, Exempt: exempt,
-	}, err
+		Penalty: time.Duration(c.Penalty), PenaltyExempt: spared,
+	}, errors.Join(err, err2)
 }
 
 // shedLately is how long after the last request that was turned away operators are told of it.
@@ -234,6 +236,7 @@ func (n *node) registerLimitMetrics() error {
 	}
 	return errors.Join(append(errs,
 		n.metrics.Counter("weir_front_connections_gave_way_total", "Idle connections that were closed for others, because all were there.", func() float64 { return float64(n.public.Stats().ConnectionsGaveWay) }),
+		n.metrics.Counter("weir_front_penalties_total", "Times that a client or a network that floods got no new connection for a while.", func() float64 { return float64(n.public.Stats().Penalties) }),
 		n.metrics.Counter("weir_front_accept_errors_total", "Times that the system had no descriptor, or no memory, for a connection.", func() float64 { return float64(n.public.Stats().AcceptErrors) }),
 		n.metrics.Gauge("weir_limit_running", "Requests that count for a limit of how many may run at once, once for each such limit.", func() float64 { return float64(n.edge.Limits().Running) }))...)
 }

@@ -1,0 +1,287 @@
+package front
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"golang.org/x/net/http2"
+)
+
+// offend has a client come and offend so many times; each has a connection of its own. It returns how many were let in.
+func offend(g *seats, ip string, points, times int) (in int) {
+	for range times {
+		if s := g.enter(from(ip), true, nil); s != nil {
+			in++
+			s.offend(points)
+			s.leave()
+		}
+	}
+	return in
+}
+
+// TestPenalties: what a client may do before it gets no connection, for how long that is, and who else is concerned.
+func TestPenalties(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g, r := testSeats(Connections{Penalty: 15 * time.Second, Exempt: []netip.Prefix{netip.MustParsePrefix("198.51.100.7/32")}, PenaltyExempt: []netip.Prefix{netip.MustParsePrefix("198.51.100.8/32")}})
+		const one, neighbour = "192.0.2.1", "192.0.2.2"
+		stays := g.enter(from(one), true, func() { t.Error("a connection that was there is closed") })
+		defer stays.leave()
+		steps := []struct {
+			after       time.Duration
+			ip          string
+			points, n   int
+			in, penalty int64 // of n
+		}{
+			{0, one, heavyOffence, 10, 10, 0},
+			{budgetWindow, one, heavyOffence, 10, 10, 0},     // ten seconds later it is as if nothing had been
+			{0, one, heavyOffence, 3, 1, 2},                  // one more was one too many
+			{0, neighbour, 0, 3, 3, 0},                       // others are not concerned
+			{leastPenalty - 1, one, 0, 1, 0, 1},              //
+			{1, one, 0, 1, 1, 0},                             // it is over
+			{0, one, lightOffence, 100, 61, 39},              // more than 60
+			{2*leastPenalty - 1, one, 0, 1, 0, 1},            // again, so twice as long
+			{1, one, noHandshake, 200, 151, 49},              //
+			{15*time.Second - 1, one, 0, 1, 0, 1},            // no longer than that
+			{1, one, 0, 1, 1, 0},                             //
+			{time.Minute, one, heavyOffence, 12, 11, 1},      // forgotten
+			{leastPenalty, one, 0, 1, 1, 0},                  //
+			{0, "198.51.100.7", heavyOffence, 100, 100, 0},   // has no bounds
+			{0, "198.51.100.8", heavyOffence, 100, 100, 0},   // is a balancer, perhaps
+			{0, "2001:db8::1", heavyOffence, 11, 11, 0},      //
+			{0, "2001:db8::2", 0, 1, 0, 1},                   // is the same client
+			{0, "2001:db8:0:1::2", 0, 1, 1, 0},               // is not
+			{0, "::ffff:192.0.2.9", heavyOffence, 12, 11, 1}, //
+			{0, "192.0.2.9", 0, 1, 0, 1},                     // is the same
+		}
+		for i, s := range steps {
+			time.Sleep(s.after)
+			before := r.counts[penalty].Load()
+			in := offend(g, s.ip, s.points, s.n)
+			if refused := r.counts[penalty].Load() - before; int64(in) != s.in || refused != s.penalty {
+				t.Errorf("step %d, %s: %d let in and %d refused, want %d and %d", i, s.ip, in, refused, s.in, s.penalty)
+			}
+		}
+	})
+}
+
+// TestPenaltyOfANetwork: each of its clients does less than it may, all together do too much.
+func TestPenaltyOfANetwork(t *testing.T) {
+	t.Parallel()
+	g, _ := testSeats(Connections{Penalty: time.Minute})
+	in := 0
+	for i := range 20 {
+		in += offend(g, fmt.Sprint("192.0.2.", i), heavyOffence, 9)
+	}
+	if want := 10*networkShare + 1; in != want {
+		t.Errorf("%d let in, want %d", in, want)
+	}
+	if g.enter(from("192.0.3.1"), true, nil) == nil || g.enter(from("192.0.2.200"), true, nil) != nil {
+		t.Error("the network next door is concerned, or this one is not")
+	}
+	if n := g.penalties.Load(); n != 1 {
+		t.Errorf("%d penalties, want 1", n)
+	}
+}
+
+// TestOffendersAreBounded: a flood from more addresses than are known leaves no more in memory, and is forgotten.
+func TestOffendersAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g, _ := testSeats(Connections{Penalty: time.Minute})
+		for i := range maxOffenders {
+			offend(g, netip.AddrFrom4([4]byte{20, byte(i >> 16), byte(i >> 8), byte(i)}).String(), lightOffence, 1)
+		}
+		if n := len(g.offenders); n != maxOffenders {
+			t.Errorf("%d are known, want %d", n, maxOffenders)
+		}
+		if in := offend(g, "192.0.2.1", heavyOffence, 20); in != 20 {
+			t.Errorf("%d let in", in)
+		}
+		time.Sleep(budgetWindow)
+		if in := offend(g, "192.0.2.1", heavyOffence, 20); in != 11 || len(g.offenders) > 2 {
+			t.Errorf("%d let in, %d known: nothing is forgotten", in, len(g.offenders))
+		}
+	})
+}
+
+// TestPenaltiesOff: without Options.Connections.Penalty nothing is kept.
+func TestPenaltiesOff(t *testing.T) {
+	t.Parallel()
+	g, _ := testSeats(Connections{})
+	if in := offend(g, "192.0.2.1", heavyOffence, 100); in != 100 || len(g.offenders) > 0 {
+		t.Errorf("%d let in, %d known", in, len(g.offenders))
+	}
+}
+
+// TestWhatIsAnOffence: each kind of flood, over a socket, ends with a reset at accept, and costs no other address anything.
+func TestWhatIsAnOffence(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		times int // that are not too many
+		once  func(t *testing.T, s *running) error
+	}{
+		{"garbage", 60, rawOnce("\x00\r\n\r\n")},
+		{"two lengths", 60, rawOnce(post11 + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n")},
+		{"pipelined", 10, rawOnce(strings.Repeat(get11+"\r\n", 200))},
+		{"pings", 10, func(t *testing.T, s *running) error { return http2Once(t, s, "pings") }},
+		{"rapid reset", 10, func(t *testing.T, s *running) error { return http2Once(t, s, "rapid reset") }},
+		{"no handshake", 150, func(t *testing.T, s *running) error {
+			c, err := net.Dial("tcp", s.HTTPSAddr())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			_, _ = c.Write([]byte("\x16\x03\x01\x00\x04\xff\x00\x00\x00"))
+			_, err = io.ReadFull(c, make([]byte, 1)) // of an alert
+			return err
+		}},
+		{"resets of HTTP/3", 10, func(t *testing.T, s *running) error {
+			conn, err := quic.DialAddr(t.Context(), s.HTTPSAddr(), &tls.Config{RootCAs: s.pool, NextProtos: []string{"h3"}}, nil)
+			if err != nil {
+				return err
+			}
+			for range 2 * oddEvents {
+				str, err := conn.OpenStreamSync(t.Context())
+				if err != nil {
+					break
+				}
+				_, _ = io.WriteString(str, "\x01")
+				str.CancelWrite(0x10c)
+				str.CancelRead(0x10c)
+			}
+			<-conn.Context().Done()
+			return nil
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, Options{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), Connections: Connections{Penalty: time.Hour}})
+			for i := range tt.times {
+				if err := tt.once(t, s); err != nil {
+					t.Fatalf("number %d: %v", i, err)
+				}
+			}
+			if n := s.Stats().Refused[penalty.String()]; n > 0 || s.Stats().Penalties > 0 {
+				t.Fatalf("%d refused", n)
+			}
+			_ = tt.once(t, s)
+			for end := time.Now().Add(patience); s.Stats().Penalties == 0; <-time.After(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatal("one more is none too many")
+				}
+			}
+			if err := rawOnce(get11+"Connection: close\r\n\r\n")(t, s); err == nil {
+				t.Error("a new connection is served")
+			}
+			if n := s.Stats().Refused[penalty.String()]; n == 0 {
+				t.Error("it is not counted")
+			}
+			dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+			c, err := dialer.DialContext(context.Background(), "tcp", s.HTTPAddr())
+			if err != nil {
+				t.Skip(err) // not all systems have more than one address of loopback
+			}
+			defer c.Close()
+			_, _ = io.WriteString(c, get11+"Connection: close\r\n\r\n")
+			if answer, err := io.ReadAll(c); err != nil || !bytes.HasPrefix(answer, []byte("HTTP/1.1 200")) {
+				t.Errorf("another address: %q, %v", answer, err)
+			}
+		})
+	}
+}
+
+// rawOnce sends a text in the clear, and reads to the end. An error is that of a connection that hears nothing.
+func rawOnce(text string) func(t *testing.T, s *running) error {
+	return func(_ *testing.T, s *running) error {
+		c, err := net.Dial("tcp", s.HTTPAddr())
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(patience))
+		_, _ = io.WriteString(c, text)
+		answer, err := io.ReadAll(c)
+		if len(answer) > 0 {
+			return nil
+		}
+		if err == nil {
+			err = io.EOF
+		}
+		return err
+	}
+}
+
+// http2Once floods a connection until it is ended.
+func http2Once(t *testing.T, s *running, name string) error {
+	t.Helper()
+	raw, err := tls.Dial("tcp", s.HTTPSAddr(), &tls.Config{RootCAs: s.pool, NextProtos: []string{"h2"}})
+	if err != nil {
+		return err
+	}
+	defer raw.Close()
+	_ = raw.SetDeadline(time.Now().Add(patience))
+	c := newRawHTTP2(raw)
+	_ = c.WriteSettings()
+	for _, flood := range http2Floods {
+		if flood.name == name {
+			for i := range uint32(2 * controlFrames) {
+				if flood.send(c, i) != nil {
+					break
+				}
+			}
+		}
+	}
+	if code, said := c.ended(); !said || code != http2.ErrCodeEnhanceYourCalm {
+		return fmt.Errorf("it ended with %v, %v", code, said)
+	}
+	return nil
+}
+
+// TestPipelining: a hundred requests may come behind others, and are answered; the connection ends with the next.
+func TestPipelining(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ })
+	for _, trusted := range []bool{false, true} {
+		inTime(t, Options{Handler: handler, TrustClients: trusted}, func(t *testing.T, s *Server, dial func() net.Conn) {
+			conn := dial()
+			defer conn.Close()
+			begun := time.Now()
+			asked = 0
+			const more = 2 * maxPipelined // a read of which goes on to its end
+			go func() {                   // ends with the connection
+				for range 2 {
+					_, _ = io.WriteString(conn, strings.Repeat(get11+"\r\n", maxPipelined))
+					time.Sleep(budgetWindow)
+				}
+				_, _ = io.WriteString(conn, strings.Repeat(get11+"\r\n", maxPipelined+more)+get11+"Connection: close\r\n\r\n")
+			}()
+			answers, _ := io.ReadAll(conn)
+			ok, no := bytes.Count(answers, []byte("HTTP/1.1 200 ")), bytes.Count(answers, []byte("HTTP/1.1 429 "))
+			refused := s.Stats().Refused[http1Pipelined.String()]
+			switch {
+			case trusted:
+				if want := 3*maxPipelined + more + 1; ok != want || asked != want || no+int(refused) != 0 {
+					t.Errorf("trusted: %d answers, %d refused, want %d and none", ok, no, want)
+				}
+			case ok != asked || ok < 3*maxPipelined || ok == 3*maxPipelined+more+1 || no != 1 || refused != 1:
+				t.Errorf("%d asked, %d answers, %d refused, %d counted", asked, ok, no, refused)
+			case time.Since(begun) < 2*budgetWindow:
+				t.Error("those who take their time are refused")
+			}
+		})
+	}
+}
