@@ -89,12 +89,6 @@ func (a *API) AssetOf(path string) (string, bool) {
 	return "", false
 }
 
-// SteeringOf is the path, with query, that a player asks where to load an asset from. from is the pathway of the URLs that it
-// has.
-func SteeringOf(asset, session, from string) string {
-	return steerPath(asset, url.Values{"session": {session}, "from": {from}})
-}
-
 // asset is the rule for a name, nil where there is none.
 func (a *API) asset(name string) *Asset {
 	i := slices.IndexFunc(a.options.Assets, func(rule Asset) bool { return matches(rule.Match, name) })

@@ -34,11 +34,34 @@
 //
 // # Steering
 //
-// Nothing is kept: an answer depends on the asset, the session's id, the edges that are alive, and the policy ([Steering]).
-// An asset's viewers go to few edges, chosen by rendezvous hashing, so that each edge needs few assets; whose edge drains,
-// is lost or in trouble gets others first. Pathways that are no edge of ours, such as other CDNs, get the share of viewers that
-// their weight says: which of them is decided by a hash of the session's id, so that a change of weights moves no more
-// viewers than it has to.
+// Nothing is kept: an answer depends on the asset, the session's id, the edges that are alive, the time, what the player
+// says in the URL, and the policy ([Steering]). In the order in which they count:
+//
+//   - Pathways that are no edge of ours, such as other CDNs, get the share of viewers that their weight says: the weight of the
+//     hour, times what is left of a contract over what is left of its time. Which viewers is decided by a hash of the session's
+//     id, so that a change moves no more of them than it has to. All other pathways follow behind, as a second choice.
+//   - Edges that drain or are lost get nobody. One that is under pressure loses the share of viewers that it cannot serve.
+//   - Edges of this node's region come first.
+//   - An asset's viewers go to few edges, chosen by rendezvous hashing, so that each edge needs few assets; of different zones, so
+//     that the loss of one leaves an edge that has the asset.
+//   - A viewer stays at one of these where it is. But whose player runs dry, or measures less than half of what it measured
+//     elsewhere, goes to the next, and does not come back for five minutes: that is in the URL of its next question.
+//
+// While an edge drains, is lost or under pressure, viewers are to ask again after 10 s at most. One that drains is quiet for
+// them if it goes on for as long as answers are good (cluster.timers.drain in the configuration).
+//
+// # What players need
+//
+// Seen in Chromium, with hls.js 1.7, dash.js 5.2 and shaka 5.2 (TestSteering and TestSecondCDN in tools/weir). A manifest lists four pathways,
+// the best for this viewer and this node, and says where to begin; all others are clones.
+//
+//   - shaka follows HLS only among variants that are listed, and knows EXT-X-MEDIA's pathway by PATHWAY-ID; it resolves no
+//     relative RELOAD-URI.
+//   - dash.js puts a clone in the place of the BaseURL of that name, without its port: so nothing that is listed is cloned.
+//     Unless it is told to ask before it starts, it never does where the page itself calls play().
+//   - In HLS a clone has the port of its original: edges at another port have to be listed.
+//   - No player asks anybody else when the steering server is lost. So the next question goes to an edge that the viewer does not
+//     load from, or to Steering.Server, a name that all edges have.
 //
 // # Who may ask
 //

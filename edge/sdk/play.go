@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -281,7 +282,7 @@ func (a *API) describe(r *http.Request, rule *Asset, call *playCall, viewer View
 	query := call.query(id)
 	p := &played{
 		Session: id, Asset: call.Asset, Device: call.Device, Manifests: map[string]string{},
-		Steering:  here + steerPath(call.Asset, url.Values{"session": {id}}),
+		Steering:  cmp.Or(a.options.Steering.Server, here) + (&question{asset: call.Asset, session: id}).path(),
 		Heartbeat: heartbeatAt{URL: here + "/sdk/v1/sessions/" + id + "/heartbeat", heartbeats: a.heartbeats()},
 		End:       here + "/sdk/v1/sessions/" + id + "/end",
 		CMCD:      cmcdSession{SID: id, CID: call.Asset, cmcdSetting: a.cmcdSetting()},

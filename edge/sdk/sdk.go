@@ -26,7 +26,10 @@ type Node struct {
 	URL    string // https://host:port
 	Region string
 	Weight float64 // its share of viewers, relative to others; 0 means 1
-	Leaves bool    // it takes no new viewers: it is draining, or in trouble
+	Zone   string
+	// Pressure is the share of viewers that the edge cannot serve now, from 0 to 1: so many are sent elsewhere.
+	Pressure float64
+	Leaves   bool // it takes no viewers: it is draining, or lost
 }
 
 // Options is what an API needs. Sessions and Key are required.
@@ -53,6 +56,8 @@ type Options struct {
 	Node string
 	// Steering says how viewers are spread over pathways.
 	Steering Steering
+	// Starves tells whether the player that asks has run out of media, by what it reports (CMCD); nil: nobody says.
+	Starves func(*http.Request) bool
 	// Report takes CMCD events, one record each, and tells whether more are welcome; nil: they are counted and dropped.
 	Report func(r *http.Request, record string) bool
 	// Assist tells how fast a viewer may expect to be served; nil: nobody knows.

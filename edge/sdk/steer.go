@@ -2,64 +2,13 @@ package sdk
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
-	"hash/fnv"
-	"math"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
-
-// Steering says how viewers are spread over pathways.
-type Steering struct {
-	// TTL is how long a player keeps to an answer; 0: 60 s.
-	TTL time.Duration
-	// Spread is how many edges an asset's viewers go to; 0: 2.
-	Spread int
-	// Weight is the share of viewers that this cluster's edges get together, relative to Pathways; 0: 1.
-	Weight float64
-	// Pathways are other ways to the same content, such as other CDNs.
-	Pathways []Pathway
-}
-
-// Pathway is another way to the same content.
-type Pathway struct {
-	ID      string            // [A-Za-z0-9._-], not the name of an edge
-	Host    string            // host or host:port that takes the place of an edge's
-	Weight  float64           // share of viewers; 0: none, it only stands in
-	Regions []string          // of edges whose viewers may go there; nil: all
-	Params  map[string]string // added to the query of every URL
-}
-
-const (
-	defaultTTL    = 60 * time.Second
-	troubledTTL   = 10 * time.Second // where an edge leaves: its viewers are to know soon
-	defaultSpread = 2
-)
-
-func (s *Steering) check() error {
-	if s.Weight < 0 || s.Spread < 0 || s.TTL < 0 {
-		return errors.New("sdk: a number of Steering is negative")
-	}
-	seen := map[string]bool{}
-	for _, p := range s.Pathways {
-		switch {
-		case p.ID == "" || p.ID == "." || strings.ContainsFunc(p.ID, func(r rune) bool { return notWord(r) || r == ':' }):
-			return fmt.Errorf("sdk: the pathway %q needs a name of letters, digits, '.', '-' and '_'", p.ID)
-		case seen[p.ID]:
-			return fmt.Errorf("sdk: two pathways are called %q", p.ID)
-		case p.Host == "" || strings.ContainsAny(p.Host, "/?#@"):
-			return fmt.Errorf("sdk: the pathway %q needs a host, not %q", p.ID, p.Host)
-		case p.Weight < 0 || math.IsNaN(p.Weight) || math.IsInf(p.Weight, 0):
-			return fmt.Errorf("sdk: the weight of the pathway %q is %v", p.ID, p.Weight)
-		}
-		seen[p.ID] = true
-	}
-	return nil
-}
 
 // steeringManifest is the answer (RFC 8216bis, 7.2).
 type steeringManifest struct {
@@ -82,45 +31,113 @@ type replacement struct {
 	Params map[string]string `json:"PARAMS,omitempty"`
 }
 
-func steerPath(asset string, query url.Values) string {
-	return expand("/steer/v1/{asset}", asset) + "?" + query.Encode()
+// maxListed bounds the pathways that a question may name: manifests list fewer.
+const maxListed = 16
+
+// question is what a player asks with: the query of its URL, without what the player adds.
+type question struct {
+	asset   string
+	session string
+	from    string   // the pathway of the manifest's own URLs; "": "."
+	listed  []string // the others that the manifest lists
+	avoid   shunned
 }
 
-// steer answers a player that asks where to load from next. from, in the query, is the pathway of the manifest's own URLs.
-func (a *API) steer(w http.ResponseWriter, r *http.Request) *problem {
-	asset, query := r.PathValue("asset"), r.URL.Query()
-	if p := checkName(asset); p != nil {
-		return p
-	}
-	from := cmp.Or(query.Get("from"), ".")
-	if len(from) > 64 || from != "." && strings.ContainsFunc(from, func(r rune) bool { return notWord(r) || r == ':' }) {
-		p := newProblem("request", "from is the name of a pathway")
-		p.Field = "from"
-		return p
-	}
-	current := strings.Trim(cmp.Or(query.Get("_HLS_pathway"), query.Get("_DASH_pathway")), `"`)
-	current, _, _ = strings.Cut(current, ",")
-	v := steered{asset: asset, viewer: cmp.Or(query.Get("session"), r.RemoteAddr), current: current}
-	ways, troubled := a.ways(r, &v)
+// shunned is a pathway that did badly for a viewer. It travels in the URL of the next question, so that nothing is kept here.
+type shunned struct {
+	pathway string
+	until   int64 // Unix seconds
+}
 
-	m := steeringManifest{Version: 1, TTL: int(cmp.Or(a.options.Steering.TTL, defaultTTL).Seconds()), Reload: reload(asset, query)}
+// shunTime is how long: a few times the TTL, as the viewer else came back before anything can have changed.
+const shunTime = 5 * time.Minute
+
+func (q *question) path() string {
+	query := url.Values{}
+	for name, value := range map[string]string{"session": q.session, "from": q.from, "listed": strings.Join(q.listed, ",")} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	if q.avoid.pathway != "" {
+		query.Set("avoid", q.avoid.pathway+"@"+strconv.FormatInt(q.avoid.until, 10))
+	}
+	return expand("/steer/v1/{asset}", q.asset) + "?" + query.Encode()
+}
+
+func readQuestion(asset string, query url.Values, now time.Time) (*question, *problem) {
+	if p := checkName(asset); p != nil {
+		return nil, p
+	}
+	q := &question{asset: asset, session: query.Get("session"), from: query.Get("from")}
+	if list := query.Get("listed"); list != "" {
+		q.listed = strings.Split(list, ",")
+	}
+	if id, until, ok := strings.Cut(query.Get("avoid"), "@"); ok {
+		seconds, err := strconv.ParseInt(until, 10, 64)
+		if err == nil && seconds > now.Unix() && seconds <= now.Add(shunTime).Unix() {
+			q.avoid = shunned{id, seconds}
+		}
+	}
+	named := map[string][]string{"from": {cmp.Or(q.from, ".")}, "listed": q.listed, "avoid": {cmp.Or(q.avoid.pathway, ".")}}
+	for _, field := range []string{"from", "listed", "avoid"} {
+		if len(named[field]) > maxListed || slices.ContainsFunc(named[field], func(id string) bool { return id != "." && !isPathway(id) }) {
+			p := newProblem("request", field+" is the name of a pathway, or a list of them")
+			p.Field = field
+			return nil, p
+		}
+	}
+	return q, nil
+}
+
+func isPathway(id string) bool {
+	return id != "" && len(id) <= 64 && id != "." && !strings.ContainsFunc(id, func(r rune) bool { return notWord(r) || r == ':' })
+}
+
+// steer answers a player that asks where to load from next.
+func (a *API) steer(w http.ResponseWriter, r *http.Request) *problem {
+	now := time.Now()
+	q, p := readQuestion(r.PathValue("asset"), r.URL.Query(), now)
+	if p != nil {
+		return p
+	}
+	v := viewerOf(q, r)
+	if v.starves = a.options.Starves != nil && a.options.Starves(r); v.starves && v.current != "" {
+		q.avoid = shunned{v.current, now.Add(shunTime).Unix()}
+	}
+	plan := a.plan(r, now)
+	ways, troubled := plan.ways(v)
+
+	m := steeringManifest{Version: 1, TTL: int(cmp.Or(a.options.Steering.TTL, defaultTTL).Seconds())}
 	if troubled {
 		m.TTL = min(m.TTL, int(troubledTTL.Seconds()))
 	}
-	port := portOf(r.Host)
+	// Absolute: shaka resolves no other one that comes in an answer.
+	m.Reload = cmp.Or(a.server(plan, ways, true), base(r)) + q.path()
+	dash := r.URL.Query().Has("_DASH_pathway")
 	for _, way := range ways {
 		m.Priority = append(m.Priority, way.ID)
-		// A clone has another host and the same port (RFC 8216bis, 7.2): where the port is another one too, a player can use the pathway only
-		// if its manifest lists it, as MPDs do.
-		if host := strings.TrimSuffix(way.Host, port); way.ID != from && portOf(host) == "" {
-			m.Clones = append(m.Clones, clone{Base: from, ID: way.ID, Replacement: replacement{Host: host, Params: way.Params}})
+		if way.ID != cmp.Or(q.from, ".") && !slices.Contains(q.listed, way.ID) {
+			m.clone(cmp.Or(q.from, "."), &way, portOf(r.Host), dash)
 		}
 	}
 	if len(m.Priority) == 0 {
-		m.Priority = []string{from}
+		m.Priority = []string{cmp.Or(q.from, ".")}
 	}
 	writeJSON(w, http.StatusOK, m)
 	return nil
+}
+
+// clone adds a way that the manifest does not list. In HLS a clone has another host and the same port (RFC 8216bis, 7.2): a player
+// uses one at another port only if its manifest lists it. In DASH the host has its port with it.
+func (m *steeringManifest) clone(from string, way *Pathway, port string, dash bool) {
+	host := way.Host
+	if !dash {
+		if host = strings.TrimSuffix(host, port); portOf(host) != "" {
+			return
+		}
+	}
+	m.Clones = append(m.Clones, clone{Base: from, ID: way.ID, Replacement: replacement{Host: host, Params: way.Params}})
 }
 
 // portOf is the port of an authority with its colon, "" where it names none.
@@ -132,120 +149,93 @@ func portOf(authority string) string {
 	return authority[i:]
 }
 
-// reload keeps what the next question needs, and not what the player adds to it.
-func reload(asset string, query url.Values) string {
-	kept := url.Values{}
-	for _, name := range []string{"session", "from"} {
-		if v := query.Get(name); v != "" {
-			kept.Set(name, v)
+// viewerOf is who asks, with what the player says of the pathways that it has used: in HLS one, in DASH a list, each with
+// its throughput.
+func viewerOf(q *question, r *http.Request) *steered {
+	query := r.URL.Query()
+	v := &steered{asset: q.asset, viewer: cmp.Or(q.session, r.RemoteAddr), avoid: q.avoid.pathway}
+	names := strings.Split(strings.Trim(cmp.Or(query.Get("_HLS_pathway"), query.Get("_DASH_pathway")), `"`), ",")
+	rates := strings.Split(strings.Trim(cmp.Or(query.Get("_HLS_throughput"), query.Get("_DASH_throughput")), `"`), ",")
+	if len(names) > maxListed {
+		return v
+	}
+	// dash.js puts the one that it uses now behind those before it; with one there is no doubt.
+	v.current = names[len(names)-1]
+	for i, name := range names {
+		if i < len(rates) {
+			if rate, err := strconv.ParseInt(rates[i], 10, 64); err == nil && rate > 0 {
+				v.rates = append(v.rates, measured{name, rate})
+			}
 		}
 	}
-	return steerPath(asset, kept)
+	return v
 }
 
-// steered is who is steered.
-type steered struct {
-	asset, viewer, current string
-}
-
-// ways lists the pathways for a viewer, the best first, and tells whether an edge is in trouble.
-func (a *API) ways(r *http.Request, v *steered) (ways []Pathway, troubled bool) {
-	edges, region, troubled := a.edges(r, v)
-	policy := &a.options.Steering
-	others := make([]Pathway, 0, len(policy.Pathways))
-	total := 0.0
-	if len(edges) > 0 {
-		total = cmp.Or(policy.Weight, 1)
+// server is the base URL of who answers the next question, or the first one of a manifest.
+//
+// One that is lost can say nothing any more, and players ask nobody else. So a viewer asks an edge that it does not load from, where
+// there is one: whichever of the two is lost, the viewer either hears where to go or need not go.
+func (a *API) server(p *plan, ways []Pathway, next bool) string {
+	if a.options.Steering.Server != "" {
+		return a.options.Steering.Server
 	}
-	own := total
-	for _, p := range policy.Pathways {
-		if len(p.Regions) == 0 || slices.Contains(p.Regions, region) {
-			others = append(others, p)
-			total += p.Weight
+	if next {
+		for i := range ways {
+			// Edges stand in order: the second is the first that may be asked.
+			switch way := &ways[(i+1)%len(ways)]; {
+			case way.ID == p.here:
+				return "" // the host that the viewer knows
+			case p.edge(way.ID):
+				return p.scheme + way.Host
+			}
 		}
 	}
-	// The same viewer stands at the same point of the line that the weights divide.
-	point := fraction(v.viewer, "pathway") * total
-	if point < own || total == 0 {
-		slices.SortStableFunc(others, func(a, b Pathway) int { return cmp.Compare(b.Weight, a.Weight) })
-		return append(edges, others...), troubled
-	}
-	point -= own
-	first := len(others) - 1
-	for i, p := range others {
-		if point < p.Weight {
-			first = i
-			break
-		}
-		point -= p.Weight
-	}
-	ways = append(ways, others[first])
-	ways = append(ways, edges...)
-	rest := slices.Delete(slices.Clone(others), first, first+1)
-	slices.SortStableFunc(rest, func(a, b Pathway) int { return cmp.Compare(b.Weight, a.Weight) })
-	return append(ways, rest...), troubled
+	return ""
 }
 
-// edges lists the cluster's nodes that take viewers: first those that an asset's viewers go to, among them the one where
-// the viewer is already, then those of the region, then all.
-func (a *API) edges(r *http.Request, v *steered) (ways []Pathway, region string, troubled bool) {
-	type candidate struct {
-		Node
-
-		rank, turn float64
-	}
-	var list []candidate
-	for _, n := range a.nodes(r) {
-		if n.Name == a.options.Node {
-			region = n.Region
-		}
-		if n.Leaves {
-			troubled = true
-			continue
-		}
-		list = append(list, candidate{Node: n, rank: draw(v.asset, n.Name, n.Weight), turn: draw(v.viewer+"/"+v.asset, n.Name, n.Weight)})
-	}
-	slices.SortFunc(list, func(a, b candidate) int {
-		return cmp.Or(boolean(b.Region == region)-boolean(a.Region == region), cmp.Compare(b.rank, a.rank))
-	})
-	spread := min(cmp.Or(a.options.Steering.Spread, defaultSpread), len(list))
-	for spread > 1 && list[spread-1].Region != list[0].Region {
-		spread-- // an edge far away is no place for half of the viewers
-	}
-	slices.SortFunc(list[:spread], func(a, b candidate) int {
-		return cmp.Or(boolean(b.Name == v.current)-boolean(a.Name == v.current), cmp.Compare(b.turn, a.turn))
-	})
-	for _, c := range list {
-		u, err := url.Parse(c.URL)
-		if err != nil || u.Host == "" {
-			continue
-		}
-		ways = append(ways, Pathway{ID: c.Name, Host: u.Host})
-	}
-	return ways, region, troubled
+// Steered is how a manifest is to send a viewer.
+type Steered struct {
+	Server string    // the URL that a player asks; absolute, as not every player resolves it against its manifest
+	First  string    // the pathway to begin with
+	Listed []Listing // what a manifest lists, for players that cannot use clones: this node, then others, the best first
 }
 
-// draw is the number by which weighted rendezvous hashing ranks a node for a name.
-func draw(name, node string, weight float64) float64 {
-	return -cmp.Or(weight, 1) / math.Log(fraction(name, node))
+// Listing is a pathway that a manifest lists.
+type Listing struct {
+	Pathway string
+	Base    string // https://host:port
 }
 
-// fraction is a number above 0 and below 1 that two strings make.
-func fraction(a, b string) float64 {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(a + "\x00" + b)) // a hash takes everything
-	x := h.Sum64()
-	x ^= x >> 33 // FNV mixes its last bytes badly: the end of MurmurHash3's mixer
-	x *= 0xff51afd7ed558ccd
-	x ^= x >> 33
-	x *= 0xc4ceb9fe1a85ec53
-	x ^= x >> 33
-	return (float64(x>>11) + 0.5) / (1 << 53)
-}
+// listings is how many pathways a manifest lists: what a title's viewers are spread over, and one to fall back to. All
+// others can be had as clones.
+const listings = 4
 
-func boolean(b bool) int {
-	if b {
-		return 1
+// Steer tells how the manifest of an asset sends the viewer of a session, from this node.
+func (a *API) Steer(r *http.Request, asset, session string) Steered {
+	p, own := a.plan(r, time.Now()), a.options.Node
+	ways, _ := p.ways(&steered{asset: asset, viewer: session})
+	s := Steered{First: own, Listed: []Listing{{own, base(r)}}}
+	q := question{asset: asset, session: session, from: own}
+	for i, way := range ways {
+		listed := way.ID == own
+		if !listed && len(way.Params) == 0 && len(s.Listed) < listings {
+			s.Listed = append(s.Listed, Listing{way.ID, p.scheme + way.Host})
+			q.listed = append(q.listed, way.ID)
+			listed = true
+		}
+		if i == 0 && listed {
+			s.First = way.ID
+		}
 	}
-	return 0
+	s.Server = cmp.Or(a.server(p, ways, false), base(r)) + q.path()
+	return s
+}
+
+// plan is what steering depends on now.
+func (a *API) plan(r *http.Request, now time.Time) *plan {
+	scheme := "http://"
+	if r.TLS != nil {
+		scheme = "https://"
+	}
+	return &plan{policy: &a.options.Steering, here: a.options.Node, nodes: a.nodes(r), scheme: scheme, now: now}
 }

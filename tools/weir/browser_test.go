@@ -28,7 +28,7 @@ type system struct {
 type edgeProcess struct {
 	*process
 
-	name, http, https, admin, dir string
+	name, http, https, admin, dir, config string
 }
 
 const edgeConfig = `
@@ -36,7 +36,7 @@ node: {name: %s, zone: zone-a, dir: %q}
 listen: {http: "127.0.0.1:0", https: %[9]q, admin: "127.0.0.1:0", drain_timeout: 1s}
 tls: {cert: %[3]q, key: %[4]q}
 cache: {disk: 1GiB, memory: 64MiB}
-cluster: {gossip: "127.0.0.1:0", peer: "127.0.0.1:0", secret_file: %[5]q, join: [%[6]s]}
+cluster: {gossip: "127.0.0.1:0", peer: "127.0.0.1:0", secret_file: %[5]q, join: [%[6]s]%[10]s}
 sites: [{hosts: ["*"], origins: ["http://%[7]s"], pages: true%[8]s}]
 `
 
@@ -44,13 +44,16 @@ sites: [{hosts: ["*"], origins: ["http://%[7]s"], pages: true%[8]s}]
 // another.
 func startSystem(t *testing.T, edges int) *system {
 	t.Helper()
-	return startSystemWith(t, edges, "", anyPort)
+	return startSystemWith(t, edges, settings{}, anyPort)
 }
 
 func anyPort(int) string { return "127.0.0.1:0" }
 
-// startSystemWith is startSystem with more settings of the site, each after a comma, and an https address of each edge.
-func startSystemWith(t *testing.T, edges int, site string, https func(i int) string) *system {
+// settings are more of them, each after a comma.
+type settings struct{ site, cluster string }
+
+// startSystemWith is startSystem with more settings, and an https address of each edge.
+func startSystemWith(t *testing.T, edges int, more settings, https func(i int) string) *system {
 	t.Helper()
 	dir := t.TempDir()
 	origin := startWeir(t, "origin", "--http", "127.0.0.1:0")
@@ -68,12 +71,12 @@ func startSystemWith(t *testing.T, edges int, site string, https func(i int) str
 		if i == 0 { // the first mints the certificate, the others share it: a viewer accepts one
 			certFile, keyFile = "", ""
 		}
-		file := filepath.Join(dir, e.name+".yaml")
-		text := fmt.Sprintf(edgeConfig, e.name, e.dir, certFile, keyFile, secret, strings.Join(seeds, ", "), s.origin, site, https(i))
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		e.config = filepath.Join(dir, e.name+".yaml")
+		text := fmt.Sprintf(edgeConfig, e.name, e.dir, certFile, keyFile, secret, strings.Join(seeds, ", "), s.origin, more.site, https(i), more.cluster)
+		if err := os.WriteFile(e.config, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		e.process = startWeir(t, "edge", "-c", file)
+		e.process = startWeir(t, "edge", "-c", e.config)
 		e.http = e.await(t, `msg="edge is up".* http=(\S+)`)
 		e.https = e.await(t, `msg="edge is up".* https=(\S+)`)
 		e.admin = e.await(t, `msg="edge is up".* admin=(\S+)`)
@@ -128,6 +131,10 @@ type play struct {
 	Nodes         map[string]int
 	Outcomes      map[string]int
 	Errors        []string
+	Requests      []struct {
+		URL, Kind, Failed string
+		Status            int
+	}
 }
 
 // browse plays in Chromium. at, if not nil, is called for each half second that

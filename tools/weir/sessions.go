@@ -196,7 +196,7 @@ func (n *node) steeredNodes(secure bool) []sdk.Node {
 		if address == "" || m.State == cluster.Left {
 			continue
 		}
-		nodes = append(nodes, sdk.Node{Name: m.Name, URL: scheme + address, Region: m.Region, Weight: m.Weight, Leaves: m.Draining || m.State != cluster.Alive})
+		nodes = append(nodes, sdk.Node{Name: m.Name, URL: scheme + address, Region: m.Region, Zone: m.Zone, Weight: m.Weight, Leaves: m.Draining || m.State != cluster.Alive})
 	}
 	return nodes
 }

@@ -28,7 +28,7 @@ func TestBrowserSessions(t *testing.T) {
 		{"page", "hls.js"}, {"client", "hls.js"}, {"client", "dash.js"},
 	} {
 		t.Run(tt.by+" "+tt.engine, func(t *testing.T) {
-			s := startSystemWith(t, 3, `, sdk: {heartbeat: 5s, assets: [{match: demo, hls: "/vod/{asset}/master.m3u8", dash: "/vod/{asset}/manifest.mpd", viewers: 1}]}`, anyPort)
+			s := startSystemWith(t, 3, settings{site: `, sdk: {heartbeat: 5s, assets: [{match: demo, hls: "/vod/{asset}/master.m3u8", dash: "/vod/{asset}/manifest.mpd", viewers: 1}]}`}, anyPort)
 			var hosts []string
 			for _, e := range s.edges {
 				hosts = append(hosts, e.https)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -13,40 +15,100 @@ import (
 	"weir/tools/proof"
 )
 
-// TestSteering: hls.js follows the steering server to an edge that a title's viewers share, and when that is killed, to
-// another one, while it plays.
+// steeredPlayers are those that steering is shown with.
+var steeredPlayers = []struct {
+	player, format string
+	config         map[string]any
+}{
+	// Little ahead: else the sample, of 24 s, is loaded before the player has heard of other edges.
+	{"hls.js", "hls", map[string]any{"maxBufferLength": 4, "maxMaxBufferLength": 4}},
+	{"shaka", "hls", map[string]any{"streaming": map[string]any{"bufferingGoal": 4, "rebufferingGoal": 0.5}}},
+	{"dash.js", "dash", map[string]any{"streaming": map[string]any{
+		"buffer": map[string]any{"bufferTimeDefault": 4, "bufferTimeAtTopQuality": 4, "bufferTimeAtTopQualityLongForm": 4, "fastSwitchEnabled": false},
+		// It asks the same edge so often before it goes elsewhere.
+		"retryAttempts": map[string]any{"MediaSegment": 1}, "retryIntervals": map[string]any{"MediaSegment": 200},
+	}}},
+	{"shaka", "dash", map[string]any{"streaming": map[string]any{"bufferingGoal": 4, "rebufferingGoal": 0.5}}},
+}
+
+// TestSteering: every player follows the steering server to the edges that a title's viewers share; away from one that drains, before
+// it has gone; and from one that is killed to the last, while it plays.
 func TestSteering(t *testing.T) {
 	proof.RequireTool(t, "chromium", "chromium")
+	for _, tt := range steeredPlayers {
+		t.Run(tt.player+" "+tt.format, func(t *testing.T) {
+			s := startSteered(t, 3, settings{site: ", sdk: {steering: {ttl: 1s}}", cluster: ", timers: {drain: 60s}"})
+			p := playAt(t, s.edges[0].https)
+			first := steeredTo(t, p.Steering)
+			if len(first) != 3 {
+				t.Fatalf("viewers are sent to %v, want all three", first)
+			}
+			var drained, killed *edgeProcess
+			result := browse(t, map[string]any{
+				"url": p.Manifests[tt.format], "player": tt.player, "config": tt.config,
+				"seconds": 22, "timeout": 120, "quic": "off", "spki": s.spki, "maxStalls": -1, "allowErrors": true,
+			}, func(played float64) {
+				switch {
+				case played >= 4 && drained == nil:
+					drained = s.named(first[0])
+					drained.signal(t, os.Interrupt)
+				case played >= 12 && killed == nil:
+					left := s.edges[slices.IndexFunc(s.edges, func(e *edgeProcess) bool { return e != drained })]
+					killed = s.named(steeredTo(t, strings.Replace(p.Steering, s.edges[0].https, left.https, 1))[0])
+					killed.kill()
+				}
+			})
+			for _, e := range s.edges {
+				e.kill() // they would drain for long
+			}
+			if killed == nil {
+				t.Fatal("nothing was killed: the test shows nothing")
+			}
+			if len(result.Nodes) != 3 {
+				t.Errorf("segments came from %v, want all three: %s drained, %s was killed", result.Nodes, drained.name, killed.name)
+			}
+			asked, failed := result.segments(drained.https)
+			if last := result.lastHost(); asked == 0 || failed > 0 || last == drained.https || last == killed.https {
+				t.Errorf("%d of %d segments of the edge that drained did not come; the last was asked of %s", failed, asked, last)
+			}
+		})
+	}
+}
+
+// startSteered starts edges with hosts of their own and the same port, as in the world.
+func startSteered(t *testing.T, edges int, more settings) *system {
+	t.Helper()
 	_, port, err := net.SplitHostPort(freePorts(t, 1)[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	// As in the world: hosts of their own, and the same port.
-	s := startSystemWith(t, 3, "", func(i int) string { return fmt.Sprintf("127.0.0.%d:%s", 1+i, port) })
-	p := playAt(t, s.edges[0].https)
-	first := steeredTo(t, p.Steering)
-	if len(first) != 3 {
-		t.Fatalf("viewers are sent to %v, want all three", first)
-	}
-	killed := false
-	result := browse(t, map[string]any{
-		"url": p.Manifests["hls"], "player": "hls.js",
-		// Little ahead: else the sample, of 24 s, is loaded before the player has heard of other edges.
-		"config":  map[string]any{"maxBufferLength": 4, "maxMaxBufferLength": 4},
-		"seconds": 16, "timeout": 120, "quic": "off", "spki": s.spki, "maxStalls": -1, "allowErrors": true,
-	}, func(played float64) {
-		if played >= 5 && !killed {
-			killed = true
-			i := slices.IndexFunc(s.edges, func(e *edgeProcess) bool { return e.name == first[0] })
-			s.edges[i].kill()
+	return startSystemWith(t, edges, more, func(i int) string { return fmt.Sprintf("127.0.0.%d:%s", 1+i, port) })
+}
+
+func (s *system) named(name string) *edgeProcess {
+	return s.edges[slices.IndexFunc(s.edges, func(e *edgeProcess) bool { return e.name == name })]
+}
+
+// segments counts those that were asked of a host, host:port, and those that it did not give.
+func (p *play) segments(host string) (asked, failed int) {
+	for _, r := range p.Requests {
+		if u, err := url.Parse(r.URL); err == nil && r.Kind == "segment" && u.Host == host {
+			if asked++; r.Status != http.StatusOK {
+				failed++
+			}
 		}
-	})
-	if !killed {
-		t.Fatal("nothing was killed: the test shows nothing")
 	}
-	if result.Nodes[first[0]] == 0 || len(result.Nodes) < 2 {
-		t.Errorf("steering says %v, segments came from %v", first, result.Nodes)
+	return asked, failed
+}
+
+// lastHost is of whom the last segment was asked.
+func (p *play) lastHost() (host string) {
+	for _, r := range p.Requests {
+		if u, err := url.Parse(r.URL); err == nil && r.Kind == "segment" {
+			host = u.Host
+		}
 	}
+	return host
 }
 
 // playAt opens a session for the sample.

@@ -43,33 +43,14 @@ func (n *node) tailor(api *sdk.API, tokens *token.Verifier) func(*http.Request, 
 		if _, err := n.sessions.Place(session.ID(id)); !ok || err != nil {
 			return t
 		}
-		// Absolute: not every player resolves it against its manifest.
-		t.Steering = &manifest.Steering{Server: baseOf(r) + sdk.SteeringOf(asset, id, n.config.Node.Name), Pathway: n.config.Node.Name}
-		if strings.HasSuffix(target.Path, ".mpd") {
-			t.Steering.Locations = n.locations(r, target.Path)
+		steered := api.Steer(r, asset, id)
+		t.Steering = &manifest.Steering{Server: steered.Server, Pathway: n.config.Node.Name, First: steered.First, QueryFirst: true}
+		dir := path.Dir(target.Path)
+		for _, l := range steered.Listed {
+			t.Steering.Locations = append(t.Steering.Locations, manifest.Location{Pathway: l.Pathway, Base: l.Base + strings.TrimSuffix(dir, "/") + "/"})
 		}
 		return t
 	}
-}
-
-// baseOf is this node as the client reached it.
-func baseOf(r *http.Request) string {
-	if r.TLS != nil {
-		return "https://" + r.Host
-	}
-	return "http://" + r.Host
-}
-
-// locations are the nodes as places that an MPD's segments can be had from, this one first.
-func (n *node) locations(r *http.Request, mpd string) []manifest.Location {
-	dir := path.Dir(mpd) + "/"
-	list := []manifest.Location{{Pathway: n.config.Node.Name, Base: baseOf(r) + dir}}
-	for _, other := range n.steeredNodes(r.TLS != nil) {
-		if other.Name != n.config.Node.Name && !other.Leaves {
-			list = append(list, manifest.Location{Pathway: other.Name, Base: other.URL + dir})
-		}
-	}
-	return list
 }
 
 // parameter is the value of a query's parameter, as it stands there; of several the first.

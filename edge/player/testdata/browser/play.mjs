@@ -56,7 +56,7 @@
 //   playedSeconds, position, ended, seconds
 //   stalls       [{at: position, ms}] frozen >= 250 ms while it should have moved
 //   dropped, decoded    frames
-//   requests     [{url, kind: manifest|init|segment, protocol, visible, status,
+//   requests     [{url, kind: manifest|init|segment|steering, protocol, visible, status,
 //                cacheStatus, age, bytes, ms, fromCache, failed, done}] in order of sending;
 //                protocol as the browser's network stack has it, visible as resource
 //                timing shows it to the page ("" = hidden), failed = net error text

@@ -71,6 +71,7 @@ export function flags(a) {
 
 function kindOf(url, type) {
   const { pathname } = new URL(url);
+  if (pathname.startsWith("/steer/v1/")) return "steering";
   if (/mpegurl|dash\+xml/i.test(type) || /\.(m3u8?|mpd)$/i.test(pathname)) return "manifest";
   return /init/i.test(pathname.split("/").pop()) ? "init" : "segment";
 }
