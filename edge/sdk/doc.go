@@ -30,7 +30,8 @@
 //
 // A download is the best rendition that fits the device and the room it has. Files are those of the stream, so what broke
 // off is taken up by Range; their lengths are asked of this edge one by one, which costs the origin no body, or follow from the
-// bitrate where there are more than 4,000. A download counts for its account until it is given up or its time is over.
+// bitrate where there are more than 4,000. A download counts for its account until it is given up or its time is over. Where
+// players need tokens its playlists carry its own, for as long as it may be played, and POST /sdk/v1/token renews that too.
 //
 // # Steering
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -95,11 +96,27 @@ func (a *API) newDownload(w http.ResponseWriter, r *http.Request) *problem {
 			a.log.Error("a token could not be made", "asset", call.Asset, "error", err)
 			return newProblem("busy", "no token can be made now")
 		}
-		d.Token = &token
+		if d.Token = &token; token.Carry == "query" {
+			for i, playlist := range d.Playlists {
+				d.Playlists[i] = withToken(playlist, &token)
+			}
+		}
 	}
 	w.Header().Set("Location", "/sdk/v1/downloads/"+d.Download)
 	writeJSON(w, http.StatusCreated, d)
 	return nil
+}
+
+// withToken puts a token into a URL's query, in place of the one by which this edge has asked.
+func withToken(address string, token *Token) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return address // it was parsed before
+	}
+	query := u.Query()
+	query.Set(token.Name, token.Value)
+	u.RawQuery = query.Encode()
+	return u.String()
 }
 
 // downloads is a problem where there are none here.

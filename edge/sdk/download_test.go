@@ -127,6 +127,35 @@ func TestLengthsThatNobodyTells(t *testing.T) {
 	}
 }
 
+// TestDownloadToken: the playlists come with the download's own token, and it is renewed as that of a session is.
+func TestDownloadToken(t *testing.T) {
+	t.Parallel()
+	var issued []Grant
+	a := testAPI(t, Options{
+		Downloads: testBook(t), Size: testSize,
+		Fetch: func(r *http.Request, path string, limit int64) (int, []byte) { // as an edge that passes tokens on
+			status, body := testTitle(r, path, limit)
+			_, query, _ := strings.Cut(path, "?")
+			return status, []byte(strings.ReplaceAll(string(body), "720.m3u8", "720.m3u8?"+query))
+		},
+		Issue: func(g Grant) (Token, error) {
+			issued = append(issued, g)
+			return Token{Value: fmt.Sprint("token ", len(issued)), Carry: "query", Name: "CAT", Expires: g.Until}, nil
+		},
+	})
+	d := decode[download](t, ask(a, "POST", "https://edge.example/sdk/v1/downloads", `{"asset":"demo","max_bytes":200000}`), 201)
+	if want := "[https://edge.example/vod/demo/720.m3u8?CAT=token+2&device=web https://edge.example/vod/demo/audio.m3u8?CAT=token+2]"; fmt.Sprint(d.Playlists) != want {
+		t.Errorf("playlists: got %v, want %s", d.Playlists, want)
+	}
+	renewed := decode[Token](t, ask(a, "POST", "/sdk/v1/token", fmt.Sprintf(`{"session":%q}`, d.Download)), 200)
+	if last := issued[len(issued)-1]; renewed.Value != "token 3" || last.Session != d.Download || last.Prefix != "/vod/demo/" || last.Until.Before(d.Expires) {
+		t.Errorf("renewed: got %+v for %+v", renewed, last)
+	}
+	if w := ask(a, "POST", "/sdk/v1/token", `{"session":"nobody's"}`); w.Code != http.StatusNotFound {
+		t.Errorf("of nobody: got %d", w.Code)
+	}
+}
+
 func FuzzPlaylists(f *testing.F) {
 	f.Add(testMaster)
 	f.Add("#EXTM3U\n#EXT-X-MAP:URI=\"a\",BYTERANGE=\"1@0\"\n#EXTINF:4,\n#EXT-X-BYTERANGE:9@1\na\n#EXT-X-ENDLIST")

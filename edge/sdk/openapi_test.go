@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -82,4 +83,24 @@ func runNode(t *testing.T, script string, args ...string) []byte {
 		t.Fatalf("node %s: %v\n%s", script, err, complaints.String())
 	}
 	return out
+}
+
+// TestDocumentNamesProblems: clients learn from the document what they may be told.
+func TestDocumentNamesProblems(t *testing.T) {
+	t.Parallel()
+	var document struct {
+		Paths map[string]struct {
+			Parameters []struct{ Schema struct{ Enum []string } }
+		}
+	}
+	if err := json.Unmarshal(openAPIDocument(), &document); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, k := range kinds() {
+		want = append(want, k.name)
+	}
+	if got := document.Paths["/sdk/v1/problems/{name}"].Parameters[0].Schema.Enum; !slices.Equal(got, want) {
+		t.Errorf("the document names %q, want %q", got, want)
+	}
 }

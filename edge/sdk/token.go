@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"errors"
 	"net/http"
 
 	"weir/edge/session"
@@ -11,7 +12,7 @@ type tokenCall struct {
 	Session string `json:"session"` // or a download
 }
 
-// renewToken hands out a new token for a session that lives, and renews its lease. The credential is the session's id.
+// renewToken hands out a new token for a session or a download that lives, and renews its lease. The credential is its id.
 func (a *API) renewToken(w http.ResponseWriter, r *http.Request) *problem {
 	if a.options.Issue == nil {
 		return newProblem("not-found", "what is played here needs no token")
@@ -21,6 +22,9 @@ func (a *API) renewToken(w http.ResponseWriter, r *http.Request) *problem {
 		return p
 	}
 	s, err := a.options.Sessions.Renew(r.Context(), session.ID(call.Session))
+	if errors.Is(err, session.ErrUnknown) && a.options.Downloads != nil {
+		s, err = a.options.Downloads.Renew(r.Context(), session.ID(call.Session))
+	}
 	if err != nil {
 		return problemOf(err)
 	}
