@@ -19,6 +19,7 @@
 //	/                      the page; ?asset=NAME or ?src=/PATH another title, ?device= another layout, ?engine=browser
 //	/player/config.json    what the page plays, and from where
 //	/player/sdk/weir.js    the client for other pages
+//	/player/sdk/offline.js the service worker of pages that keep titles
 //	/player/guide          for whoever writes native players: what to ask an edge for, with lines to try
 //	/player/VERSION/FILE   an asset, immutable: VERSION is the hash of all assets
 //	/player/FILE           the same asset, revalidated on every use
@@ -47,12 +48,36 @@
 // The address /player/sdk/weir.js stays, and what it exports changes by addition only; config.json names the versioned
 // one, for pages that want exactly what they were tested with.
 //
+// # Downloads
+//
+// A title can be kept on the device, and be played without a network:
+//
+//	const kept = await weir.downloads();
+//	const one = await kept.add({ asset: "demo", title: "The demo" });
+//	one.addEventListener("progress", ({ detail }) => show(detail.bytes, detail.total));
+//	await one.play(video, { engine: weir.hlsjs(Hls) });
+//
+// add asks for a download (package edge/sdk), of the best rendition that the device plays and has room for, and loads its files
+// three at a time, from another server where one does not answer. A file that broke off goes on by Range and If-Range; after a
+// reload of the page, or pause() and resume(), the files that are there are not asked for again; a title that was changed
+// meanwhile begins anew, as its playlists then differ. They lie in the Cache API, each download in a cache of its own, named
+// weir-kept-ID. What is over (expires) is not served and is removed; while there is a network it is renewed once a day, and one
+// that the account has ended is removed too. Lack of room, of a network, of the title are problems in words.
+//
+// sdk/offline.js, a service worker, serves the files to hls.js and shaka, and the page's own files where the network does not
+// answer within 3 s; it is registered when the first title is kept, and goes with the last one. A page of another origin names a
+// worker of its own that imports it. The browser's own HLS gets blob: addresses: Chromium 156 reads no playlist that a service
+// worker made. dash.js cannot play what is kept, which is HLS. Nothing is reported of what plays from the device. Browsers have
+// service workers and the Cache API on pages over HTTPS, and on loopback.
+//
 // # Layouts
 //
 // Phone, desk, television and car, by ?device= or by what the browser seems to be. On a television the picture is the page,
 // arrows move a focus that is seen across a room, and Back closes what lies on top. In a car there are few words and no
 // target under 76 px, nothing fades away, and while the car drives (the button, or a "driving" event whose detail is true)
-// there is sound only, in the smallest rendition.
+// there is sound only, in the smallest rendition. A car that knows of a way without a network says so (an "offline-ahead" event
+// whose detail is its seconds): the page loads that much ahead, up to buffer.offline_s of the play call, and tells when it is
+// there. In all layouts the page is light or dark as the device is, but for televisions; what lies on the picture is dark.
 //
 // # Why no player library in the binary
 //

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -29,6 +31,8 @@ const (
 	configPath = "/player/config.json"
 	guidePath  = "/player/guide"
 	sdkFolder  = "sdk/" // of the client that pages of other origins may import
+	workerFile = sdkFolder + "offline.js"
+	filesList  = "files.json" // all that the page needs to open without a network
 )
 
 // A Node is one edge of the cluster as a viewer reaches it.
@@ -111,7 +115,21 @@ func (p *Player) load(files map[string][]byte) *Player {
 	if p.assets["hls.js"] != nil {
 		p.hlsjs = base + "hls.js"
 	}
+	p.assets[filesList] = newAsset(filesList, p.filesOfPage(base))
 	return p
+}
+
+// filesOfPage lists what a page keeps that is to open without a network, by address.
+func (p *Player) filesOfPage(base string) []byte {
+	list := []string{pagePath, configPath}
+	for _, name := range slices.Sorted(maps.Keys(p.assets)) {
+		list = append(list, base+name)
+	}
+	body, err := json.Marshal(list)
+	if err != nil {
+		panic("player: " + filesList + ": " + err.Error()) // strings only: cannot fail
+	}
+	return body
 }
 
 // Handles reports whether the URL path belongs to the player page, so that a site that
@@ -146,6 +164,9 @@ func (p *Player) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// A page that lost its own node asks another one for the list.
 		h.Set("Access-Control-Allow-Origin", "*")
 		h.Set("Timing-Allow-Origin", "*")
+	}
+	if strings.HasSuffix(r.URL.Path, "/"+workerFile) {
+		h.Set("Service-Worker-Allowed", "/") // of pages that keep something: the page itself lies above it
 	}
 	if shared(r.URL.Path, p.version) {
 		h.Set("Access-Control-Allow-Origin", "*")

@@ -2,6 +2,7 @@ package player
 
 import (
 	"compress/gzip"
+	"encoding/json"
 	"flag"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -278,7 +280,7 @@ func TestHandles(t *testing.T) {
 // The page reads Cache-Status and playlists with code of its own, and brings the client that others import.
 func TestModules(t *testing.T) {
 	t.Parallel()
-	for _, file := range []string{"parsers.test.mjs", "sdk.test.mjs"} {
+	for _, file := range []string{"parsers.test.mjs", "sdk.test.mjs", "downloads.test.mjs"} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
 			if _, err := exec.LookPath("node"); err != nil {
@@ -292,6 +294,35 @@ func TestModules(t *testing.T) {
 				t.Fatalf("%v\n%s", err, out)
 			}
 		})
+	}
+}
+
+// A page that keeps something finds all its files listed, and a worker that may serve the page itself.
+func TestFilesOfPage(t *testing.T) {
+	t.Parallel()
+	p := mustNew(t, Options{})
+	var list []string
+	if err := json.Unmarshal([]byte(text(t, ask(t, p, "GET", "/player/"+p.version+"/files.json"))), &list); err != nil {
+		t.Fatal(err)
+	}
+	files, err := embedded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != len(files) { // the guide is no part of the page; config.json is no file
+		t.Errorf("%d files are listed, want %d", len(list), len(files))
+	}
+	for _, target := range list {
+		r := ask(t, p, "GET", target)
+		worker := strings.HasSuffix(target, "/sdk/offline.js")
+		if r.StatusCode != 200 || (r.Header.Get("Service-Worker-Allowed") == "/") != worker {
+			t.Errorf("%s: %d, Service-Worker-Allowed %q", target, r.StatusCode, r.Header.Get("Service-Worker-Allowed"))
+		}
+	}
+	for _, needed := range []string{"/", "/player/config.json", "/player/" + p.version + "/main.js", "/player/" + p.version + "/sdk/offline.js"} {
+		if !slices.Contains(list, needed) {
+			t.Errorf("%s is not listed", needed)
+		}
 	}
 }
 

@@ -18,12 +18,7 @@ import (
 func TestBrowserSessions(t *testing.T) {
 	node := proof.RequireTool(t, "node", "nodejs")
 	proof.RequireTool(t, "chromium", "chromium")
-	if _, err := os.Stat("../../edge/player/node_modules/playwright-core"); err != nil {
-		if os.Getenv("WEIR_REQUIRE_TOOLS") == "1" {
-			t.Fatal("the npm packages are missing: npm ci --prefix edge/player")
-		}
-		t.Skip("the npm packages are missing: npm ci --prefix edge/player")
-	}
+	needPlayers(t)
 	for _, tt := range []struct{ by, engine string }{
 		{"page", "hls.js"}, {"client", "hls.js"}, {"client", "dash.js"},
 	} {
@@ -39,7 +34,8 @@ func TestBrowserSessions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			result := runSessions(t, node, string(arguments), s.edges[0].kill)
+			var result sessionsResult
+			runScript(t, node, "session.mjs", string(arguments), s.edges[0].kill, &result)
 			for _, failure := range result.Failures {
 				t.Error(failure)
 			}
@@ -61,10 +57,10 @@ type sessionsResult struct {
 	Words     string
 }
 
-// runSessions runs testdata/browser/session.mjs, and calls kill when that asks for it.
-func runSessions(t *testing.T, node, arguments string, kill func()) (result sessionsResult) {
+// runScript runs a script of edge/player/testdata/browser, calls kill when that asks for it, and reads its last line.
+func runScript(t *testing.T, node, script, arguments string, kill func(), result any) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), node, "../../edge/player/testdata/browser/session.mjs", arguments)
+	cmd := exec.CommandContext(t.Context(), node, "../../edge/player/testdata/browser/"+script, arguments)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -87,8 +83,7 @@ func runSessions(t *testing.T, node, arguments string, kill func()) (result sess
 		}
 	}
 	err = cmd.Wait()
-	if json.Unmarshal([]byte(last), &result) != nil {
-		t.Fatalf("session.mjs %s: %v: %s", arguments, err, last)
+	if json.Unmarshal([]byte(last), result) != nil {
+		t.Fatalf("%s %s: %v: %s", script, arguments, err, last)
 	}
-	return result
 }

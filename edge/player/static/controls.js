@@ -229,7 +229,7 @@ export class Controls {
   #key(event) {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     const active = document.activeElement;
-    const steering = active && active !== document.body && active.matches(":focus-visible");
+    const steering = active && active !== document.body && (active.matches(":focus-visible") || active.closest("dialog"));
     const action = this.#shortcut(event, active, steering);
     if (!action) return;
     event.preventDefault();
@@ -277,7 +277,7 @@ export class Controls {
 
 /** Moves focus to the nearest control in a direction: what a remote control expects. */
 function steer(active, x, y) {
-  const inside = active.closest("[role=menu]") ?? (document.fullscreenElement || document);
+  const inside = active.closest("[role=menu], dialog") ?? (document.fullscreenElement || document);
   const from = active.getBoundingClientRect();
   const middle = (r) => [r.left + r.width / 2, r.top + r.height / 2];
   const [fx, fy] = middle(from);

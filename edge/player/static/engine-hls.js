@@ -71,6 +71,11 @@ export class HLSEngine extends EventTarget {
     this.#hls.stopLoad();
   }
 
+  /** Loads so many seconds ahead, where a way without a network is known; 0: as always. */
+  ahead(seconds) {
+    this.#hls.config.maxBufferLength = this.#hls.config.maxMaxBufferLength = Math.max(seconds, BUFFER_SECONDS);
+  }
+
   /** Nobody looks: the smallest picture. */
   audioOnly(on) {
     this.#hls.autoLevelCapping = on ? this.levels.at(-1)?.index ?? -1 : -1;

@@ -3,6 +3,7 @@
 // segment afterwards with HEAD. Fail-over is a new source at the same position.
 
 import { media, multivariant } from "./manifest.js";
+import { isKept } from "./nodes.js";
 
 const WATCH_EVERY_MS = 1000;
 const ASK_EVERY_MS = 2000;
@@ -56,7 +57,7 @@ export class NativeEngine extends EventTarget {
   start(position = 0) {
     if (position) this.#resume = { at: position, playing: false };
     this.video.src = this.nodes.on(this.nodes.current, this.src);
-    void this.#readPlaylists();
+    if (!isKept(this.src)) void this.#readPlaylists();
   }
 
   /** Loads no more until it is started again. */
@@ -152,6 +153,7 @@ export class NativeEngine extends EventTarget {
     const { video, nodes } = this;
     if (video.paused && video.readyState > 2) return;
     this.live = video.duration === Infinity;
+    if (isKept(this.src)) return;
     await this.#ask();
     const left = this.#buffered();
     const atEnd = video.duration - video.currentTime < left + 0.5;
@@ -189,7 +191,7 @@ export class NativeEngine extends EventTarget {
   async #failed() {
     if (this.#moving || !this.video.error) return;
     const { code, message } = this.video.error;
-    const alive = await this.nodes.check(this.nodes.current);
+    const alive = isKept(this.src) || (await this.nodes.check(this.nodes.current));
     if (!alive && (await this.#next())) return;
     const url = this.nodes.on(this.nodes.current, this.src);
     const status = alive ? await fetch(url).then((r) => r.status, () => 0) : 0;

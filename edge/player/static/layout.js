@@ -23,6 +23,9 @@ function span(seconds) {
 }
 
 export class Layout {
+  local = false; // what plays is kept on the device
+  #ahead = 0; // seconds that are to be there before the network goes
+
   /**
    * @param {string} device
    * @param {HTMLVideoElement} video
@@ -71,7 +74,8 @@ export class Layout {
   /** Back closes what lies on top; where nothing does, the control bar; and then it is the television's own. */
   #back(event) {
     if (!BACK.has(event.key) || !$("menu").hidden) return;
-    if (this.#open) this.#sheet(false);
+    if ($("kept").open) $("kept").close();
+    else if (this.#open) this.#sheet(false);
     else if (!this.controls.stage.classList.contains("idle") && !this.video.paused) this.controls.rest();
     else return;
     event.preventDefault();
@@ -87,6 +91,11 @@ export class Layout {
     $("drive").addEventListener("click", () => this.drive($("drive").ariaPressed !== "true"));
     // A car's own software tells the page: dispatchEvent(new CustomEvent("driving", { detail: true })).
     addEventListener("driving", ({ detail }) => this.drive(Boolean(detail)));
+    // And of a way without a network, with its seconds: new CustomEvent("offline-ahead", { detail: 300 }); 0 where it is behind.
+    addEventListener("offline-ahead", ({ detail }) => {
+      this.#ahead = this.session?.loadAhead(Number(detail) || 0) ?? 0;
+      this.draw();
+    });
   }
 
   /** Nobody looks while the car moves: sound only. */
@@ -104,12 +113,16 @@ export class Layout {
 
   #network(there) {
     const left = this.controls.ahead();
-    $("net").hidden = there;
-    put($("net"), left > 1 ? `Offline · ${span(left)} left` : "Offline");
+    const { duration, currentTime } = this.video;
+    const ready = left >= Math.min(this.#ahead, duration - currentTime) - 1;
+    $("net").hidden = there && !this.#ahead;
+    $("net").dataset.state = this.local || this.#ahead && ready ? "well" : "";
+    if (there) return put($("net"), ready ? `Ready for ${span(this.#ahead)} without network` : `Loading ahead · ${span(left)} of ${span(this.#ahead)}`);
+    put($("net"), this.local ? "Offline · downloaded" : left > 1 ? `Offline · ${span(left)} left` : "Offline");
   }
 
-  /** Keeps the offline text true; call it now and then. */
+  /** Keeps the text about the network true; call it now and then. */
   draw() {
-    if (!$("net").hidden) this.#network(navigator.onLine && !this.session?.away);
+    if (!$("net").hidden || this.#ahead) this.#network(navigator.onLine && !this.session?.away);
   }
 }

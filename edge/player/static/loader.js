@@ -76,7 +76,7 @@ export async function fetchFromNodes(nodes, url, options) {
   for (let node = nodes.pick(tried); node && tried.size < nodes.list.length; node = nodes.pick(tried)) {
     tried.add(node);
     const target = nodes.on(node, url);
-    const dog = new Watchdog(() => nodes.check(node), options.signal);
+    const dog = new Watchdog(async () => !nodes.owns(url) || nodes.check(node), options.signal);
     const start = performance.now();
     try {
       const response = await fetch(target, { headers: options.headers, signal: dog.signal });
@@ -84,8 +84,8 @@ export async function fetchFromNodes(nodes, url, options) {
       options.onHead?.(response);
       const body = await read(response, (n) => (dog.heard(), options.onBytes?.(n)));
       last = { response, body, node, url: target, start, end: performance.now() };
-      nodes.answered(node, outcome(response.headers.get("cache-status")).node);
-      if (!TRY_ANOTHER.has(response.status)) return last;
+      if (nodes.owns(url)) nodes.answered(node, outcome(response.headers.get("cache-status")).node);
+      if (!TRY_ANOTHER.has(response.status) || !nodes.owns(url)) return last;
     } catch (error) {
       if (options.signal.aborted) throw error;
       if (!nodes.owns(url)) throw error;

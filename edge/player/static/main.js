@@ -4,11 +4,12 @@ import { Controls } from "./controls.js";
 import { HLSEngine } from "./engine-hls.js";
 import { NativeEngine, nativeHLS } from "./engine-native.js";
 import { Journal } from "./journal.js";
+import { Kept } from "./kept.js";
 import { Layout, deviceOf } from "./layout.js";
 import { Nodes } from "./nodes.js";
 import { explain } from "./problems.js";
 import { $, View, put } from "./view.js";
-import { view as open, wordsOf } from "./viewing.js";
+import { asEngine, view as open, wordsOf } from "./viewing.js";
 import { Watch } from "./watch.js";
 
 const CONFIG = "/player/config.json";
@@ -22,6 +23,8 @@ const video = $("video");
 const journal = new Journal();
 let engine = null;
 let session = null;
+let kept = null; // the list of downloads
+let local = null; // what plays of it
 
 async function readConfig(base) {
   const response = await fetch(base + CONFIG, { cache: "no-cache", signal: AbortSignal.timeout(5000) });
@@ -65,6 +68,7 @@ function showProblem(failure, nodes) {
   $("instead").hidden = todo !== "replace";
   put($("instead"), others.length ? "Play here instead" : "Play here");
   $("retry").hidden = todo === "replace" && !others.length || todo === "none";
+  $("offline").hidden = !kept?.any;
   $("problem-links").replaceChildren(...links.map((url) => {
     const li = document.createElement("li");
     li.append(Object.assign(document.createElement("a"), { href: `${url}/`, target: "_blank", rel: "noopener", textContent: url }));
@@ -129,13 +133,31 @@ function watchNodes(nodes, config) {
   for (const node of nodes.list) if (node !== nodes.current) void nodes.check(node);
 }
 
+/** Plays what is kept on the device in place of what plays now. */
+async function playLocal(one, { layout, view, controls }, position) {
+  await session?.close();
+  session = null;
+  local?.close();
+  $("problem").hidden = true;
+  $("stage").classList.add("waiting");
+  layout.watch(null);
+  layout.local = view.local = true;
+  local = await one.play(video, { engine: asEngine(engine), position, autoplay: false });
+  local.addEventListener("problem", ({ detail }) => showProblem(detail, view.nodes));
+  view.drawJournal();
+  layout.draw();
+  void controls.autoplay();
+}
+
 /** Tells of a failure at once, but leaves the picture alone while there is buffer to play. */
 class Trouble {
   #failure = null;
 
-  constructor(nodes, watch) {
+  /** @param {() => boolean} instead  plays something else, if it can */
+  constructor(nodes, watch, instead) {
     this.nodes = nodes;
     this.watch = watch;
+    this.instead = instead;
   }
 
   report(failure) {
@@ -145,7 +167,9 @@ class Trouble {
   }
 
   check() {
-    if (this.#failure && $("problem").hidden && this.watch.buffer <= DRY_SECONDS) showProblem(this.#failure, this.nodes);
+    if (!this.#failure || !$("problem").hidden || this.watch.buffer > DRY_SECONDS) return;
+    if (this.#failure.kind === "unreachable" && this.instead()) this.#failure = null;
+    else showProblem(this.#failure, this.nodes);
   }
 
   over() {
@@ -163,12 +187,15 @@ function watchEngine(nodes, controls, trouble) {
 }
 
 /** Opens the session and plays; what the viewer has to know is said in the picture's place. */
-async function begin(config, nodes, layout, replace) {
+async function begin(config, nodes, layout, replace, page) {
   $("problem").hidden = true;
+  const there = () => kept.whole(titleOf(config).asset);
+  if (!navigator.onLine && there()) return playLocal(there(), page);
   try {
     session = await open(video, engine, { nodes, ...titleOf(config), device: layout.device, replace });
   } catch (error) {
     if (!error.words) throw error;
+    if (error.kind === "unreachable" && there()) return playLocal(there(), page);
     return showProblem(error, nodes);
   }
   layout.watch(session);
@@ -177,19 +204,20 @@ async function begin(config, nodes, layout, replace) {
 }
 
 /** The buttons beside what went wrong. */
-function watchButtons(config, nodes, controls, layout, trouble) {
+function watchButtons(config, nodes, controls, layout, trouble, page) {
+  $("offline").addEventListener("click", () => kept.show());
   $("retry").addEventListener("click", async () => {
     if (session || !titleOf(config).asset || engine.src) {
       trouble.over();
       return engine.retry();
     }
-    await begin(config, nodes, layout, false);
+    await begin(config, nodes, layout, false, page);
     void controls.autoplay();
   });
   $("instead").addEventListener("click", async () => {
     $("problem").hidden = true;
     if (session) return session.replace().catch((error) => showProblem(error, nodes));
-    await begin(config, nodes, layout, true);
+    await begin(config, nodes, layout, true, page);
     void controls.autoplay();
   });
 }
@@ -197,7 +225,7 @@ function watchButtons(config, nodes, controls, layout, trouble) {
 function state(nodes, watch) {
   const { dropped, total } = watch.frames;
   return {
-    engine: engine.name, session: session && { id: session.id, expires: session.expires, server: session.server }, node: nodes.label(nodes.current), nodes: nodes.list.map((n) => ({ name: n.name, url: n.url, state: n.state })),
+    engine: engine.name, session: session && { id: session.id, expires: session.expires, server: session.server }, local: local?.download.id ?? "", node: nodes.label(nodes.current), nodes: nodes.list.map((n) => ({ name: n.name, url: n.url, state: n.state })),
     playing: engine.playing, auto: engine.chosen < 0, throughput: engine.throughput, buffer: watch.buffer,
     started: watch.started, played: watch.played, stalls: watch.stalls, stalledMs: Math.round(watch.stalledMs),
     dropped, frames: total, entries: journal.entries,
@@ -225,9 +253,18 @@ async function start() {
   const controls = new Controls(video, { engine: () => engine });
   const layout = new Layout(deviceOf(), video, controls);
   watchNodes(nodes, config);
-  const trouble = new Trouble(nodes, watch);
+  const page = { layout, view, controls };
+  kept = new Kept({ asset: titleOf(config).asset, title: titleOf(config).asset === config.asset ? config.title : titleOf(config).asset }, layout.device);
+  kept.addEventListener("play", ({ detail }) => void playLocal(detail, page));
+  const trouble = new Trouble(nodes, watch, () => {
+    const one = kept.whole(titleOf(config).asset);
+    if (!one || local) return false;
+    notify("No network. Now playing the download.");
+    void playLocal(one, page, video.currentTime);
+    return true;
+  });
   watchEngine(nodes, controls, trouble);
-  watchButtons(config, nodes, controls, layout, trouble);
+  watchButtons(config, nodes, controls, layout, trouble, page);
   // A snapshot for tests and for whoever opens the console; it is not kept up to date.
   globalThis.weir = () => structuredClone(state(nodes, watch));
   const engineText = engine.sees ? `hls.js ${engine.version}` : "the browser’s HLS";
@@ -239,7 +276,10 @@ async function start() {
     layout.draw();
   }, FIGURES_EVERY_MS);
   watch.begin();
-  await begin(config, nodes, layout, false);
+  const servers = [nodes.current.url, ...nodes.list.filter((n) => n !== nodes.current).map((n) => n.url)];
+  const opened = kept.open(servers);
+  if (!navigator.onLine) await opened;
+  await begin(config, nodes, layout, false, page);
   void controls.autoplay();
 }
 

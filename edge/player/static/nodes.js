@@ -3,6 +3,11 @@
 const PROBE_EVERY_MS = 4000;
 const PROBE_TIMEOUT_MS = 1500;
 
+const KEPT = "/player/kept/"; // of what is on the device (sdk/offline.js): no node has it
+
+/** Whether a path, or an address, leads to what is kept on the device. @param {string} path */
+export const isKept = (path) => path.startsWith(KEPT) || path.startsWith("blob:");
+
 /**
  * @typedef {{name: string, url: string, state: "unknown" | "up" | "down", here: boolean, served: number}} Node
  */
@@ -48,12 +53,15 @@ export class Nodes extends EventTarget {
   /** The same path on another node; a URL that belongs to no node is left alone. */
   on(node, url) {
     const u = new URL(url, node.url);
+    if (u.protocol === "blob:") return u.href;
+    if (isKept(u.pathname)) return location.origin + u.pathname;
     return this.#origins.has(u.origin) ? node.url + u.pathname + u.search : u.href;
   }
 
   /** Whether a request for url can go to any node at all. */
   owns(url) {
-    return this.#origins.has(new URL(url, this.current.url).origin);
+    const u = new URL(url, this.current.url);
+    return this.#origins.has(u.origin) && u.protocol !== "blob:" && !isKept(u.pathname);
   }
 
   /** The next node to ask: the current one, then those not known to be down, then the others. */

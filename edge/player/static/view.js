@@ -32,6 +32,7 @@ export function bits(perSecond) {
 }
 
 export function bytes(n) {
+  if (n >= 1e9) return `${(n / 1e9).toFixed(1)} GB`;
   if (n >= 1e6) return `${(n / 1e6).toFixed(1)} MB`;
   return n >= 1e3 ? `${Math.round(n / 1e3)} kB` : `${n} B`;
 }
@@ -57,6 +58,7 @@ export class View {
   #bars = [];
   #shown = null;
   #stripped = "";
+  local = false; // what plays is kept on the device
 
   constructor(nodes, journal) {
     this.nodes = nodes;
@@ -113,6 +115,12 @@ export class View {
 
   #drawNow(entry) {
     const protocol = $("protocol");
+    if (this.local) {
+      put(protocol, "This device");
+      protocol.classList.add("quiet");
+      $("answer").className = "answer hit";
+      return put($("answer"), "downloaded, no edge is asked");
+    }
     if (!entry) return;
     const name = protocolName(entry.protocol);
     if (name || entry.timed) {

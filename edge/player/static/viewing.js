@@ -7,25 +7,32 @@ import * as weir from "./sdk/weir.js";
  * @param {any} engine HLSEngine or NativeEngine
  * @returns {import("./sdk/session.js").Engine}
  */
-function asEngine(engine) {
+export function asEngine(engine) {
+  const stop = new AbortController(); // the page's engine goes on, with another source
+  const { signal } = stop;
   return {
     name: engine.name,
     format: "hls",
     moves: true,
+    blobs: !engine.sees,
     attach(_, host) {
       engine.report?.(host.cmcd);
-      engine.addEventListener("level", host.changed);
+      engine.addEventListener("level", host.changed, { signal });
       engine.addEventListener("failed", ({ detail }) => {
         if (detail.status === 401 || detail.status === 403) host.failed(detail); // a token may be over
-      });
+      }, { signal });
     },
     open(url, position) {
-      const { pathname, search } = new URL(url);
-      engine.src = pathname + search;
+      const { protocol, pathname, search } = new URL(url);
+      engine.src = protocol === "blob:" ? url : pathname + search;
       engine.start(position);
     },
     stop: () => engine.stop(),
-    destroy: () => engine.destroy(),
+    destroy() {
+      stop.abort();
+      engine.stop();
+    },
+    ahead: engine.ahead && ((seconds) => engine.ahead(seconds)),
     audioOnly: (on) => engine.audioOnly?.(on),
     stats: () => ({ ...engine.playing, throughput: engine.throughput }),
   };

@@ -1,5 +1,6 @@
 // node --test testdata/sdk.test.mjs
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { afterEach, mock, test } from "node:test";
 import { decodeCmcd } from "@svta/cml-cmcd";
 import { Reporter, Token, encode } from "../static/sdk/cmcd.js";
@@ -82,13 +83,17 @@ test("every problem has words of its own", () => {
   const words = explain("sessions", { problem: { limit: 2, sessions } });
   assert.match(words.text, /2 streams.*demo on “Living room” and news on a car.*here instead/);
   assert.equal(words.todo, "replace");
-  const titles = new Set();
-  for (const kind of ["sessions", "audience", "ended", "asset", "playable", "credential", "forbidden", "busy", "unreachable", "unsupported", "media", "request"]) {
-    const { title, text } = explain(kind, { detail: "Why." });
-    assert.ok(title && /[.?]$/.test(text), kind);
-    titles.add(title);
+  const document = JSON.parse(readFileSync(new URL("../../sdk/openapi.json", import.meta.url)));
+  const named = document.paths["/sdk/v1/problems/{name}"].parameters[0].schema.enum;
+  const own = ["lost", "unreachable", "unsupported", "media", "storage", "expired"];
+  const titles = new Map([[explain("answer", {}).title, "what has no words"]]);
+  for (const kind of [...named, ...own]) {
+    const { title, text, todo } = explain(kind, { detail: "Why." });
+    assert.ok(!titles.has(title), `${kind} has the words of ${titles.get(title)}`);
+    assert.match(text, /^[A-Z0-9].*[.?]$/, kind);
+    assert.ok(["replace", "retry", "wait", "open", "none"].includes(todo), kind);
+    titles.set(title, kind);
   }
-  assert.equal(titles.size, 12);
   assert.match(explain("answer", { status: 500 }).text, /500/);
 });
 

@@ -56,6 +56,10 @@ export function dashjs(library, config = {}) {
     }),
     stop: () => player.attachSource(null),
     destroy: () => player.destroy(),
+    ahead(seconds) {
+      const goal = Math.max(seconds, host.buffer.goal_s);
+      player.updateSettings({ streaming: { buffer: { bufferTimeDefault: goal, bufferTimeAtTopQuality: goal, bufferTimeAtTopQualityLongForm: goal } } });
+    },
     audioOnly: (on) => player.updateSettings({ streaming: { abr: { maxBitrate: { video: on ? 1 : host.limits.bitrate ? host.limits.bitrate / 1000 : -1 } } } }),
     stats: () => ({ bitrate: shown()?.bandwidth, height: shown()?.height, throughput: (shown() && player.getAverageThroughput?.("video") || 0) * 1000 }),
   };

@@ -12,12 +12,14 @@ export function hlsjs(library, config = {}) {
   const Hls = own ? library : library.constructor;
   /** @type {HlsJs} */ let hls;
   let recovered = false;
+  let goal = 0;
   const level = () => hls.levels[hls.currentLevel];
   return {
     name: "hls.js",
     format: "hls",
     routes: true,
     attach(video, host) {
+      goal = host.buffer.goal_s;
       const settings = {
         xhrSetup(/** @type {XMLHttpRequest} */ xhr, /** @type {string} */ url) {
           xhr.open("GET", host.route(url), true);
@@ -55,6 +57,9 @@ export function hlsjs(library, config = {}) {
     },
     stop: () => hls.stopLoad(),
     destroy: () => hls.destroy(),
+    ahead(seconds) {
+      hls.config.maxBufferLength = Math.max(seconds, goal);
+    },
     audioOnly: (on) => (hls.autoLevelCapping = on ? 0 : -1),
     stats: () => ({ bitrate: level()?.averageBitrate || level()?.bitrate, height: level()?.height, throughput: hls.bandwidthEstimate || 0 }),
   };

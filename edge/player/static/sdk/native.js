@@ -16,6 +16,7 @@ export function native() {
   return {
     name: "browser",
     format: "hls",
+    blobs: true, // Chromium's reads no playlist that a service worker made
     attach(element, host) {
       video = element;
       video.crossOrigin = "anonymous";

@@ -34,11 +34,13 @@ import { WeirError, ask, backoff } from "./wire.js";
  * @property {"hls" | "dash"} format
  * @property {boolean} [routes]
  * @property {boolean} [moves]
+ * @property {boolean} [blobs]  it takes nothing from a service worker
  * @property {(video: HTMLVideoElement, host: Host) => Promise<void> | void} attach   once, before all else
  * @property {(url: string, position: number) => Promise<void> | void} open           position in seconds; 0: where the title begins
  * @property {() => void} stop            loads no more, until it is opened again
  * @property {() => void} destroy
  * @property {(on: boolean) => void} [audioOnly]  nobody looks: no more picture than it must
+ * @property {(seconds: number) => void} [ahead]  load so much ahead; 0: as always
  * @property {() => {bitrate?: number, height?: number, throughput?: number}} [stats]  bit/s and lines
  */
 
@@ -274,6 +276,18 @@ export class Session extends EventTarget {
     this.driving = driving;
     this.#emit("driving", { driving, audioOnly: this.audioOnly });
     return this.heartbeat();
+  }
+
+  /**
+   * Loads ahead for a way without a network, such as a tunnel, as far as the service and the engine go. 0: it is behind.
+   * @param {number} seconds
+   * @returns {number} how much will be there; 0: as always
+   */
+  loadAhead(seconds) {
+    const { goal_s: goal, offline_s: most } = this.played.buffer;
+    const ahead = this.engine.ahead && seconds > goal ? Math.min(seconds, most) : 0;
+    this.engine.ahead?.(ahead);
+    return ahead;
   }
 
   /** @param {boolean} audioOnly  as the service decided */

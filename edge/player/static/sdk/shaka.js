@@ -56,6 +56,7 @@ export function shaka(library, config = {}, format = "dash") {
     },
     stop: () => void player.unload(),
     destroy: () => void player.destroy(),
+    ahead: (seconds) => player.configure({ streaming: { bufferingGoal: Math.max(seconds, host.buffer.goal_s) } }),
     audioOnly: (on) => player.configure({ abr: { restrictions: { maxBandwidth: on ? 1 : Infinity } } }),
     stats() {
       const active = player.getVariantTracks().find((/** @type {any} */ t) => t.active);

@@ -13,9 +13,10 @@ import { hlsjs } from "./hlsjs.js";
 import { native, playsHLS } from "./native.js";
 import { Session } from "./session.js";
 import { shaka } from "./shaka.js";
-import { Servers, WeirError, ask, browserEnv } from "./wire.js";
+import { Servers, WeirError, ask, browserEnv, newKey } from "./wire.js";
 
 export { capabilities, detectDevice, network } from "./capabilities.js";
+export { Download, Downloads, KeptPlayback, downloads } from "./downloads.js";
 export { forget, recall } from "./resume.js";
 export { nameOf } from "./words.js";
 export { Session, WeirError, dashjs, hlsjs, native, playsHLS, shaka };
@@ -77,11 +78,6 @@ function choose(video) {
   if (page.dashjs?.MediaPlayer) return dashjs(page.dashjs);
   if (playsHLS(video)) return native();
   throw new WeirError("unsupported", { detail: "This browser has no HLS of its own, and the page brings no player." });
-}
-
-/** A key that no other play call has. crypto.randomUUID wants a secure page. */
-function newKey() {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
 }
 
 /**

@@ -116,6 +116,11 @@ function originOf(text) {
   }
 }
 
+/** A key that no other call has. crypto.randomUUID wants a secure page. */
+export function newKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
+}
+
 /** Seconds or a date (RFC 9110, 10.2.3) in milliseconds from now; -1 where it says nothing. @param {string | null} field @param {number} now */
 export function retryAfter(field, now) {
   if (!field) return -1;

@@ -38,6 +38,20 @@ const KINDS = {
   }),
   unsupported: ({ detail }) => ({ title: "This browser cannot play it", text: detail || "It has no way to play HLS or DASH. Use another browser.", todo: "none" }),
   media: ({ detail }) => ({ title: "The picture cannot be decoded", text: `The stream arrives, but this device cannot decode it.${detail ? ` It says: ${detail}` : ""}`, todo: "retry" }),
+  storage: ({ detail }) => ({ title: "Nothing can be kept here", text: detail || "This browser keeps nothing for pages. Watch it with a network instead.", todo: "none" }),
+  expired: () => ({ title: "Its time is over", text: "It may not be played any more and was removed from this device. Download it again while there is a network.", todo: "none" }),
+  downloads: ({ limit, others }) => ({
+    title: "Too many downloads",
+    text: `${limit === 1 ? "One title" : `${limit} titles`} at a time may be kept, and there ${limit === 1 ? "is" : "are"} ${others}. Remove one of them first.`,
+    todo: "none",
+  }),
+  download: () => ({ title: "This cannot be kept", text: "Live channels, and some titles, can only be watched with a network.", todo: "none" }),
+  room: ({ detail }) => ({ title: "There is no room for it", text: `${sentence(detail)} Remove something that is kept, or free storage of the device.`, todo: "retry" }),
+  "not-found": () => ({ title: "The service does not know this", text: "It has been started anew, or it is of another version than the app. Play again; an update of the app may help.", todo: "open" }),
+  idempotency: () => ({ title: "The app asked twice for different things", text: "Play again. If that does not help, an update of the app may.", todo: "retry" }),
+  "media-type": () => ({ title: "The app speaks another language", text: "The service did not take the form of the request. An update of the app may help.", todo: "none" }),
+  "body-size": () => ({ title: "The app asked for too much at once", text: "The service took no more. An update of the app may help.", todo: "none" }),
+  method: () => ({ title: "The app asked in a wrong way", text: "The service does not answer to it. An update of the app may help.", todo: "none" }),
   request: ({ problem }) => ({ title: "The app asked for something impossible", text: `${sentence(problem.detail)} An update of the app may help.`, todo: "none" }),
 };
 
@@ -52,7 +66,7 @@ const KINDS = {
  */
 
 /** @param {string} [text] */
-const sentence = (text) => (text ? `${text.charAt(0).toUpperCase()}${text.slice(1)}.` : "The server refused it.");
+const sentence = (text) => (text ? `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, "")}.` : "The server refused it.");
 
 /** How another session is called: its own label, else its kind of device. @param {{label?: string, device: string, asset: string}} other */
 export function nameOf({ label, device, asset }) {

@@ -29,14 +29,18 @@ export function findChromium(path) {
   throw new Error("no chromium found: install the package chromium, or set CHROMIUM");
 }
 
-/** Serves the harness page and node_modules on a loopback origin of its own. */
-export async function serveHarness() {
+/** Serves the harness page, a service worker that imports that of an edge, and node_modules on a loopback origin of its own. */
+export async function serveHarness(edge = "") {
   const types = { ".html": "text/html", ".js": "text/javascript" };
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url, "http://localhost");
     if (pathname === "/") {
       response.setHeader("content-type", "text/html");
       return response.end('<!doctype html><meta charset="utf-8"><title>harness</title><link rel="icon" href="data:,"><video muted playsinline width="640" height="360"></video><script src="/harness.js"></script>');
+    }
+    if (pathname === "/worker.js") {
+      response.setHeader("content-type", "text/javascript");
+      return response.end(`importScripts("${edge}/player/sdk/offline.js");`);
     }
     const file = pathname === "/harness.js" ? join(HERE, "harness.js") : normalize(join(PACKAGE, pathname));
     if (file !== join(HERE, "harness.js") && !file.startsWith(join(PACKAGE, "node_modules") + sep)) return response.writeHead(404).end();
