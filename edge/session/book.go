@@ -26,6 +26,9 @@ type Options struct {
 	Owners func(Place) []Node
 	// Send brings a message to [Book.Serve] of another node, and its answer back. Required with Owners.
 	Send func(ctx context.Context, to Node, message []byte) ([]byte, error)
+	// Ring is all nodes of the region, this one too, and a version that changes with them and with what Owners says. With
+	// it groups go to new owners at once, else when they are renewed. Called once a second.
+	Ring func() (version uint64, nodes []Node)
 	// Relays lists nodes of this region that reach other regions, and Regions, on such a node, those of each other
 	// region. nil: there are none.
 	Relays  func() []Node
@@ -44,6 +47,7 @@ type Book struct {
 	shards  [shards]shard
 	count   atomic.Int64 // sessions that are here
 	changes chan change  // for other regions
+	wanted  chan string  // names of nodes that want the groups that they should have
 
 	mu    sync.Mutex           // guards the field below
 	quiet map[string]time.Time // nodes that did not answer, until when they are left out
@@ -67,7 +71,7 @@ func New(o Options) (*Book, error) {
 	if o.Keys == nil {
 		return nil, errors.New("session: Options.Keys is missing")
 	}
-	if o.Owners != nil && o.Send == nil {
+	if (o.Owners != nil || o.Ring != nil) && o.Send == nil {
 		return nil, errors.New("session: Options.Send is missing")
 	}
 	if o.Lease <= 0 {
@@ -82,7 +86,7 @@ func New(o Options) (*Book, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &Book{options: o, log: o.Log, quiet: map[string]time.Time{}, changes: make(chan change, maxChanges)}
+	b := &Book{options: o, log: o.Log, quiet: map[string]time.Time{}, changes: make(chan change, maxChanges), wanted: make(chan string, maxShares)}
 	for i := range b.shards {
 		b.shards[i].groups = map[Place]*group{}
 	}
@@ -95,10 +99,13 @@ func (b *Book) Lease() time.Duration { return b.options.Lease }
 // Len is how many sessions are here, copies and ended ones included.
 func (b *Book) Len() int { return int(b.count.Load()) }
 
-// Run forgets what is over and sends changes to other regions, until ctx ends.
+// Run forgets what is over, brings groups to new owners and sends changes to other regions, until ctx ends.
 func (b *Book) Run(ctx context.Context) error {
 	tick := time.NewTicker(min(b.options.Lease, b.options.Keep) / 4)
 	defer tick.Stop()
+	var sharing sync.WaitGroup
+	sharing.Go(func() { b.share(ctx) })
+	defer sharing.Wait()
 	var again []change // what another region has not heard; up to maxChanges, more are dropped
 	for {
 		select {

@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -14,7 +15,7 @@ const exportPart = 1000
 // error is hand's.
 func (b *Book) Export(hand func(part []byte) error) error {
 	for i := range b.shards {
-		messages := b.shards[i].export(time.Now())
+		messages := b.shards[i].export(time.Now(), math.MaxInt)
 		for len(messages) > 0 {
 			size, n := 0, 0
 			for ; n < len(messages) && size < exportPart; n++ {
@@ -29,11 +30,14 @@ func (b *Book) Export(hand func(part []byte) error) error {
 	return nil
 }
 
-// export copies the groups, those that are large in several messages.
-func (s *shard) export(now time.Time) (messages []*message) {
+// export copies the groups of at most that many sessions, those that are large in several messages.
+func (s *shard) export(now time.Time, most int) (messages []*message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for place, g := range s.groups {
+		if len(g.sessions) > most {
+			continue
+		}
 		m := &message{Verb: merge, Place: place, Part: true}
 		for _, e := range g.sessions {
 			if len(m.Sessions) == exportPart {
@@ -54,11 +58,6 @@ func (b *Book) Import(part []byte) error {
 	if err := json.Unmarshal(part, &messages); err != nil {
 		return fmt.Errorf("session: a part of an export is malformed: %w", err)
 	}
-	now := time.Now()
-	for _, m := range messages {
-		if m != nil {
-			b.take(m.Place, b.fromWire(m.Sessions, now), m.Part, now)
-		}
-	}
+	b.takeMany(messages)
 	return nil
 }

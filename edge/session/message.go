@@ -17,6 +17,8 @@ const (
 	fetch verb = "fetch" // all of the group
 	relay verb = "relay" // merge, at the owners of this region
 	cross verb = "cross" // relay, in every other region
+	want  verb = "want"  // send me many, of the groups that I should have
+	many  verb = "many"  // merge each of these groups
 )
 
 // message is what nodes ask each other. JSON.
@@ -27,6 +29,9 @@ type message struct {
 	Opening  *Opening  `json:"opening,omitempty"`
 	Sessions []*onWire `json:"sessions,omitempty"`
 	Part     bool      `json:"part,omitempty"` // Sessions are not all of the group
+
+	Name   string     `json:"name,omitempty"`   // of the node that wants
+	Groups []*message `json:"groups,omitempty"` // many
 }
 
 // answer is what comes back.

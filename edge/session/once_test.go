@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -110,5 +112,71 @@ func TestOnceInRegions(t *testing.T) {
 		}
 		cancel()
 		wg.Wait()
+	})
+}
+
+// TestOwnersThatComeAndGo: what is used once is known after its owners have been lost and started again one after the
+// other, and after nodes have left for good: it is brought to those that take their place.
+func TestOwnersThatComeAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, "", "", "", "")
+		versions := map[string]*atomic.Uint64{}
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		run := func(m *member) {
+			o := m.book.options
+			o.Lease, o.Keep = 24*time.Hour, time.Minute
+			o.Ring = func() (uint64, []Node) { return versions[m.name].Load(), p.owners(m, 0) }
+			book, err := New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.set(func() { m.book = book })
+			wg.Go(func() { _ = book.Run(ctx) })
+		}
+		for _, m := range p.nodes {
+			versions[m.name] = &atomic.Uint64{}
+			versions[m.name].Store(1)
+			run(m)
+		}
+		var names []string
+		for i := range 20 {
+			names = append(names, fmt.Sprint("token-", i))
+		}
+		for i, name := range names {
+			if !once(t, p.nodes[i%4], name) {
+				t.Errorf("%s is used before", name)
+			}
+		}
+		known := func(when string, nodes []*member) {
+			t.Helper()
+			for i, name := range names {
+				if once(t, nodes[i%len(nodes)], name) {
+					t.Errorf("%s: %s is used again", when, name)
+				}
+			}
+		}
+		for _, m := range slices.Concat(p.nodes, p.nodes) { // killed, and back before anybody has noticed
+			p.set(func() { m.down = true })
+			time.Sleep(100 * time.Millisecond)
+			run(m)
+			p.set(func() { m.down = false })
+			time.Sleep(5 * time.Second)
+			known("after "+m.name+" was started again", p.nodes)
+		}
+		left := slices.Clone(p.nodes)
+		for _, i := range []int{0, 2, 0} { // one after the other leaves for good, which the others see at different times
+			m := left[i]
+			left = slices.Delete(left, i, i+1)
+			p.set(func() { m.down = true })
+			for _, other := range left {
+				p.set(func() { p.cut[[2]string{other.name, m.name}] = true })
+				versions[other.name].Add(1)
+				time.Sleep(3 * time.Second)
+			}
+			known("without "+m.name, left)
+		}
 	})
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -39,6 +40,16 @@ func (b *Book) decide(ctx context.Context, m *message) (*answer, error) {
 		return b.all(m.Place), nil
 	case relay:
 		return told(b.toOwners(ctx, m.Place, m.Sessions)), nil
+	case want:
+		select {
+		case b.wanted <- m.Name:
+			return told(true), nil
+		default: // it asks again
+			return nil, errors.New("session: too many nodes wait for their groups")
+		}
+	case many:
+		b.takeMany(m.Groups)
+		return told(true), nil
 	case cross:
 		return told(b.toRegions(ctx, m)), nil
 	}
