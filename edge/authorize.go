@@ -64,7 +64,7 @@ type CORS struct {
 var (
 	corsAny     = []string{"*"}
 	corsMethods = []string{"GET, HEAD, OPTIONS"}
-	corsRequest = []string{"Range, If-Range, If-None-Match, If-Modified-Since, Content-Type, Authorization, CTA-Common-Access-Token, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status"}
+	corsRequest = []string{"Range, If-Range, If-None-Match, If-Modified-Since, Content-Type, Authorization, CTA-Common-Access-Token, DPoP, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status"}
 	corsExpose  = []string{"Content-Length, Content-Range, Accept-Ranges, Age, Cache-Status, Date, ETag, Last-Modified, Server-Timing, CTA-Common-Access-Token, CMSD-Static, CMSD-Dynamic"}
 	corsMaxAge  = []string{"86400"} // what browsers keep a preflight for at most
 )

@@ -34,8 +34,10 @@
 // A site may want tokens ([Site.Tokens], package token). They are taken off path, query, fields and cookies before any rule
 // looks, so that rules, key, upstream and log see what all viewers ask for; what they open is decided after all other
 // rules, so that what those deny uses no one-time token up. Who has none that is good gets a 403 that does not say why; the
-// log and weir_refusals_total do. A token that is to be renewed gives the client a new one in a response that is then
-// private, or by a redirect. Weir's own pages and CORS preflights need none.
+// log and weir_refusals_total do. Where it cannot be told whether a one-time token was used before, a 503 asks to come again;
+// a token that asks for its reuse to be told is counted (weir_token_reuses_total) and logged, one line a second. One that
+// is to be renewed gives the client a new one in a response that is then private, or by a redirect. Weir's own pages and
+// CORS preflights need none.
 //
 // # Who may have how much
 //

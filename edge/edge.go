@@ -53,6 +53,7 @@ type Edge struct {
 	heat    *heat     // of what peers ask for
 	runs    [hopsClient + 1]runSlots
 	refused refusals
+	reused  reuses
 	memo    memo                    // of manifests made for viewers
 	limits  atomic.Pointer[limiter] // nil until a site has limits
 	wide    atomic.Int64            // wide buffers in use

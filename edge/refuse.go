@@ -39,9 +39,14 @@ func Reasons() []string {
 // refusals counts, and keeps the log from being a client's to fill. Safe for
 // concurrent use.
 type refusals struct {
-	counts [31]atomic.Int64 // by the index in Reasons
-	silent atomic.Int64     // since the last line
-	logged atomic.Int64     // when that was, Unix seconds
+	counts [32]atomic.Int64 // by the index in Reasons
+	seldom
+}
+
+// seldom keeps lines of the log apart: one a second. Safe for concurrent use.
+type seldom struct {
+	silent atomic.Int64 // since the last line
+	logged atomic.Int64 // when that was, Unix seconds
 }
 
 // note counts a refusal. quiet is how many were not logged since the last line, and
@@ -50,12 +55,35 @@ func (r *refusals) note(reason string, now time.Time) (log bool, quiet int64) {
 	if i := slices.Index(Reasons(), reason); i >= 0 {
 		r.counts[i].Add(1)
 	}
-	last := r.logged.Load()
-	if now.Unix() == last || !r.logged.CompareAndSwap(last, now.Unix()) {
-		r.silent.Add(1)
+	return r.due(now)
+}
+
+// due tells whether a line is due, and how many were not written since the last one.
+func (s *seldom) due(now time.Time) (yes bool, quiet int64) {
+	last := s.logged.Load()
+	if now.Unix() == last || !s.logged.CompareAndSwap(last, now.Unix()) {
+		s.silent.Add(1)
 		return false, 0
 	}
-	return true, r.silent.Swap(0)
+	return true, s.silent.Swap(0)
+}
+
+// reuses counts tokens that are used again and ask for that to be told (catreplay 2). Safe for concurrent use.
+type reuses struct {
+	count atomic.Int64
+	seldom
+}
+
+// Reused is how many requests came with a token that asks for its reuse to be told, and was seen on this node before.
+func (e *Edge) Reused() int64 { return e.reused.count.Load() }
+
+// noteReused counts one, and logs one a second.
+func (e *Edge) noteReused(x *Exchange, key string) {
+	e.reused.count.Add(1)
+	if log, quiet := e.reused.due(x.Start); log {
+		r := x.Request
+		e.options.Log.Info("a token is used again", "key", key, "client", r.RemoteAddr, "host", clipped(r.Host), "path", clipped(x.Target.Path), "more", quiet)
+	}
 }
 
 // Refused is how many requests were refused for one of the [Reasons].

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"weir/edge/access"
 	"weir/edge/field"
@@ -42,11 +43,14 @@ func (e *Edge) authorizeByToken(x *Exchange) *refusal {
 	if no := e.byRules(x); no != nil {
 		return no
 	}
-	grant, err := v.Decide(&q, &found, x.Start)
+	grant, err := v.Decide(r.Context(), &q, &found, x.Start)
 	if err != nil {
 		return refusedToken(x, err)
 	}
 	x.Subject = grant.Subject
+	if grant.Reused {
+		e.noteReused(x, grant.Key)
+	}
 	return x.renew(grant.Renewal)
 }
 
@@ -61,6 +65,9 @@ func refusedToken(x *Exchange, err error) *refusal {
 	no.reason = string(why.Reason)
 	if why.Reason == token.TooEarly {
 		no.status, no.text = http.StatusTooEarly, "This may not be asked for in early data: ask again after the handshake."
+	}
+	if why.Reason == token.Unsure {
+		no.status, no.text, no.retry = http.StatusServiceUnavailable, "Whether the token was used before cannot be told now: ask again.", time.Second
 	}
 	if why.Answer != nil { // the token's own wish (catif)
 		no.status = why.Answer.Status
@@ -132,7 +139,7 @@ func Locator(geo *access.Geo) func(netip.Addr) token.Place {
 	}
 	return func(a netip.Addr) token.Place {
 		p := geo.Find(a)
-		return token.Place{Country: p.Country, System: p.System, Located: p.Located, Latitude: p.Latitude, Longitude: p.Longitude}
+		return token.Place{Country: p.Country, System: p.System, Located: p.Located, Latitude: p.Latitude, Longitude: p.Longitude, Elevated: p.Elevated, Altitude: p.Altitude}
 	}
 }
 

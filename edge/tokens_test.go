@@ -1,7 +1,10 @@
 package edge
 
 import (
+	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +13,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -183,7 +188,7 @@ func TestTokenIsOver(t *testing.T) {
 		}{{0, false}, {time.Hour - time.Second, false}, {time.Hour, true}, {2*time.Hour - time.Nanosecond, true}, {2 * time.Hour, false}, {2*time.Hour + time.Second, false}} {
 			time.Sleep(time.Until(begin.Add(tt.at)))
 			q := &token.Request{Scheme: "https", Host: "a", Path: "/x", Header: http.Header{catField: {text}}}
-			if _, err := v.Check(q, time.Now()); (err == nil) != tt.good {
+			if _, err := v.Check(t.Context(), q, time.Now()); (err == nil) != tt.good {
 				t.Errorf("after %s: %v", tt.at, err)
 			}
 		}
@@ -197,7 +202,15 @@ func TestOneTimeToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := newSiteBench(t, Site{Access: list, Tokens: newTokens(t, token.Options{Schemes: []token.Scheme{tokenScheme(token.CAT)}, Replays: token.NewReplays(10)})}, cacheable(600, "body"))
+	var used sync.Map
+	var down atomic.Bool
+	b := newSiteBench(t, Site{Access: list, Tokens: newTokens(t, token.Options{Schemes: []token.Scheme{tokenScheme(token.CAT)}, Once: func(_ context.Context, id [sha256.Size]byte, _ time.Duration) (bool, error) {
+		if down.Load() {
+			return false, errors.New("nobody answers")
+		}
+		_, again := used.LoadOrStore(id, true)
+		return !again, nil
+	}, Replays: token.NewReplays(10)})}, cacheable(600, "body"))
 	once := catUntil(t, time.Hour, `, "catreplay": 1, "cti": "01"`)
 	for range 100 {
 		if g := b.do("GET", "/a?CAT="+once, "Early-Data", "1"); g.status != http.StatusTooEarly {
@@ -213,6 +226,18 @@ func TestOneTimeToken(t *testing.T) {
 	b.want("once", b.do("GET", "/a?CAT="+once), 200, "stored", "body")
 	if g := b.do("GET", "/a?CAT="+once); g.status != 403 || b.edge.Refused("token-replayed") != 1 {
 		t.Errorf("twice: got %d", g.status)
+	}
+	down.Store(true)
+	unsure := b.do("GET", "/a?CAT="+catUntil(t, time.Hour, `, "catreplay": 1, "cti": "02"`))
+	if unsure.status != 503 || unsure.header.Get("Retry-After") != "1" || b.edge.Refused("token-unsure") != 1 {
+		t.Errorf("where nobody answers: got %d, %v", unsure.status, unsure.header)
+	}
+	told := catUntil(t, time.Hour, `, "catreplay": 2, "cti": "03"`)
+	for range 5 {
+		b.want("with reuse detection", b.do("GET", "/a?CAT="+told), 200, "hit", "body")
+	}
+	if n := b.edge.Reused(); n != 4 {
+		t.Errorf("%d reuses are counted, want 4", n)
 	}
 	b.want("for many, in early data", b.do("GET", "/a?CAT="+catUntil(t, time.Hour, ""), "Early-Data", "1"), 200, "hit", "body")
 }

@@ -163,7 +163,7 @@ func database(t *testing.T) *Geo {
 	g, err := OpenGeo(
 		write("GeoLite2-City", mmdbtype.Map{
 			"country":  mmdbtype.Map{"iso_code": mmdbtype.String("DE")},
-			"location": mmdbtype.Map{"latitude": mmdbtype.Float64(52.52), "longitude": mmdbtype.Float64(13.405)},
+			"location": mmdbtype.Map{"latitude": mmdbtype.Float64(52.52), "longitude": mmdbtype.Float64(13.405), "altitude": mmdbtype.Float64(34)},
 		}),
 		write("GeoLite2-ASN", mmdbtype.Map{"autonomous_system_number": mmdbtype.Uint32(64500)}),
 	)
@@ -177,7 +177,7 @@ func database(t *testing.T) *Geo {
 func TestGeo(t *testing.T) {
 	t.Parallel()
 	g := database(t)
-	berlin := Place{Country: "DE", System: 64500, Located: true, Latitude: 52.52, Longitude: 13.405}
+	berlin := Place{Country: "DE", System: 64500, Located: true, Latitude: 52.52, Longitude: 13.405, Elevated: true, Altitude: 34}
 	for text, want := range map[string]Place{"192.0.2.7": berlin, "::ffff:192.0.2.7": berlin, "198.51.100.1": {}, "2001:db8::1": {}} {
 		if got := g.Find(netip.MustParseAddr(text)); got != want {
 			t.Errorf("%s: got %+v, want %+v", text, got, want)

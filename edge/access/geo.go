@@ -14,6 +14,9 @@ type Place struct {
 
 	Located             bool    // the two below are known
 	Latitude, Longitude float64 // degrees
+
+	Elevated bool    // the one below is known
+	Altitude float64 // metres above the sea
 }
 
 // Geo finds the place of an address in databases in MaxMind's format. nil finds nothing.
@@ -28,8 +31,9 @@ type record struct {
 	} `maxminddb:"country"`
 	System   uint32 `maxminddb:"autonomous_system_number"`
 	Location struct {
-		Latitude  float64 `maxminddb:"latitude"`
-		Longitude float64 `maxminddb:"longitude"`
+		Latitude  float64  `maxminddb:"latitude"`
+		Longitude float64  `maxminddb:"longitude"`
+		Altitude  *float64 `maxminddb:"altitude"` // of databases of one's own: MaxMind's have none
 	} `maxminddb:"location"`
 }
 
@@ -66,6 +70,9 @@ func (g *Geo) Find(a netip.Addr) (p Place) {
 		}
 		if l := r.Location; !p.Located && (l.Latitude != 0 || l.Longitude != 0) { // nobody lives at 0, 0
 			p.Located, p.Latitude, p.Longitude = true, l.Latitude, l.Longitude
+		}
+		if l := r.Location; !p.Elevated && l.Altitude != nil {
+			p.Elevated, p.Altitude = true, *l.Altitude
 		}
 	}
 	return p

@@ -178,7 +178,7 @@ func (a *API) methods(by map[string]endpoint) http.Handler {
 		}
 		if method == http.MethodOptions {
 			h.Set("Access-Control-Allow-Methods", allow)
-			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, CMCD-Request, CMCD-Object, CMCD-Status, CMCD-Session")
+			h.Set("Access-Control-Allow-Headers", "Authorization, DPoP, Content-Type, Idempotency-Key, CMCD-Request, CMCD-Object, CMCD-Status, CMCD-Session")
 			h.Set("Access-Control-Max-Age", "86400")
 			h.Set("Allow", allow)
 			w.WriteHeader(http.StatusNoContent)

@@ -9,7 +9,7 @@ import (
 
 // Carriers say where tokens of a scheme stand. A name that is empty: not there.
 type Carriers struct {
-	Header string // a request field in canonical form; of Authorization what follows "Bearer"
+	Header string // a request field in canonical form; of Authorization what follows "Bearer" or "DPoP"
 	Cookie string
 	Query  string // a parameter
 	Path   bool   // in the path, where the kind has such a form
@@ -65,11 +65,11 @@ func (q *Request) takeField(name string) (string, *Error) {
 	}
 	value := values[0]
 	if name == "Authorization" {
-		const scheme = "bearer "
-		if len(value) < len(scheme) || !strings.EqualFold(value[:len(scheme)], scheme) {
+		scheme, text, _ := strings.Cut(value, " ")
+		if !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "DPoP") { // RFC 9449, 7.1
 			return "", nil // credentials of another kind, for the origin
 		}
-		value = value[len(scheme):]
+		value = text
 	}
 	delete(q.Header, name)
 	return textproto.TrimString(value), nil

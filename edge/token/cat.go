@@ -1,10 +1,12 @@
 package token
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"maps"
+	"math"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -21,7 +23,7 @@ type cat struct {
 }
 
 // checkCAT checks a Common Access Token. Hot path: no allocation for a token that was seen before and holds.
-func (s *scheme) checkCAT(v *Verifier, q *Request, c *candidate, now time.Time) (Grant, *Error) {
+func (s *scheme) checkCAT(ctx context.Context, v *Verifier, q *Request, c *candidate, now time.Time) (Grant, *Error) {
 	key := memoKey{c.text}
 	t, ok := s.cats.get(key)
 	if !ok {
@@ -31,12 +33,13 @@ func (s *scheme) checkCAT(v *Verifier, q *Request, c *candidate, now time.Time) 
 		}
 		s.cats.put(key, t)
 	}
+	q.token = c.text
 	if err := t.claims.hold(s, v, q, now); err != nil {
 		err.Answer = s.answer(v, t.claims, err.label, now)
 		return Grant{}, err
 	}
 	g := Grant{Kind: CAT, Subject: t.claims.subject, Key: t.key.ID, Expires: unix(t.claims.end)}
-	if err := s.replayed(v, t, q, now, &g); err != nil {
+	if err := s.replayed(ctx, v, t, q, now, &g); err != nil {
 		err.Answer = s.answer(v, t.claims, claimReplay, now)
 		return Grant{}, err
 	}
@@ -90,7 +93,10 @@ func (c *claims) hold(s *scheme, v *Verifier, q *Request, now time.Time) *Error 
 			return err
 		}
 	}
-	return c.holdParts(s, v, q, now)
+	if err := c.holdParts(s, v, q, now); err != nil || c.proof.thumbprint == nil {
+		return err
+	}
+	return c.holdProof(v, q, now) // last: what is refused uses no proof up
 }
 
 // holdParts checks all that a nested set may say too, but time and parties.
@@ -130,13 +136,13 @@ func (c *claims) holdParts(s *scheme, v *Verifier, q *Request, now time.Time) *E
 
 // holdPlace checks where the client is. Who cannot be found is nowhere.
 func (c *claims) holdPlace(v *Verifier, q *Request) *Error {
-	if c.networks == nil && c.countries == nil && c.circles == nil && c.cells == nil {
+	if c.networks == nil && c.countries == nil && c.circles == nil && c.cells == nil && c.altitude == nil {
 		return nil
 	}
 	addr := q.Addr.Unmap()
 	near := slices.ContainsFunc(c.networks, func(n netip.Prefix) bool { return n.Contains(addr) })
 	var p Place
-	if v.options.Locate != nil && (!near && len(c.systems) > 0 || c.countries != nil || c.circles != nil || c.cells != nil) {
+	if v.options.Locate != nil && (!near && len(c.systems) > 0 || c.countries != nil || c.circles != nil || c.cells != nil || c.altitude != nil) {
 		p = v.options.Locate(addr)
 	}
 	if c.networks != nil && !near && (p.System == 0 || !slices.Contains(c.systems, int64(p.System))) {
@@ -150,6 +156,9 @@ func (c *claims) holdPlace(v *Verifier, q *Request) *Error {
 	}
 	if c.cells != nil && (!p.Located || !inGeohash(c.cells, p)) {
 		return unmet(claimGeohash, "the client is elsewhere, or nobody knows where")
+	}
+	if c.altitude != nil && !(p.Elevated && math.Abs(p.Altitude-c.altitude.meters) <= c.altitude.deviation) {
+		return unmet(claimAltitude, "the client is higher or lower, or nobody knows how high")
 	}
 	return nil
 }
@@ -206,29 +215,30 @@ func firstOf(values []string) string {
 }
 
 // replayed keeps one-time tokens from being used again. It comes last: a request that is refused uses nothing up.
-func (s *scheme) replayed(v *Verifier, t *cat, q *Request, now time.Time, g *Grant) *Error {
-	if t.claims.replay != replayOnce && t.claims.replay != replayDetect {
-		return nil
-	}
-	if t.claims.replay == replayOnce {
-		switch {
-		case q.EarlyData: // RFC 8470, 5.2
-			return wrong(TooEarly, "it is good for one request, and early data can be replayed")
-		case v.options.Replays == nil:
-			return wrong(Unsupported, "nothing remembers one-time tokens here")
-		case t.claims.end == 0:
-			return wrong(Unsupported, "it is good for one request and never ends: it would have to be remembered for ever")
+func (s *scheme) replayed(ctx context.Context, v *Verifier, t *cat, q *Request, now time.Time, g *Grant) *Error {
+	switch t.claims.replay {
+	case replayDetect:
+		if v.options.Replays != nil && t.claims.end != 0 {
+			first, _ := v.options.Replays.note(t.sum, time.Unix(t.claims.end, 0).Add(v.options.Leeway), now)
+			g.Reused = !first
 		}
-	} else if v.options.Replays == nil || t.claims.end == 0 {
+		return nil
+	case replayOnce:
+	default:
 		return nil
 	}
-	end := time.Unix(t.claims.end, 0).Add(v.options.Leeway)
-	first, room := v.options.Replays.use(t.sum, end, now)
 	switch {
-	case t.claims.replay == replayDetect:
-		g.Reused = !first
-	case !room:
-		return wrong(Unsupported, "there is no room to remember one more one-time token")
+	case q.EarlyData: // RFC 8470, 5.2
+		return wrong(TooEarly, "it is good for one request, and early data can be replayed")
+	case v.options.Once == nil:
+		return wrong(Unsupported, "nothing remembers one-time tokens here")
+	case t.claims.end == 0:
+		return wrong(Unsupported, "it is good for one request and never ends: it would have to be remembered for ever")
+	}
+	first, err := v.options.Once(ctx, t.sum, time.Unix(t.claims.end, 0).Add(v.options.Leeway).Sub(now))
+	switch {
+	case err != nil:
+		return wrong(Unsure, "whether it was used before cannot be told: %v", err)
 	case !first:
 		return wrong(Replayed, "it was used before")
 	}

@@ -76,6 +76,8 @@ type claims struct {
 	circles         []circle
 	cells           []string // geohashes
 	clientKeys      [][]byte // SHA-256 of SubjectPublicKeyInfo
+	proof           possession
+	altitude        *altitude // nil: anywhere
 	or, nor, and    []*claims
 	renewal         *renewal
 	actions         map[int64]action
@@ -146,12 +148,15 @@ func readClaims(set map[any]any, depth int) (*claims, *Error) {
 			return nil, err
 		}
 	}
+	if set[int64(claimDPoP)] != nil && c.proof.thumbprint == nil && c.unsupported == nil {
+		c.unsupported = wrong(Unsupported, "catdpop stands there without cnf")
+	}
 	return c, nil
 }
 
 // read reads one claim. One that is unknown says nothing, unless crit names it (RFC 8392, 3).
 func (c *claims) read(label int64, value any, depth int) (err *Error) {
-	if nested := depth > 0; nested && (label == claimReplay || label == claimRenewal || label == claimIf || label == claimCritical) {
+	if nested := depth > 0; nested && (label == claimReplay || label == claimRenewal || label == claimIf || label == claimCritical || label == claimConfirm || label == claimDPoP) {
 		return wrong(Unsupported, "%s stands inside another claim", claimName(label))
 	}
 	switch label {
@@ -206,7 +211,13 @@ func (c *claims) read(label int64, value any, depth int) (err *Error) {
 		c.actions, err = readActions(value)
 	case claimCritical:
 		err = readCritical(value)
-	case claimEncrypted, claimAltitude, claimDPoP, claimConfirm, claimTLSPrint:
+	case claimAltitude:
+		c.altitude, err = readAltitude(value)
+	case claimConfirm:
+		err = c.readConfirm(value)
+	case claimDPoP:
+		err = c.readDPoP(value)
+	case claimEncrypted, claimTLSPrint:
 		err = wrong(Unsupported, "%s cannot be checked here", claimName(label))
 	}
 	return err

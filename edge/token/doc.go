@@ -20,14 +20,19 @@
 // # Claims
 //
 // All claims of CTA-5007-B and the composites or, nor and and are read. What cannot be checked refuses: an unknown claim or
-// header that is critical (crit), an unknown version, component or way to match, and enc, catgeoalt, catdpop, cnf and
-// cattprint. Other unknown claims say nothing (RFC 8392, 3). A time is over at its second (RFC 7519, 4.1.4), give or take
-// [Options.Leeway]; a token without exp never ends. catif's answers and catr's renewals are made with the keys here; a
-// token renewed is the same but for exp, and for cti where it is good once.
+// header that is critical (crit), an unknown version, component or way to match, and enc and cattprint, for which the
+// handshake would have to be kept. Other unknown claims say nothing (RFC 8392, 3). A time is over at its second (RFC 7519,
+// 4.1.4), give or take [Options.Leeway]; a token without exp never ends. catif's answers and catr's renewals are made with
+// the keys here; a token renewed is the same but for exp, and for cti where it is good once.
 //
-// One-time tokens (catreplay 1) are remembered by issuer and cti until they end, in bounded memory: where that is full, they
-// are refused. [Replays] knows what its node saw: in a cluster such a token is good once on each node, unless requests for
-// it come to one. In early data it is never good (RFC 8470). With reuse detection (2) the second use is told, and allowed.
+// One-time tokens (catreplay 1) are told by issuer and cti, and [Options.Once] says whether one is used for the first time;
+// where it cannot say they are refused, and so they are in early data (RFC 8470). With reuse detection (2) the second use
+// that [Replays] sees on this node is told, and allowed.
+//
+// A token with cnf, the thumbprint of a key (jkt), opens with a proof of that key in the field DPoP (RFC 9449, with ES256,
+// PS256 or RS256): for this method, URL and token, made within the window of catdpop, 300 s where that is silent, and good
+// once on a node unless catdpop says otherwise (jti 0). Its URL has to have the path in canonical form. A proof is one more
+// signature for each request, which is not remembered. cnf in other forms, and inside of composites, refuses.
 //
 // # What it costs
 //

@@ -25,13 +25,9 @@ func readCircles(value any) ([]circle, *Error) {
 		}
 		var c [3]float64
 		for i := range c {
-			switch n := numbers[i].(type) {
-			case float64:
-				c[i] = n
-			case int64:
-				c[i] = float64(n)
-			default:
-				return nil, wrong(Malformed, "catgeocoord holds what is no number")
+			var err *Error
+			if c[i], err = number(numbers[i]); err != nil {
+				return nil, err
 			}
 		}
 		if !(math.Abs(c[0]) <= 90 && math.Abs(c[1]) <= 180 && c[2] >= 0) { // also when one is not a number
@@ -50,6 +46,34 @@ func (c circle) has(p Place) bool {
 	a, b := c.latitude*radians, p.Latitude*radians
 	h := math.Pow(math.Sin((b-a)/2), 2) + math.Cos(a)*math.Cos(b)*math.Pow(math.Sin((p.Longitude-c.longitude)*radians/2), 2)
 	return 2*earthMeters*math.Asin(math.Min(1, math.Sqrt(h))) <= c.meters
+}
+
+// altitude is a height and how far from it one may be.
+type altitude struct{ meters, deviation float64 }
+
+// readAltitude reads [altitude, deviation], in metres.
+func readAltitude(value any) (*altitude, *Error) {
+	list, ok := value.([]any)
+	if !ok || len(list) != 2 {
+		return nil, wrong(Unsupported, "catgeoalt has a form that is not known here")
+	}
+	a, err1 := number(list[0])
+	d, err2 := number(list[1])
+	if err1 != nil || err2 != nil || math.IsNaN(a) || !(d >= 0) {
+		return nil, wrong(Malformed, "catgeoalt is no altitude and deviation")
+	}
+	return &altitude{a, d}, nil
+}
+
+// number reads an integer or a fraction.
+func number(v any) (float64, *Error) {
+	switch n := v.(type) {
+	case float64:
+		return n, nil
+	case int64:
+		return float64(n), nil
+	}
+	return 0, wrong(Malformed, "want a number")
 }
 
 // inGeohash tells whether a place lies in one of the cells.

@@ -57,7 +57,7 @@ func TestHotPathAllocates(t *testing.T) {
 	for name, first := range hotRequests(t) {
 		v, request := first()
 		again := *request
-		if _, err := v.Check(&again, now); err != nil {
+		if _, err := v.Check(t.Context(), &again, now); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		want := 0.0
@@ -66,7 +66,7 @@ func TestHotPathAllocates(t *testing.T) {
 		}
 		n := testing.AllocsPerRun(1000, func() {
 			again = *request
-			if _, err := v.Check(&again, now); err != nil {
+			if _, err := v.Check(t.Context(), &again, now); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 		})
@@ -83,7 +83,7 @@ func BenchmarkCheck(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				q := *request
-				if _, err := v.Check(&q, now); err != nil {
+				if _, err := v.Check(b.Context(), &q, now); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -96,7 +96,7 @@ func BenchmarkCheck(b *testing.B) {
 					s.forget()
 				}
 				q := *request
-				if _, err := v.Check(&q, now); err != nil {
+				if _, err := v.Check(b.Context(), &q, now); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -150,7 +150,7 @@ func TestBadTokensAreNotRemembered(t *testing.T) {
 	v := verifier(t, Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key)}}, Tokens: 32})
 	for range 1000 {
 		text := mint(t, &Key{ID: "h1", Secret: []byte(strings.Repeat("x", 32))}, `{}`)
-		if _, err := v.Check(get("https://a/x?CAT="+text), now); reason(err) != BadSignature {
+		if _, err := v.Check(t.Context(), get("https://a/x?CAT="+text), now); reason(err) != BadSignature {
 			t.Fatal(err)
 		}
 	}
@@ -190,7 +190,7 @@ func TestComparisonTime(t *testing.T) {
 		k := random.IntN(2)
 		q := *kinds[k]
 		begin := time.Now()
-		_, err := v.Check(&q, now)
+		_, err := v.Check(t.Context(), &q, now)
 		times[k] = append(times[k], float64(time.Since(begin)))
 		if reason(err) != BadSignature {
 			t.Fatal(err)
@@ -229,7 +229,7 @@ func FuzzCheck(f *testing.F) {
 	keys := NewKeys(hs, es, ps)
 	p := pairs()
 	lines := secrets(f, "aabbccddeeff0011")
-	v := verifier(f, Options{Replays: NewReplays(10), Schemes: []Scheme{
+	v := verifier(f, Options{Replays: NewReplays(10), Once: ever, Schemes: []Scheme{
 		{Kind: CAT, Keys: keys, Renew: true},
 		{Kind: URISigning, Keys: keys, Renew: true},
 		{Kind: Akamai, Keys: lines},
@@ -244,11 +244,11 @@ func FuzzCheck(f *testing.F) {
 		q := get("https://a/")
 		q.Path, q.Query = "/"+path, query
 		q.Header = http.Header{"Cookie": {cookies}, "Cta-Common-Access-Token": {field}}
-		if _, err := v.Check(q, time.Unix(1_800_000_000, 0)); err == nil {
+		if _, err := v.Check(t.Context(), q, time.Unix(1_800_000_000, 0)); err == nil {
 			t.Errorf("%q?%q, %q, %q is opened", path, query, cookies, field)
 		}
 		again := *q
-		if _, err := clouds.Check(&again, time.Unix(1_800_000_000, 0)); err == nil {
+		if _, err := clouds.Check(t.Context(), &again, time.Unix(1_800_000_000, 0)); err == nil {
 			t.Errorf("%q?%q is opened", path, query)
 		}
 		if q.Path == "" || q.Path[0] != '/' || q.Header["Cta-Common-Access-Token"] != nil {

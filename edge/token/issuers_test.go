@@ -73,7 +73,7 @@ func TestOtherIssuers(t *testing.T) {
 		if name == "full" {
 			check = v
 		}
-		g, err := check.Check(get("https://a.example/vod/a.m4s?CAT="+got.CAT[name]), today)
+		g, err := check.Check(t.Context(), get("https://a.example/vod/a.m4s?CAT="+got.CAT[name]), today)
 		if reason(err) != want {
 			t.Errorf("their %s: %v, want %q", name, err, want)
 		}
@@ -111,7 +111,7 @@ func TestOtherIssuers(t *testing.T) {
 		for path, want := range map[string]bool{tt.path: true, "/other": name == "full"} {
 			q := get("https://a.example/?hdnts=" + got.Akamai[name])
 			q.Path = path
-			if _, err := v.Check(q, today); (err == nil) != want {
+			if _, err := v.Check(t.Context(), q, today); (err == nil) != want {
 				t.Errorf("akamai-edgeauth, %s, for %s: %v", name, path, err)
 			}
 		}
@@ -120,10 +120,10 @@ func TestOtherIssuers(t *testing.T) {
 	cf := verifier(t, Options{Schemes: []Scheme{{Kind: CloudFront, Keys: NewKeys(&Key{ID: "K1", Public: &p.rsa.PublicKey})}}})
 	for name, url := range got.CloudFront {
 		q := get(url)
-		if _, err := cf.Check(q, today); err != nil || q.Query != "b=1" {
+		if _, err := cf.Check(t.Context(), q, today); err != nil || q.Query != "b=1" {
 			t.Errorf("cloudfront-signer, %s: %v, %q", name, err, q.Query)
 		}
-		if _, err := cf.Check(get(strings.Replace(url, "/vod/", "/live/", 1)), today); err == nil {
+		if _, err := cf.Check(t.Context(), get(strings.Replace(url, "/vod/", "/live/", 1)), today); err == nil {
 			t.Errorf("cloudfront-signer, %s: opens another path", name)
 		}
 	}
@@ -137,7 +137,7 @@ func TestOtherIssuers(t *testing.T) {
 			}
 			q.Header.Add("Cookie", n+"="+text)
 		}
-		if _, err := cf.Check(q, today); err != nil || q.Header["Cookie"] != nil {
+		if _, err := cf.Check(t.Context(), q, today); err != nil || q.Header["Cookie"] != nil {
 			t.Errorf("cloudfront-signer, %s, in cookies: %v", name, err)
 		}
 	}
@@ -165,8 +165,10 @@ func script(t *testing.T, name string, input any) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "node_modules/@eyevinn/cat")); err != nil {
-		missing("@eyevinn/cat is not installed: npm ci --prefix tools/proof/npm")
+	for _, name := range []string{"@eyevinn/cat", "dpop"} {
+		if _, err := os.Stat(filepath.Join(dir, "node_modules", name)); err != nil {
+			missing(name + " is not installed: npm ci --prefix tools/proof/npm")
+		}
 	}
 	in, err := json.Marshal(input)
 	if err != nil {

@@ -2,6 +2,7 @@ package token
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -25,6 +26,12 @@ func matchNames() []named {
 		{matchSHA256, "sha256"},
 		{matchSHA512256, "sha512-256"},
 	}
+}
+
+func confirmNames() []named { return []named{{confirmThumbprint, "jkt"}} }
+
+func dpopNames() []named {
+	return []named{{dpopCritical, "crit"}, {dpopWindow, "window"}, {dpopOnce, "jti"}}
 }
 
 func renewalNames() []named {
@@ -59,7 +66,7 @@ func componentList() []named {
 
 // ReadClaims reads claims from JSON, by the names that CTA-5007-B and RFC 8392 give them: {"iss": "…", "exp": 1700000000,
 // "catu": {"path": {"prefix": "/vod/"}}, "catm": ["GET"], "catr": {"type": "cookie", "expadd": 600}}. cti, cattpk and hashes are
-// hexadecimal, catnip has networks and numbers. A name that is unknown is an error; a number as a name is a label.
+// hexadecimal, jkt of cnf is base64url, catnip has networks and numbers. A name that is unknown is an error; a number as a name is a label.
 func ReadClaims(text []byte) (map[any]any, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
@@ -121,6 +128,15 @@ func claimFromJSON(label int64, value any) (any, error) {
 		return mapped(value, matchesFromJSON)
 	case claimRenewal:
 		return renewalFromJSON(value)
+	case claimConfirm:
+		return renamed(value, confirmNames(), func(v any) (any, error) {
+			if s, ok := v.(string); ok {
+				return decode64(s)
+			}
+			return nil, errors.New("want base64url")
+		})
+	case claimDPoP:
+		return renamed(value, dpopNames(), plain)
 	case claimOr, claimNor, claimAnd:
 		list, ok := value.([]any)
 		if !ok {
@@ -318,6 +334,15 @@ func claimToJSON(label int64, v any) any {
 			}
 		}
 		return r
+	case claimConfirm:
+		return labelled(v, confirmNames(), func(v any) any {
+			if b, ok := v.([]byte); ok {
+				return base64.RawURLEncoding.EncodeToString(b)
+			}
+			return readable(v)
+		})
+	case claimDPoP:
+		return labelled(v, dpopNames(), readable)
 	case claimOr, claimNor, claimAnd:
 		if list, ok := v.([]any); ok {
 			all := make([]any, len(list))

@@ -6,42 +6,42 @@ import (
 	"time"
 )
 
-// Replays remembers which one-time tokens were used, until they end. It is exact on its node, and outlives new keys; other
-// nodes do not know of it. Safe for concurrent use.
+// Replays remembers on one node what was seen there, until it ends: tokens with reuse detection, proofs of possession. It
+// outlives new keys. Safe for concurrent use.
 type Replays struct {
 	most int
 
 	mu    sync.Mutex // guards the fields below
-	used  map[[sha256.Size]byte]int64
+	seen  map[[sha256.Size]byte]int64
 	swept int64 // Unix seconds
 }
 
-// NewReplays remembers at most that many tokens. Where it is full, one-time tokens are refused: one that is forgotten could
-// be used again.
+// NewReplays remembers at most that many, about 60 bytes each. Where it is full, a reuse is not told, and a proof is
+// refused: one that is forgotten could be used again.
 func NewReplays(most int) *Replays {
-	return &Replays{most: most, used: map[[sha256.Size]byte]int64{}}
+	return &Replays{most: most, seen: map[[sha256.Size]byte]int64{}}
 }
 
-// use notes that a token was used; first tells that it was not before, room that it could be noted.
-func (r *Replays) use(sum [sha256.Size]byte, end, now time.Time) (first, room bool) {
+// note notes that something is seen; first tells that it was not before, room that it could be noted.
+func (r *Replays) note(sum [sha256.Size]byte, end, now time.Time) (first, room bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at := now.Unix()
-	if until, ok := r.used[sum]; ok && at < until {
+	if until, ok := r.seen[sum]; ok && at < until {
 		return false, true
 	}
-	if len(r.used) >= r.most && r.swept != at { // once a second at most: it looks at all
+	if len(r.seen) >= r.most && r.swept != at { // once a second at most: it looks at all
 		r.swept = at
-		for s, until := range r.used {
+		for s, until := range r.seen {
 			if at >= until {
-				delete(r.used, s)
+				delete(r.seen, s)
 			}
 		}
 	}
-	if len(r.used) >= r.most {
+	if len(r.seen) >= r.most {
 		return true, false
 	}
-	r.used[sum] = end.Unix()
+	r.seen[sum] = end.Unix()
 	return true, true
 }
 
@@ -49,5 +49,5 @@ func (r *Replays) use(sum [sha256.Size]byte, end, now time.Time) (first, room bo
 func (r *Replays) Len() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.used)
+	return len(r.seen)
 }

@@ -58,7 +58,7 @@ func TestSignedURLs(t *testing.T) {
 	} {
 		q := get(tt.url)
 		q.Addr = netip.MustParseAddr("127.0.0.1")
-		_, err := verifier(t, Options{Schemes: []Scheme{tt.scheme}}).Check(q, time.Unix(tt.at, 0))
+		_, err := verifier(t, Options{Schemes: []Scheme{tt.scheme}}).Check(t.Context(), q, time.Unix(tt.at, 0))
 		left := q.Path
 		if q.Query != "" {
 			left += "?" + q.Query
@@ -145,7 +145,7 @@ func TestURISigning(t *testing.T) {
 		if tt.at != 0 {
 			when = tt.at
 		}
-		g, err := v.Check(q, time.Unix(when, 0))
+		g, err := v.Check(t.Context(), q, time.Unix(when, 0))
 		if reason(err) != tt.want || q.Path != path || q.Query != query || len(q.Header["Cookie"]) > 0 {
 			t.Errorf("%s: got %v, %s?%s, want %q, %s?%s", tt.name, err, q.Path, q.Query, tt.want, path, query)
 		}
@@ -169,11 +169,11 @@ func TestURISigning(t *testing.T) {
 		t.Fatal(err)
 	}
 	for keys, want := range map[*Keys]Reason{rs: "", ps: UnknownKey} {
-		if _, err := verifier(t, Options{Schemes: []Scheme{{Kind: URISigning, Keys: keys}}}).Check(get("https://a/x?URISigningPackage="+m.Token), now); reason(err) != want {
+		if _, err := verifier(t, Options{Schemes: []Scheme{{Kind: URISigning, Keys: keys}}}).Check(t.Context(), get("https://a/x?URISigningPackage="+m.Token), now); reason(err) != want {
 			t.Errorf("signed by RS256: got %v, want %q", err, want)
 		}
 	}
-	if _, err := verifier(t, Options{Schemes: []Scheme{{Kind: URISigning, Keys: keys}}}).Check(get("https://a/URISigningPackage=x/URISigningPackage=y/z"), now); reason(err) != Duplicate {
+	if _, err := verifier(t, Options{Schemes: []Scheme{{Kind: URISigning, Keys: keys}}}).Check(t.Context(), get("https://a/URISigningPackage=x/URISigningPackage=y/z"), now); reason(err) != Duplicate {
 		t.Errorf("twice in the path: got %v", err)
 	}
 }
@@ -217,10 +217,10 @@ func TestAkamai(t *testing.T) {
 		for range 2 {
 			v := verifier(t, Options{Schemes: []Scheme{tt.scheme}})
 			q := get("https://a" + tt.path + "?hdnts=" + tt.token)
-			if _, err := v.Check(q, now); reason(err) != tt.want || q.Query != "" {
+			if _, err := v.Check(t.Context(), q, now); reason(err) != tt.want || q.Query != "" {
 				t.Errorf("%s: got %v, %q; want %q", tt.name, err, q.Query, tt.want)
 			}
-			if _, err := v.Check(get("https://a/elsewhere?hdnts="+tt.token), now); err == nil && !strings.Contains(tt.token, "~acl=*") {
+			if _, err := v.Check(t.Context(), get("https://a/elsewhere?hdnts="+tt.token), now); err == nil && !strings.Contains(tt.token, "~acl=*") {
 				t.Errorf("%s: it opens another path too", tt.name)
 			}
 		}
@@ -279,7 +279,7 @@ func TestCloudFront(t *testing.T) {
 						q.Header.Add("Cookie", name+"="+value)
 					}
 				}
-				if _, err := v.Check(q, now); reason(err) != tt.want || q.Query != want || q.Header["Cookie"] != nil {
+				if _, err := v.Check(t.Context(), q, now); reason(err) != tt.want || q.Query != want || q.Header["Cookie"] != nil {
 					t.Errorf("%s in the %s: got %v, %q; want %q", tt.name, in, err, q.Query, tt.want)
 				}
 			}
@@ -307,7 +307,7 @@ func TestCanonicalPath(t *testing.T) {
 	for path, want := range map[string]Reason{"/vod/a/x": "", "/vod/A/x": Claim, "/vod/a": Claim, "/vod/ab/x": Claim, "//vod/a/x": Claim} {
 		q := get("https://a/?CAT=" + text)
 		q.Path = path
-		if _, err := v.Check(q, now); reason(err) != want {
+		if _, err := v.Check(t.Context(), q, now); reason(err) != want {
 			t.Errorf("%s: got %v, want %q", path, err, want)
 		}
 	}
@@ -338,15 +338,15 @@ func TestMintedURLs(t *testing.T) {
 		}
 		v := verifier(t, Options{Schemes: []Scheme{s}})
 		q := get(m.URL)
-		if _, err := v.Check(q, now); err != nil || q.Path != "/vod/a.m4s" || q.Query != "b=1" {
+		if _, err := v.Check(t.Context(), q, now); err != nil || q.Path != "/vod/a.m4s" || q.Query != "b=1" {
 			t.Errorf("%s: %s: %v, %s?%s", s.Kind, m.URL, err, q.Path, q.Query)
 		}
 		// The same verifier: what it remembers of a token for one path is for that path.
 		q = get(strings.Replace(m.URL, "a.m4s", "b.m4s", 1))
-		if _, err := v.Check(q, now); s.Kind != CAT && s.Kind != URISigning && reason(err) != BadSignature {
+		if _, err := v.Check(t.Context(), q, now); s.Kind != CAT && s.Kind != URISigning && reason(err) != BadSignature {
 			t.Errorf("%s for another path: %v", s.Kind, err)
 		}
-		if _, err := v.Check(get(m.URL), now.Add(3*time.Minute)); reason(err) != Expired {
+		if _, err := v.Check(t.Context(), get(m.URL), now.Add(3*time.Minute)); reason(err) != Expired {
 			t.Errorf("%s is over: %v", s.Kind, err)
 		}
 	}
@@ -356,8 +356,8 @@ func TestMintedURLs(t *testing.T) {
 func TestJSONOfClaims(t *testing.T) {
 	t.Parallel()
 	const claims = `{"aud":["a","b"],"catalpn":["h3"],"catgeocoord":[1.5,2,3],"cath":{"X-A":{"exact":"1"}},"catif":{"exp":[307,{"Location":["https://x?",{"sub":"y"}]},"k"]},` +
-		`"catm":["GET"],"catnip":["10.0.0.0/8","2001:db8::1",64500],"catr":{"cookie-name":"c","expadd":60,"type":"cookie"},"catreplay":0,"catu":{"host":{"exact":"a"},"path":{"prefix":"/a","regex":["x(.)",null]}},` +
-		`"catv":1,"crit":["catm"],"cti":"00ff","exp":1700000000,"iss":"i","or":[{"catm":["GET"]},{"sub":"s"}],"65000":"private"}`
+		`"catm":["GET"],"catdpop":{"jti":1,"window":60},"catnip":["10.0.0.0/8","2001:db8::1",64500],"catr":{"cookie-name":"c","expadd":60,"type":"cookie"},"catreplay":0,"catu":{"host":{"exact":"a"},"path":{"prefix":"/a","regex":["x(.)",null]}},` +
+		`"catv":1,"cnf":{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"},"crit":["catm"],"cti":"00ff","exp":1700000000,"iss":"i","or":[{"catm":["GET"]},{"sub":"s"}],"65000":"private"}`
 	set, err := ReadClaims([]byte(claims))
 	if err != nil {
 		t.Fatal(err)

@@ -22,12 +22,13 @@ const (
 	Claim        Reason = "token-claim"       // it is good, but not for this request
 	Unsupported  Reason = "token-unsupported" // it demands what cannot be checked here
 	Replayed     Reason = "token-replayed"    // it is good for one request, which was before
+	Unsure       Reason = "token-unsure"      // it is good for one request, and nobody can say whether that was before
 	TooEarly     Reason = "token-early-data"  // it is good for one request, and this one may be a replay (RFC 8470)
 )
 
 // Reasons lists all of them.
 func Reasons() []Reason {
-	return []Reason{Missing, Malformed, Duplicate, UnknownKey, BadSignature, Expired, NotYet, Claim, Unsupported, Replayed, TooEarly}
+	return []Reason{Missing, Malformed, Duplicate, UnknownKey, BadSignature, Expired, NotYet, Claim, Unsupported, Replayed, Unsure, TooEarly}
 }
 
 // Error says exactly why a token does not open a request. It is for logs and for whoever mints tokens: a client learns
@@ -67,6 +68,8 @@ type Request struct {
 	Addr      netip.Addr // of the client; the zero value lies in no network
 	ClientKey []byte     // the SubjectPublicKeyInfo of the client's certificate; nil: none
 	EarlyData bool       // the request may be a replay
+
+	token string // that is held against it
 }
 
 // Place is where a client is, as far as it is known.
@@ -75,6 +78,8 @@ type Place struct {
 	System              uint32 // number of the autonomous system; 0 unknown
 	Located             bool   // the two below are known
 	Latitude, Longitude float64
+	Elevated            bool    // Altitude is known
+	Altitude            float64 // metres above the sea
 }
 
 // Grant is what a request may do, by the token it brought.

@@ -1,6 +1,8 @@
 package token
 
 import (
+	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -62,7 +64,10 @@ type Options struct {
 	Leeway  time.Duration // how far the clocks of issuers may be off, either way; 0: exp and nbf hold to the second
 	Tokens  int           // about how many are remembered; 0: 32,768
 
-	Replays *Replays                 // what one-time tokens were used; nil: those are refused
+	// Once notes that a one-time token is used, for as long as it may be, and tells whether that is for the first time. nil:
+	// such tokens are refused, and so they are where there is an error. id is of the token and its issuer.
+	Once    func(ctx context.Context, id [sha256.Size]byte, lasting time.Duration) (first bool, err error)
+	Replays *Replays                 // what was seen on this node; nil: a reuse is not told, and tokens whose proofs are good once are refused
 	Locate  func(a netip.Addr) Place // nil: nobody knows where a client is, and claims about that do not hold
 	Chance  func() float64           // from 0 to 1, for catpor; nil: such tokens are refused
 }
@@ -190,10 +195,10 @@ type Found struct {
 const maxSchemes = 4
 
 // Check is Take and Decide.
-func (v *Verifier) Check(q *Request, now time.Time) (Grant, error) {
+func (v *Verifier) Check(ctx context.Context, q *Request, now time.Time) (Grant, error) {
 	var found Found
 	v.Take(q, &found)
-	return v.Decide(q, &found, now)
+	return v.Decide(ctx, q, &found, now)
 }
 
 // Take takes the tokens of all schemes off the request, whether it needs one or not, so that key, upstream, log and other
@@ -209,7 +214,7 @@ func (v *Verifier) Take(q *Request, found *Found) {
 // Decide tells what the tokens that were taken off a request open. An error is an *[Error].
 //
 // Hot path. A token that was seen before, alone in its carrier or at an end of the query, costs no allocation.
-func (v *Verifier) Decide(q *Request, found *Found, now time.Time) (Grant, error) {
+func (v *Verifier) Decide(ctx context.Context, q *Request, found *Found, now time.Time) (Grant, error) {
 	failed := found.failed
 	switch {
 	case !v.Needs(q.Path) && (q.Loose == "" || !v.Needs(q.Loose)):
@@ -220,7 +225,7 @@ func (v *Verifier) Decide(q *Request, found *Found, now time.Time) (Grant, error
 	for i, s := range v.schemes {
 		all := &found.schemes[i]
 		for k := range all.n {
-			grant, err := s.verify(v, q, &all.list[k], now)
+			grant, err := s.verify(ctx, v, q, &all.list[k], now)
 			if err == nil {
 				return grant, nil
 			}
@@ -267,10 +272,10 @@ func (s *scheme) find(q *Request, found *candidates) *Error {
 	return nil
 }
 
-func (s *scheme) verify(v *Verifier, q *Request, c *candidate, now time.Time) (Grant, *Error) {
+func (s *scheme) verify(ctx context.Context, v *Verifier, q *Request, c *candidate, now time.Time) (Grant, *Error) {
 	switch s.Kind {
 	case CAT:
-		return s.checkCAT(v, q, c, now)
+		return s.checkCAT(ctx, v, q, c, now)
 	case URISigning:
 		return s.checkPackage(v, q, c, now)
 	case CloudFront:

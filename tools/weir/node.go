@@ -92,6 +92,7 @@ type node struct {
 	notices   *notice.Board    // of purges; nil alone
 	sessions  *session.Book    // of viewers
 	downloads *session.Book    // of viewers
+	spent     *session.Book    // one-time tokens that were used
 	quality   *quality.Ledger  // of what their players report
 	ownKey    []byte           // of sessions, where there is no cluster; set before anybody is served
 	metrics   *telemetry.Metrics
@@ -171,7 +172,7 @@ func (n *node) buildEdge() error {
 	if n.geo, err = access.OpenGeo(n.config.Geo...); err != nil {
 		return usageError{err}
 	}
-	n.replays = token.NewReplays(oneTimeTokens)
+	n.replays = token.NewReplays(replays)
 	if err = errors.Join(n.buildSessions(), n.buildQuality()); err != nil {
 		return err
 	}

@@ -194,6 +194,9 @@ func (n *node) peerHandler() http.Handler {
 			case downloadPath:
 				n.serveSessions(n.downloads, w, r)
 				return
+			case spentPath:
+				n.serveSessions(n.spent, w, r)
+				return
 			}
 		}
 		edge.ServeHTTP(w, r)

@@ -21,20 +21,22 @@ const (
 	// sessionPath is where nodes ask each other for play sessions, on the peers' listener and nowhere else, as noticePath is.
 	sessionPath       = "/./sessions"
 	downloadPath      = "/./downloads"
-	sessionLimitBytes = 32 << 20 // of a message: a group of 100,000 has about 20 MB
+	spentPath         = "/./spent" // one-time tokens
+	sessionLimitBytes = 32 << 20   // of a message: a group of 100,000 has about 20 MB
 )
 
 // downloadLease is how long a download counts that its player does not ask about.
 const downloadLease = 30 * 24 * time.Hour
 
-// buildSessions makes what keeps the sessions and downloads of viewers, and finds those that other nodes keep.
+// buildSessions makes what keeps the sessions and downloads of viewers and the one-time tokens that they used, and finds those
+// that other nodes keep.
 func (n *node) buildSessions() (err error) {
 	n.ownKey = make([]byte, 32)
 	_, _ = rand.Read(n.ownKey) // never fails
 	options := session.Options{Name: n.config.Node.Name, Region: n.config.Node.Region, Keys: n.sessionKeys, Log: n.log}
 	if n.options.keyring != nil {
 		options.Owners, options.Send = n.sessionOwners, n.askSessions
-		options.Relays, options.Regions = n.sessionRelays, n.sessionRegions
+		options.Ring, options.Relays, options.Regions = n.sessionRing, n.sessionRelays, n.sessionRegions
 	}
 	if n.sessions, err = session.New(options); err != nil {
 		return err
@@ -43,7 +45,14 @@ func (n *node) buildSessions() (err error) {
 	if options.Send != nil {
 		options.Send = n.askDownloads
 	}
-	n.downloads, err = session.New(options)
+	if n.downloads, err = session.New(options); err != nil {
+		return err
+	}
+	options.Lease, options.Keep, options.Max = oneTimeLease, oneTimeKeep, oneTimeTokens
+	if options.Send != nil {
+		options.Send = n.askSpent
+	}
+	n.spent, err = session.New(options)
 	return err
 }
 
@@ -68,12 +77,25 @@ func (n *node) sessionOwners(p session.Place) []session.Node {
 	return nodes
 }
 
+// sessionRing is all nodes of the region.
+func (n *node) sessionRing() (version uint64, nodes []session.Node) {
+	r := n.ring()
+	for _, node := range r.Nodes() {
+		nodes = append(nodes, session.Node{Name: node.Name, Address: node.Addr})
+	}
+	return r.Version(), nodes
+}
+
 func (n *node) askSessions(ctx context.Context, to session.Node, message []byte) ([]byte, error) {
 	return n.askNode(ctx, to, sessionPath, message)
 }
 
 func (n *node) askDownloads(ctx context.Context, to session.Node, message []byte) ([]byte, error) {
 	return n.askNode(ctx, to, downloadPath, message)
+}
+
+func (n *node) askSpent(ctx context.Context, to session.Node, message []byte) ([]byte, error) {
+	return n.askNode(ctx, to, spentPath, message)
 }
 
 func (n *node) askNode(ctx context.Context, to session.Node, path string, message []byte) ([]byte, error) {
@@ -151,7 +173,7 @@ func (n *node) takeBook(m message) error {
 }
 
 func (n *node) books() map[string]*session.Book {
-	return map[string]*session.Book{bookSessions: n.sessions, bookDownloads: n.downloads}
+	return map[string]*session.Book{bookSessions: n.sessions, bookDownloads: n.downloads, bookSpent: n.spent}
 }
 
 // newAPI makes the endpoints for players of a site.

@@ -121,6 +121,8 @@ func (n *node) registerMetrics() error {
 		{counter, "weir_viewer_starts_total", "Sessions of which that is known.", func() float64 { return float64(n.quality.Total().Started) }, nil},
 		{counter, "weir_viewer_reports_dropped_total", "Reports and sessions for which there was no room.", func() float64 { return float64(n.quality.Stats().Dropped) }, nil},
 		{gauge, "weir_play_sessions_kept", "Play sessions on this node, copies for others and those that ended lately included.", func() float64 { return float64(n.sessions.Len()) }, nil},
+		{gauge, "weir_one_time_tokens_kept", "One-time tokens that were used and have not ended yet, on this node, copies for others included.", func() float64 { return float64(n.spent.Len()) }, nil},
+		{counter, "weir_token_reuses_total", "Requests with a token that asks for its reuse to be told and was seen on this node before.", func() float64 { return float64(n.edge.Reused()) }, nil},
 		{counter, "weir_config_reloads_total", "Times that the configuration was read again.", func() float64 { return float64(n.reloads.good.Load()) }, []string{"result", "taken"}},
 		{counter, "weir_config_reloads_total", "Times that the configuration was read again.", func() float64 { return float64(n.reloads.bad.Load()) }, []string{"result", "refused"}},
 		{counter, "weir_ring_disagreements_total", "Requests of nodes whose table of nodes was another one than this node's; they were served.", func() float64 { return float64(n.edge.Disagreements()) }, nil},

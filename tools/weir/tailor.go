@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -113,24 +116,47 @@ func (n *node) viewersOfTokens(c *configs.Accounts) (func(*http.Request) (sdk.Vi
 	}
 	const field = "Weir-Viewer"
 	verifier, err := token.New(token.Options{
-		Schemes: []token.Scheme{{Kind: token.CAT, Keys: keys, Carriers: token.Carriers{Header: field}, Issuers: c.Issuers}}, Replays: n.replays, Locate: edge.Locator(n.geo),
+		Schemes: []token.Scheme{{Kind: token.CAT, Keys: keys, Carriers: token.Carriers{Header: field}, Issuers: c.Issuers}}, Once: n.useToken, Replays: n.replays, Locate: edge.Locator(n.geo),
 	})
 	if err != nil {
 		return nil, err
 	}
 	return func(r *http.Request) (sdk.Viewer, error) {
 		scheme, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		if !strings.EqualFold(scheme, "Bearer") || text == "" {
+		if !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "DPoP") || text == "" {
 			return sdk.Viewer{}, errNoToken
 		}
 		q := token.Request{
-			Scheme: "https", Host: r.Host, Path: r.URL.EscapedPath(), Method: r.Method, Header: http.Header{field: {strings.TrimSpace(text)}},
+			Scheme: "http", Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Method: r.Method, Header: http.Header{field: {strings.TrimSpace(text)}},
 		}
-		grant, err := verifier.Check(&q, time.Now())
+		if r.TLS != nil {
+			q.Scheme = "https"
+		}
+		q.Host, q.Port = hostAndPort(r.Host)
+		if a, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+			q.Addr = a.Addr().Unmap()
+		}
+		if proofs := r.Header.Values("DPoP"); len(proofs) > 0 {
+			q.Header["Dpop"] = proofs
+		}
+		grant, err := verifier.Check(r.Context(), &q, time.Now())
 		if err != nil || grant.Subject == "" {
 			n.log.Debug("a viewer's token is refused", "client", r.RemoteAddr, "error", err)
 			return sdk.Viewer{}, errBadToken
 		}
 		return sdk.Viewer{Account: grant.Subject}, nil
 	}, nil
+}
+
+// hostAndPort are those of a Host field; a port that it does not name is 0.
+func hostAndPort(field string) (string, uint16) {
+	host, number, err := net.SplitHostPort(field)
+	if err != nil {
+		return strings.ToLower(field), 0
+	}
+	port, err := strconv.ParseUint(number, 10, 16)
+	if err != nil {
+		return strings.ToLower(host), 0
+	}
+	return strings.ToLower(host), uint16(port)
 }

@@ -2,17 +2,29 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"time"
 
 	"weir/configs"
 	"weir/edge"
+	"weir/edge/session"
 	"weir/edge/token"
 )
 
-// oneTimeTokens is how many one-time tokens a node remembers until they end: about 10 MB.
-const oneTimeTokens = 1 << 17
+const (
+	// oneTimeTokens is how many one-time tokens a node remembers until they end, copies included: about 80 MB.
+	oneTimeTokens = 1 << 17
+	// oneTimeLease is how long that may be, and oneTimeKeep how much longer one is there: a token's end is checked first.
+	oneTimeLease = 366 * 24 * time.Hour
+	oneTimeKeep  = time.Minute
+	// replays is how many proofs and reused tokens a node remembers until they end: about 15 MB.
+	replays = 1 << 18
+)
 
 // tokens makes what verifies a site's tokens; nil where it needs none. The files are read each time: keys rotate with a
 // reload.
@@ -21,7 +33,7 @@ func (n *node) tokens(config *configs.Token) (*token.Verifier, error) {
 		return nil, nil
 	}
 	options := token.Options{
-		Paths: config.Paths, Exempt: config.Exempt, Leeway: config.Leeway.D(), Replays: n.replays, Locate: edge.Locator(n.geo), Chance: rand.Float64,
+		Paths: config.Paths, Exempt: config.Exempt, Leeway: config.Leeway.D(), Once: n.useToken, Replays: n.replays, Locate: edge.Locator(n.geo), Chance: rand.Float64,
 	}
 	for i := range config.Schemes {
 		scheme, err := tokenScheme(&config.Schemes[i])
@@ -32,6 +44,14 @@ func (n *node) tokens(config *configs.Token) (*token.Verifier, error) {
 		options.Schemes = append(options.Schemes, scheme)
 	}
 	return token.New(options)
+}
+
+// useToken has the owners of a one-time token note that it is used.
+func (n *node) useToken(ctx context.Context, id [sha256.Size]byte, lasting time.Duration) (first bool, err error) {
+	if lasting > oneTimeLease {
+		return false, fmt.Errorf("a one-time token has to end within %s", oneTimeLease)
+	}
+	return n.spent.Once(ctx, session.Place(binary.BigEndian.Uint64(id[:])), lasting)
 }
 
 func tokenScheme(c *configs.TokenScheme) (token.Scheme, error) {

@@ -29,6 +29,11 @@ func keyLine(t *testing.T, file, id, secret string) {
 // mintCAT is a token of a key file.
 func mintCAT(t *testing.T, file, claims string) string {
 	t.Helper()
+	return mintUntil(t, file, claims, time.Now().Add(time.Hour))
+}
+
+func mintUntil(t *testing.T, file, claims string, end time.Time) string {
+	t.Helper()
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +42,7 @@ func mintCAT(t *testing.T, file, claims string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := token.Mint(token.Scheme{Kind: token.CAT, Keys: keys}, token.Order{Claims: []byte(claims), End: time.Now().Add(time.Hour)})
+	m, err := token.Mint(token.Scheme{Kind: token.CAT, Keys: keys}, token.Order{Claims: []byte(claims), End: end})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,15 +63,23 @@ func TestTokensOverEveryProtocol(t *testing.T) {
 		o.config.Sites[0].Token = configs.Token{Schemes: []configs.TokenScheme{{Kind: "cat", KeysFile: file}}, Exempt: []string{"/o/4KiB/free"}}
 		o.load = func() (*configs.Config, error) { return config, nil }
 	})
-	ask := func(c *proof.Client, base, path, text string, status int) {
+	ask := func(c *proof.Client, base, path, text string, status int, more ...string) {
 		t.Helper()
-		r := c.Get(t.Context(), base+path, proof.Options{Truth: "127.0.0.1", Header: http.Header{"CTA-Common-Access-Token": {text}}, AnyStatus: true})
+		h := http.Header{"CTA-Common-Access-Token": {text}}
+		for i := 0; i < len(more); i += 2 {
+			h.Add(more[i], more[i+1])
+		}
+		r := c.Get(t.Context(), base+path, proof.Options{Truth: "127.0.0.1", Header: h, AnyStatus: true})
 		if r.Status != status || status == http.StatusOK && (r.Err != nil || r.Body != proof.BodyOK) {
 			t.Errorf("%s %s: got %d, %s, %v, want %d", r.Protocol, path, r.Status, r.Body, r.Err, status)
 		}
 	}
 	alpn := map[string]string{"h1": "http/1.1", "h1+tls": "http/1.1", "h2": "h2", "h3": "h3"}
 	refused := map[string]int64{}
+	strange := filepath.Join(dir, "strange")
+	keyLine(t, strange, "k9", "0123456789abcdef0123456789abcdef")
+	forged := filepath.Join(dir, "forged")
+	keyLine(t, forged, "k1", "another-secret-of-the-same-length")
 	for i, w := range ways() {
 		c, base := s.client(t, w)
 		good := mintCAT(t, file, `{"catu": {"path": {"prefix": "/o/4KiB/"}}, "catalpn": ["`+alpn[w.name]+`"]}`)
@@ -86,18 +99,32 @@ func TestTokensOverEveryProtocol(t *testing.T) {
 			{"/o/4KiB/a", "", "token-missing"},
 			{"/o/8KiB/a", good, "token-claim"},
 			{"/o/4KiB/a", mintCAT(t, file, `{"catalpn": ["`+other+`"]}`), "token-claim"},
+			{"/o/4KiB/a", mintCAT(t, file, `{"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}`), "token-claim"},
 			{"/o/4KiB/a", mintCAT(t, file, `{"exp": 1, "crit": ["exp"], "nbf": 99999999999}`), "token-not-yet"},
+			{"/o/4KiB/a", mintUntil(t, file, `{}`, time.Now().Add(-time.Second)), "token-expired"},
+			{"/o/4KiB/a", mintCAT(t, file, `{"crit": [70000], "70000": 1}`), "token-unsupported"},
+			{"/o/4KiB/a", mintCAT(t, strange, `{}`), "token-key"},
+			{"/o/4KiB/a", mintCAT(t, forged, `{}`), "token-signature"},
+			{"/o/4KiB/a?CAT=" + good + "&CAT=" + good, "", "token-duplicate"},
 			{"/o/4KiB/a", once, "token-replayed"},
 			{"/o/4KiB/a", "junk", "token-malformed"},
 		} {
 			ask(c, base, tt.path, tt.text, 403)
 			refused[tt.reason]++
 		}
+		ask(c, base, "/o/4KiB/a", mintCAT(t, file, fmt.Sprintf(`{"catreplay": 1, "cti": "1%d"}`, i)), http.StatusTooEarly, "Early-Data", "1")
+		refused["token-early-data"]++
+		for range 3 {
+			ask(c, base, "/o/4KiB/a", mintCAT(t, file, fmt.Sprintf(`{"catreplay": 2, "cti": "2%d"}`, i)), 200)
+		}
 	}
 	for _, reason := range edge.Reasons() {
 		if strings.HasPrefix(reason, "token-") && s.edge.Refused(reason) != refused[reason] {
 			t.Errorf("%s: %d are counted, want %d", reason, s.edge.Refused(reason), refused[reason])
 		}
+	}
+	if n := s.edge.Reused(); n != int64(2*len(ways())) {
+		t.Errorf("%d reuses are counted, want 2 for each protocol", n)
 	}
 	if n := s.origin.Count("/o/4KiB/a").Requests; n != 1 {
 		t.Errorf("the origin was asked %d times for one object, want once: the token is in its key", n)
