@@ -205,8 +205,9 @@
 //
 // A connection has the budget of 100 odd events in ten seconds too: requests that the
 // client gives up, half headers, malformed ones. Then it ends with H3_EXCESSIVE_LOAD. A
-// decoded header or trailer has 32 KiB at most. What passes below HTTP, floods of PING
-// or PATH_CHALLENGE, acknowledgments of what was not sent, is quic-go's to bound.
+// decoded header or trailer has 32 KiB at most. What passes below HTTP is quic-go's to bound, see below;
+// but what it sends to addresses at which a client may be, unasked for and 28 times as long as what came from there, has a
+// budget here (pathGuard): 8 packets for a port in ten seconds.
 //
 // Requests in early data are handled if they are GET or HEAD, with Early-Data: 1 for
 // whoever is asked next; all others get 425 (RFC 8470). Address tokens and stateless resets

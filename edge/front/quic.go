@@ -62,7 +62,7 @@ func (s *Server) quicPart(socket net.PacketConn) (*quicPart, error) {
 		return nil, err
 	}
 	p.transport = &quic.Transport{
-		Conn:                  socket,
+		Conn:                  guardPaths(socket, &s.stats.refusals),
 		StatelessResetKey:     &keys.reset,
 		ConnectionIDGenerator: s.ids,
 		TokenGeneratorKey:     &keys.token,

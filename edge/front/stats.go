@@ -25,11 +25,11 @@ type Stats struct {
 	SendfileBytes int64 // body bytes sent by them
 	ShortFiles    int64 // files that ended before their range did
 
-	// Refused counts connections that were ended, and requests that were refused, before
-	// the Handler had a say, by reason: h2_odd_events, h2_control_frames, h2_header_block, h2_malformed,
+	// Refused counts connections that were ended, requests that were refused before
+	// the Handler had a say, and packets that were not sent, by reason: h2_odd_events, h2_control_frames, h2_header_block, h2_malformed,
 	// h3_odd_events, h3_control_frames, h3_malformed, fields, hosts, early_data, h1_syntax, h1_framing, version,
 	// target, header_bytes, header_timeout, field, method, expect, connections, client_connections,
-	// network_connections, h1_pipelined, penalty. Every reason is there. It is the caller's.
+	// network_connections, h1_pipelined, penalty, quic_path_probes. Every reason is there. It is the caller's.
 	Refused map[string]int64
 }
 

@@ -62,6 +62,7 @@ type Conn struct {
 	buf    [maxDatagram]byte
 	early  [][]byte // packets that came before their keys
 	phase  byte     // of the keys
+	last   *keys    // to open packets of the server's with, before their last update
 	next   uint64   // the first stream that was not used
 }
 

@@ -140,11 +140,12 @@ func (c *Conn) open(level tls.QUICEncryptionLevel, at int, packet []byte) (Packe
 	if err != nil {
 		return Packet{}, err
 	}
-	if phase := packet[0] & keyPhase; level == Data && phase != c.phase && packet[0]&fixedBit != 0 {
-		c.phase = phase // RFC 9001, 6.2: who sees the other's new keys takes new ones as well
-		s.read, s.write = s.read.updated(), s.write.updated()
+	var payload []byte
+	if level == Data && packet[0]&keyPhase != c.phase {
+		payload, err = c.openOther(packet, number, from)
+	} else {
+		payload, err = s.read.open(packet, number, from)
 	}
-	payload, err := s.read.open(packet, number, from)
 	if err != nil {
 		return Packet{}, err
 	}
@@ -154,6 +155,24 @@ func (c *Conn) open(level tls.QUICEncryptionLevel, at int, packet []byte) (Packe
 	}
 	s.seen(number)
 	return Packet{Level: level, Number: number, Frames: frames}, nil
+}
+
+// openOther opens a packet that has other keys than the last one: those before, or the next (RFC 9001, 6.2), which are then
+// taken for what is sent as well.
+func (c *Conn) openOther(packet []byte, number uint64, from int) ([]byte, error) {
+	s := &c.spaces[Data]
+	if c.last != nil {
+		if payload, err := c.last.open(bytes.Clone(packet), number, from); err == nil {
+			return payload, nil
+		}
+	}
+	next := s.read.updated()
+	payload, err := next.open(packet, number, from)
+	if err == nil {
+		c.phase ^= keyPhase
+		c.last, s.read, s.write = s.read, next, s.write.updated()
+	}
+	return payload, err
 }
 
 // split takes the first packet off a datagram, which is nil where it is none of ours to open: a Retry is obeyed, a Version
