@@ -19,7 +19,7 @@ func TestBrowserDownloads(t *testing.T) {
 		{"page", "hls.js"}, {"page", "browser"}, {"client", "hls.js"}, {"client", "shaka"}, {"client", "browser"},
 	} {
 		t.Run(tt.by+" "+tt.engine, func(t *testing.T) {
-			s := startSystemWith(t, 1, `, sdk: {downloads: {allow: true}}`, anyPort)
+			s := startSystemWith(t, 1, settings{site: `, sdk: {downloads: {allow: true}}`}, anyPort)
 			arguments, err := json.Marshal(map[string]any{"url": "https://" + s.edges[0].https, "by": tt.by, "engine": tt.engine, "spki": s.spki})
 			if err != nil {
 				t.Fatal(err)
