@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -198,4 +199,43 @@ func TestNewFails(t *testing.T) {
 			t.Fatalf("call %d: %v, want the error", n, err)
 		}
 	}
+}
+
+// minedFS panics once when a file is opened.
+type minedFS struct {
+	disk.FS
+
+	armed atomic.Bool
+}
+
+func (f *minedFS) Open(path string) (disk.File, error) {
+	if f.armed.CompareAndSwap(true, false) {
+		panic("a mine")
+	}
+	return f.FS.Open(path)
+}
+
+// TestPanicWhileAFileIsOpened: who comes next does not wait for the one that is gone.
+func TestPanicWhileAFileIsOpened(t *testing.T) {
+	t.Parallel()
+	dir, key := t.TempDir(), NewKey("k")
+	c := open(t, Options{Dir: dir})
+	put(t, c, key, pattern(1, 200_000), 200_000)
+	shut(t, c)
+	fs := &minedFS{FS: &disk.Real{}}
+	c = open(t, Options{Dir: dir, FS: fs})
+	fs.armed.Store(true)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		c.Get(key).Release()
+	}()
+	o := c.Get(key)
+	if o == nil {
+		t.Fatal("it is gone")
+	}
+	o.Release()
 }

@@ -30,7 +30,7 @@ var (
 
 // Fill is a response being stored. One goroutine at a time is its writer: the leader that Begin named, or whom it hands
 // the Fill to. The writer calls Start, then Write or ReadFrom, and ends the Fill in any case with exactly one of Finish,
-// Abort, Pass and Refresh; only then is what it holds given back. Object and Readers are for readers, at any time.
+// Abort, Pass and Refresh; only then is what it holds given back. After a panic in one of them Abort gives it back. Object and Readers are for readers, at any time.
 //
 // The writer never waits for readers, and a Fill goes on when all of them, the leader's client too, have left.
 type Fill struct {
@@ -79,11 +79,12 @@ func (f *Fill) Start(h Head, as Key) (*Object, error) {
 		s.stream = policy.ParseStream(as.Text)
 		f.cache.index.Ask(s.stream, uint32(waiting))
 	}
+	f.sink = s
 	if err := s.start(); err != nil {
 		s.close()
+		f.sink = nil
 		return nil, fmt.Errorf("start to fill %s: %w", f.key.Text, err)
 	}
-	f.sink = s
 	o := f.cache.newObject(as, h, f.cache.nextVersion(), b)
 	o.uses.Store(-int32(waiting))
 	if err := f.show(o); err != nil {
@@ -180,11 +181,13 @@ func (f *Fill) Finish() error {
 		f.Abort(err)
 		return err
 	}
+	defer func() { // also after a panic: the body is whole
+		o.body.show(nil)
+		f.sink.close()
+		f.end(nil)
+	}()
 	// Readers see the end after the response is stored: whoever has it whole finds it in the cache.
 	f.cache.keep(f, o)
-	o.body.show(nil)
-	f.sink.close()
-	f.end(nil)
 	return nil
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // open looks for k on disk. The Object is retained for the caller.
-func (c *Cache) open(k Key) *Object {
+func (c *Cache) open(k Key) (found *Object) {
 	if c.memoryOnly() {
 		return nil
 	}
@@ -42,8 +42,10 @@ func (c *Cache) open(k Key) *Object {
 	state, _ := c.index.Peek(k.ID)
 	s.mu.Unlock()
 
-	o, size, err := c.load(k, state)
-	return c.opened(s, k.ID, cl, o, size, err)
+	o, size, err := (*Object)(nil), int64(0), errBroken // of a panic
+	defer func() { found = c.opened(s, k.ID, cl, o, size, err) }()
+	o, size, err = c.load(k, state)
+	return nil
 }
 
 // errUnusable is what load returns for a file that is of no use to anybody.

@@ -8,6 +8,9 @@ import (
 
 var errReplaced = errors.New("cache: stored response is another one by now")
 
+// errBroken is what a panic leaves of an operation on a file.
+var errBroken = errors.New("cache: file operation broken off")
+
 // errYielded is why nothing is stored while the directory is another process's.
 var errYielded = errors.New("cache: the directory has been given to another process")
 
@@ -24,7 +27,7 @@ type publication struct {
 }
 
 // publish writes a file while it holds the claim on its ID, and enters it into the index.
-func (c *Cache) publish(f *Fill, p publication) error {
+func (c *Cache) publish(f *Fill, p publication) (err error) {
 	id := p.obj.key.ID
 	s := c.shard(id)
 	s.mu.Lock()
@@ -42,8 +45,16 @@ func (c *Cache) publish(f *Fill, p publication) error {
 	delete(s.doomed, id)
 	s.mu.Unlock()
 
-	bytes, err := p.write()
+	bytes, err := int64(0), errBroken // of a panic
+	defer func() { err = c.published(f, p, cl, doomed, bytes, err) }()
+	bytes, err = p.write()
+	return err
+}
 
+// published ends what publish began. doomed tells that a file is there that must not be opened again.
+func (c *Cache) published(f *Fill, p publication, cl *claim, doomed bool, bytes int64, err error) error {
+	id := p.obj.key.ID
+	s := c.shard(id)
 	s.mu.Lock()
 	c.index.Free(policy.Cost{Bytes: cl.replaced})
 	_, removed := s.doomed[id]         // while it was being written
