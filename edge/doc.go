@@ -83,6 +83,10 @@
 // those that waited ask for themselves, and for a second no request waits on
 // another one for that key.
 //
+// A panic in a fill, or in a fetch for one, is logged with its stack, counted ([Edge.Panics]) and ends that fill with an
+// internal error: what it held is given back, and the next request begins another. One in a handler is for whoever calls it
+// (package front) to stop; the limits and counts of the request are given back on the way.
+//
 // # Manifests
 //
 // What is stored of a playlist or MPD is one object for all. Where the site has [Devices] and a client's query names a class

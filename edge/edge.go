@@ -58,6 +58,7 @@ type Edge struct {
 	limits  atomic.Pointer[limiter] // nil until a site has limits
 	wide    atomic.Int64            // wide buffers in use
 	dropped atomic.Int64            // stored responses that purges ended
+	panics  atomic.Int64            // that were kept to a fill
 	reports reportCounts
 
 	reportPool cmcd.Pool

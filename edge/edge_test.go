@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"weir/cache"
+	"weir/cache/disk"
 	"weir/edge/upstream"
 )
 
@@ -21,6 +22,7 @@ type bench struct {
 	t      testing.TB
 	cache  *cache.Cache
 	edge   *Edge
+	front  http.Handler // what clients reach: the edge
 	url    string
 	origin atomic.Int64 // requests that reached it
 	mu     sync.Mutex   // guards the field below
@@ -35,6 +37,12 @@ func newBench(t testing.TB, origin http.HandlerFunc) *bench {
 // newSiteBench is newBench with a site's rules; hosts and origin are filled in.
 func newSiteBench(t testing.TB, site Site, origin http.HandlerFunc) *bench {
 	t.Helper()
+	return newFileBench(t, site, nil, origin)
+}
+
+// newFileBench is newSiteBench on a file system; nil is the machine's.
+func newFileBench(t testing.TB, site Site, fs disk.FS, origin http.HandlerFunc) *bench {
+	t.Helper()
 	b := &bench{t: t}
 	upstreamServer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b.origin.Add(1)
@@ -46,7 +54,7 @@ func newSiteBench(t testing.TB, site Site, origin http.HandlerFunc) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(group.Close)
-	if b.cache, err = cache.New(cache.Options{Dir: t.TempDir(), DiskBytes: 64 << 20, MemoryBytes: 16 << 20}); err != nil {
+	if b.cache, err = cache.New(cache.Options{Dir: t.TempDir(), DiskBytes: 64 << 20, MemoryBytes: 16 << 20, FS: fs}); err != nil {
 		t.Fatal(err)
 	}
 	site.Hosts, site.Origin = []string{"*"}, group
@@ -58,7 +66,10 @@ func newSiteBench(t testing.TB, site Site, origin http.HandlerFunc) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(b.edge)
+	b.front = b.edge
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b.front.ServeHTTP(w, r)
+	}))
 	b.url = server.URL
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)

@@ -125,7 +125,13 @@ func (e *Edge) run(f *flight) {
 			f.stale.Release()
 		}
 	}()
-	defer e.recovered(f.key, f.fill.Abort)
+	var resp *upstream.Response
+	defer e.recovered(f.key, func(err error) {
+		f.fill.Abort(err)
+		if resp != nil {
+			_ = resp.Body.Close() // nobody has it, or it is closed
+		}
+	})
 	begun := time.Now()
 	resp, off, err := e.fetchPart(e.context, f)
 	e.tookFetch(f, begun)
@@ -148,10 +154,14 @@ func (e *Edge) run(f *flight) {
 // recovered keeps a panic to the fill that it happens in. It is deferred.
 func (e *Edge) recovered(key cache.Key, abort func(error)) {
 	if p := recover(); p != nil {
+		e.panics.Add(1)
 		e.options.Log.Error("a fill panicked", "key", key.Text, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		abort(&upstream.Error{Op: "fill", Source: upstream.FromSelf, Kind: upstream.InternalError, Err: errors.New("internal error")})
 	}
 }
+
+// Panics returns how many fills and fetches ended in one. Those of handlers are the caller's to keep to their requests.
+func (e *Edge) Panics() int64 { return e.panics.Load() }
 
 // fetchPart fetches for a fill: the whole, or, where the client wants a part that
 // begins past the first slice, that part with off as its offset and the head of

@@ -31,7 +31,14 @@ func (e *Edge) fetchFromOrigin(ctx context.Context, site *Site, request *upstrea
 		request.Header[surrogateCapability] = []string{e.options.Loop + `="Surrogate/1.0"`}
 	}
 	resp, err := site.Origin.Fetch(ctx, request)
+	told := false
+	defer func() {
+		if !told && resp != nil {
+			_ = resp.Body.Close() // a panic ends the request
+		}
+	}()
 	e.options.Fetched(upstream.FromOrigin, statusOf(resp))
+	told = true
 	return resp, err
 }
 

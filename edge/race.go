@@ -174,8 +174,14 @@ func (r *race) reaches() {
 	r.flight.reaches(least)
 }
 
-func (r *race) fetch(ctx context.Context, a *attempt) (*upstream.Response, error) {
+func (r *race) fetch(ctx context.Context, a *attempt) (resp *upstream.Response, err error) {
 	e, request := r.edge, *r.request
+	defer e.recovered(r.flight.key, func(broken error) {
+		if resp != nil {
+			_ = resp.Body.Close() // nobody else has it
+		}
+		resp, err = nil, broken
+	})
 	request.Header = r.request.Header.Clone() // two attempts may run at a time
 	if a.node == nil {
 		return e.fetchFromOrigin(ctx, r.flight.site, &request)
@@ -189,7 +195,7 @@ func (r *race) fetch(ctx context.Context, a *attempt) (*upstream.Response, error
 			close(a.signed)
 		}
 	}
-	resp, err := e.options.Peers.Fetch(ctx, a.node.Name, a.node.Addr, &request)
+	resp, err = e.options.Peers.Fetch(ctx, a.node.Name, a.node.Addr, &request)
 	e.options.Fetched(upstream.FromPeer, statusOf(resp))
 	if err == nil && resp.Status == http.StatusMisdirectedRequest {
 		_ = resp.Body.Close() // a line of text

@@ -208,6 +208,7 @@ func nextTarget(x *Exchange, path string) (Target, bool) {
 func (e *Edge) fetchAhead(x *Exchange) {
 	defer e.fills.Done()
 	defer e.prefetches.Add(-1)
+	defer e.recovered(x.key, func(error) {}) // nobody waits for it
 	ctx, cancel := context.WithTimeout(e.context, prefetchLimit)
 	defer cancel()
 	x.Request = x.Request.WithContext(ctx)
