@@ -138,13 +138,14 @@ func New(o Options) (*Server, error) {
 	if o.ListenPacket == nil {
 		o.ListenPacket = net.ListenPacket
 	}
-	if o.TLS != nil {
-		o.TLS = o.TLS.Clone()
-		newTickets(o.TicketSecret).configure(o.TLS)
-	}
 	s := &Server{opts: o, log: o.Log, ids: newConnIDs()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	if o.TLS != nil {
+		s.opts.TLS = o.TLS.Clone()
+		newTickets(o.TicketSecret).configure(s.opts.TLS)
+		s.stats.guardTLS(s.opts.TLS, s.log)
 	}
 	s.stats.refusals.log = s.log
 	s.seats = newSeats(o.Connections, &s.stats.refusals)

@@ -102,7 +102,7 @@ func (c *quicConn) serve() {
 			if err != nil {
 				return
 			}
-			streams.Go(func() { c.serveUni(str) })
+			streams.Go(func() { c.guard(func() { c.serveUni(str) }) })
 		}
 	})
 	for {
@@ -118,7 +118,7 @@ func (c *quicConn) serve() {
 			continue
 		}
 		streams.Go(func() {
-			s.serve()
+			c.guard(s.serve)
 			c.leave(s)
 		})
 	}

@@ -11,7 +11,7 @@ type Stats struct {
 	HTTP3     ProtocolStats
 
 	Running         int64 // requests being handled now
-	Panics          int64 // handlers that ended in a panic other than http.ErrAbortHandler
+	Panics          int64 // of handlers, other than http.ErrAbortHandler, of handshakes and of streams
 	HandshakeErrors int64 // TLS handshakes over TCP that failed or timed out
 	ProxyErrors     int64 // connections of balancers that did not begin with a PROXY protocol header
 

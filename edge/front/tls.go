@@ -109,6 +109,7 @@ func (a *tlsAcceptor) handshake(ctx context.Context, c net.Conn, s *seat) {
 		}
 		c = &clientConn{Conn: c, client: client}
 	}
+	defer a.stats.caught(a.log, "a handshake", func() { _ = c.Close() }) // closed is closed
 	raw := &batchConn{Conn: c, seat: s, socket: socketOf(c)}
 	conn := tls.Server(raw, a.config)
 	deadline := time.Now().Add(a.timeout)
