@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime/debug"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -135,7 +136,7 @@ func (d delegate) guard(err *error) {
 		return
 	}
 	d.c.panics.Add(1)
-	d.c.log.Error("panic in a gossip callback", "panic", fmt.Sprint(v))
+	d.c.log.Error("panic in a gossip callback", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 	if err != nil {
 		*err = errPanic
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -118,7 +119,7 @@ func (c *Cluster) handOver(message []byte) {
 	defer func() {
 		if v := recover(); v != nil {
 			c.panics.Add(1)
-			c.log.Error("panic over a message to all members", "panic", fmt.Sprint(v))
+			c.log.Error("panic over a message to all members", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 		}
 	}()
 	c.options.News(message)

@@ -85,7 +85,7 @@ type Board struct {
 	self    Origin
 	current chan struct{} // closed by Run
 	lag     atomic.Int64
-	counts  [5]atomic.Int64
+	counts  [panics + 1]atomic.Int64
 	start   time.Time
 	abreast atomic.Int64 // until when nothing is in doubt, in nanoseconds since start
 
@@ -111,6 +111,7 @@ const (
 	received
 	lapses
 	gossiped
+	panics
 )
 
 // New reads the file and starts nothing. now names this life of the node, no other may have had it.
@@ -252,6 +253,7 @@ func (b *Board) deliver(ctx context.Context, to Peer, message []byte, r *Receipt
 }
 
 func (b *Board) send(ctx context.Context, to Peer, message []byte) (a answer, err error) {
+	defer b.caught(to, &err)
 	text, err := b.options.Send(ctx, to, message)
 	if err == nil {
 		err = parse(text, &a)
@@ -270,6 +272,7 @@ type Stats struct {
 	Received       int64 // of others, and obeyed
 	Gossiped       int64 // of those, that came by gossip first
 	Lapses         int64 // times that the safe side was taken
+	Panics         int64 // of exchanges
 	Lag            int64 // notices that the last exchange found missing here
 	Records, Bytes int64 // kept for others
 }
@@ -281,6 +284,6 @@ func (b *Board) Stats() Stats {
 	b.mu.Unlock()
 	return Stats{
 		Posted: b.counts[posted].Load(), Unacknowledged: b.counts[unacknowledged].Load(), Received: b.counts[received].Load(),
-		Gossiped: b.counts[gossiped].Load(), Lapses: b.counts[lapses].Load(), Lag: b.lag.Load(), Records: records, Bytes: bytes,
+		Gossiped: b.counts[gossiped].Load(), Lapses: b.counts[lapses].Load(), Panics: b.counts[panics].Load(), Lag: b.lag.Load(), Records: records, Bytes: bytes,
 	}
 }

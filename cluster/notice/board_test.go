@@ -640,3 +640,46 @@ func FuzzMessage(f *testing.F) {
 		l.missing(m.Digest, now)
 	})
 }
+
+// TestPanicOfAnExchange: whatever a node answers, the exchange with it fails alone, and a notice is not acknowledged.
+func TestPanicOfAnExchange(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRoom(t, 1)
+		broken := false
+		var mu sync.Mutex
+		a := r.enter("a", func(o *Options) {
+			send := o.Send
+			o.Send = func(ctx context.Context, to Peer, body []byte) ([]byte, error) {
+				mu.Lock()
+				bug := broken
+				mu.Unlock()
+				if bug {
+					panic("a bug")
+				}
+				return send(ctx, to, body)
+			}
+		})
+		b := r.enter("b", nil)
+		time.Sleep(10 * time.Second)
+		mu.Lock()
+		broken = true
+		mu.Unlock()
+		receipts, err := a.Post(t.Context(), json.RawMessage(`"purge"`))
+		if err != nil || len(receipts) != 1 || !errors.Is(receipts[0].Err, errBroken) || a.Stats().Panics != 1 {
+			t.Errorf("got %+v, %v, %d panics", receipts, err, a.Stats().Panics)
+		}
+		mu.Lock()
+		broken = false
+		mu.Unlock()
+		time.Sleep(10 * time.Second)
+		b.mu.Lock()
+		heard := len(b.heard)
+		b.mu.Unlock()
+		if heard != 1 {
+			t.Errorf("%d notices are known to the other node, want 1", heard)
+		}
+		a.leave()
+		b.leave()
+	})
+}

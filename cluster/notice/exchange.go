@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -89,8 +90,21 @@ func (b *Board) catchUp(ctx context.Context) {
 // reachable returns the members that can be asked, in random order.
 func (b *Board) reachable() []Peer { return shuffled(b.options.Peers()) }
 
+// errBroken is what a panic leaves of an exchange.
+var errBroken = errors.New("notice: internal error")
+
+// caught keeps a panic to the exchange with the node that it happens in. It is deferred.
+func (b *Board) caught(with Peer, err *error) {
+	if p := recover(); p != nil {
+		b.counts[panics].Add(1)
+		b.options.Log.Error("an exchange of notices panicked", "member", with.Name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		*err = errBroken
+	}
+}
+
 // exchange takes from another node what is missing here, and gives what is missing there.
-func (b *Board) exchange(ctx context.Context, with Peer) error {
+func (b *Board) exchange(ctx context.Context, with Peer) (err error) {
+	defer b.caught(with, &err)
 	if same, err := b.compare(ctx, with); same || err != nil {
 		return err
 	}

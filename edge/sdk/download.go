@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -241,9 +242,15 @@ func (a *API) sizeOf(r *http.Request, paths []string) (total int64, ok bool) {
 		return 0, len(paths) == 0
 	}
 	sizes := make([]int64, len(paths))
+	broken := make(chan any, measuredAtOnce)
 	var wg sync.WaitGroup
 	for first := range min(measuredAtOnce, len(paths)) {
 		wg.Go(func() {
+			defer func() {
+				if p := recover(); p != nil {
+					broken <- fmt.Sprintf("%v, at\n%s", p, debug.Stack())
+				}
+			}()
 			for i := first; i < len(paths); i += measuredAtOnce {
 				if sizes[i] = a.options.Size(r, paths[i]); sizes[i] < 0 || r.Context().Err() != nil {
 					sizes[i] = -1
@@ -253,6 +260,11 @@ func (a *API) sizeOf(r *http.Request, paths []string) (total int64, ok bool) {
 		})
 	}
 	wg.Wait()
+	select {
+	case p := <-broken:
+		panic(p) // in the handler, where it ends this request alone
+	default:
+	}
 	for _, n := range sizes {
 		if n < 0 {
 			return 0, false

@@ -175,3 +175,15 @@ func FuzzPlaylists(f *testing.F) {
 		}
 	})
 }
+
+// TestPanicOfAMeasurement: one of a file ends the call, in its handler's goroutine, where it can be stopped.
+func TestPanicOfAMeasurement(t *testing.T) {
+	t.Parallel()
+	a := testAPI(t, Options{Viewer: byToken, Downloads: testBook(t), DownloadLimit: 2, Fetch: testTitle, Size: func(*http.Request, string) int64 { panic("a bug") }})
+	defer func() {
+		if p := recover(); !strings.Contains(fmt.Sprint(p), "a bug") {
+			t.Errorf("got a panic of %v, want that of the measurement", p)
+		}
+	}()
+	ask(a, "POST", "https://edge.example/sdk/v1/downloads", `{"asset":"demo","device":"phone"}`, "Authorization", "Bearer ann")
+}

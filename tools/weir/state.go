@@ -141,6 +141,17 @@ func (n *node) registerMetrics() error {
 	for reason := range n.public.Stats().Refused {
 		metrics = append(metrics, metric{counter, "weir_front_refusals_total", "Connections ended and requests refused at the front door, by reason.", func() float64 { return float64(n.public.Stats().Refused[reason]) }, []string{"reason", reason}})
 	}
+	for in, read := range map[string]func() int64{
+		"request": func() int64 { return n.public.Stats().Panics }, "fill": n.edge.Panics, "gossip": func() int64 { return n.cluster.Stats().CallbackPanics },
+		"peer": func() int64 {
+			if n.inner == nil {
+				return 0
+			}
+			return n.inner.Stats().Panics + n.notices.Stats().Panics
+		},
+	} {
+		metrics = append(metrics, metric{counter, "weir_panics_total", "Faults of this program that ended a request, a fetch or a message alone; the log has where.", func() float64 { return float64(read()) }, []string{"in", in}})
+	}
 	for _, kind := range tag.Kinds() {
 		metrics = append(metrics, metric{counter, "weir_purges_total", "Purges obeyed, those by writes of clients among them, by kind.", func() float64 { return float64(n.purges.Stats().Purges[kind]) }, []string{"kind", string(kind)}})
 	}
