@@ -529,6 +529,10 @@ type Log struct {
 	Format string `yaml:"format"`
 	// Access is off, stdout, or the name of the file that gets a line for each request.
 	Access string `yaml:"access"`
+	// Qlog is a folder that gets a file in the qlog format for each HTTP/3 connection; it is made if need be. Empty for none.
+	Qlog string `yaml:"qlog"`
+	// QlogSize is how much the files there may take; the oldest are removed.
+	QlogSize Bytes `yaml:"qlog_size"`
 }
 
 // Default returns the configuration of a node whose file is empty. The result is the caller's.
@@ -568,7 +572,7 @@ func Default() *Config {
 			},
 		},
 		Origin: Origin{HTTP: ":8090"},
-		Log:    Log{Level: "info", Format: "text", Access: "off"},
+		Log:    Log{Level: "info", Format: "text", Access: "off", QlogSize: GiB},
 	}
 }
 

@@ -467,6 +467,9 @@ func (v *validator) rest() {
 	if v.c.Log.Access == "" {
 		v.bad("log.access", "", "is empty", "write off, stdout or the name of a file")
 	}
+	if v.c.Log.QlogSize < MiB {
+		v.bad("log.qlog_size", v.c.Log.QlogSize, v.c.Log.QlogSize.String()+" is too little for a connection", "write a size from 1MiB on, such as 1GiB")
+	}
 }
 
 func (v *validator) oneOf(path, value string, words ...string) {

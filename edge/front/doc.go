@@ -216,6 +216,9 @@
 // forbids a reset, and they wait for their idle time-out. From 200 handshakes in a second on
 // clients have to prove their address first (Retry).
 //
+// Connections are traced while the server has a Qlog, which bounds what the files take, and may
+// be given one, or lose it, at any time. A process that takes over has its own count of them.
+//
 // Priorities (RFC 9218), from the Priority field or PRIORITY_UPDATE, are obeyed by quic-go's
 // own scheduler: over a path of 400 kB/s, 100 kB of urgent audio beside a video took 0.4 to
 // 0.6 s, less urgent 2.7 to 3 s. The Priority of a response goes before the client's. For a

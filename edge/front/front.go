@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -79,9 +80,8 @@ type Options struct {
 	// QUICNode is this server's name among those with the same QUICKey, which then take each
 	// other's address tokens, but cannot reset each other's connections.
 	QUICNode string
-	// QlogDir is a directory that gets a qlog file for every QUIC connection, to look into
-	// trouble: they are large, and nobody deletes them. Empty for none.
-	QlogDir string
+	// Qlog gets a file for every QUIC connection. Nil for none. It is the Server's from New on; see SetQlog.
+	Qlog *Qlog
 
 	// HTTPFlag and HTTPSFlag name the settings of the two addresses in error texts, such
 	// as "--http"; empty leaves the name out.
@@ -105,6 +105,7 @@ type Server struct {
 	entry entry
 	ids   connIDs // of QUIC connections
 	seats *seats  // of all connections
+	qlog  atomic.Pointer[Qlog]
 
 	mu      sync.Mutex // guards the fields below
 	bound   bool
@@ -149,6 +150,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.stats.refusals.log = s.log
 	s.seats = newSeats(o.Connections, &s.stats.refusals)
+	s.qlog.Store(o.Qlog)
 	s.entry = entry{next: o.Handler, stats: &s.stats, log: s.log, fields: maxFields, idle: make(chan struct{})}
 	if o.TrustClients {
 		s.entry.fields *= 2 // a node adds to what a client may send
@@ -191,6 +193,14 @@ func (s *Server) HTTPSAddr() string {
 
 // SetConnections changes how many connections there may be. Those that are there stay.
 func (s *Server) SetConnections(c Connections) { s.seats.set(c) }
+
+// SetQlog has the QUIC connections that come from now on traced elsewhere, nil: nowhere. The files of those that are there
+// end.
+func (s *Server) SetQlog(q *Qlog) {
+	if before := s.qlog.Swap(q); before != nil && before != q {
+		before.end()
+	}
+}
 
 // Close gives back what Listen bound when Run is not going to be called. After Run
 // it does nothing.

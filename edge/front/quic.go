@@ -43,6 +43,7 @@ type quicPart struct {
 	seats     *seats
 	stats     *counters
 	log       *slog.Logger
+	qlog      *atomic.Pointer[Qlog]
 
 	draining atomic.Bool
 	conns    sync.WaitGroup
@@ -55,7 +56,7 @@ type quicPart struct {
 func (s *Server) quicPart(socket net.PacketConn) (*quicPart, error) {
 	p := &quicPart{
 		socket: socket, handler: s.entry.via(&s.stats.http3, ""), timeout: s.opts.HeaderTimeout, idle: s.opts.IdleTimeout,
-		trusted: s.opts.TrustClients, seats: s.seats, stats: &s.stats, log: s.log, open: map[*quicConn]struct{}{},
+		trusted: s.opts.TrustClients, seats: s.seats, stats: &s.stats, log: s.log, qlog: &s.qlog, open: map[*quicConn]struct{}{},
 	}
 	keys, err := newQUICKeys(s.opts)
 	if err != nil {
@@ -81,7 +82,7 @@ func (s *Server) quicPart(socket net.PacketConn) (*quicPart, error) {
 		MaxIncomingStreams:             maxStreams,
 		MaxIncomingUniStreams:          maxUniStreams,
 		Allow0RTT:                      true,
-		Tracer:                         p.tracer(s.opts.QlogDir),
+		Tracer:                         p.trace,
 	})
 	if err != nil {
 		return nil, errors.Join(err, p.transport.Close())

@@ -9,8 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -492,25 +490,6 @@ func TestForgedAddresses(t *testing.T) {
 		t.Errorf("no Retry for %d handshakes at once", 3*retryFrom)
 	}
 	t.Logf("%d retries", retries)
-}
-
-func TestQlog(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	s := start(t, Options{QlogDir: dir, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})})
-	c, url := s.client(t, "h3")
-	if _, _, err := get(c, url); err != nil {
-		t.Fatal(err)
-	}
-	s.wait(t)
-	files, err := filepath.Glob(filepath.Join(dir, "*.sqlog"))
-	if err != nil || len(files) != 1 {
-		t.Fatalf("%q, %v, want one file", files, err)
-	}
-	b, err := os.ReadFile(files[0])
-	if err != nil || !bytes.Contains(b, []byte("http3:frame_parsed")) || !bytes.Contains(b, []byte("packet_sent")) {
-		t.Errorf("%v, %d bytes: %.300s", err, len(b), b)
-	}
 }
 
 func TestQUICKeys(t *testing.T) {

@@ -255,6 +255,9 @@ func (n *node) buildPublic() error {
 		options.ListenPacket = func(_, address string) (net.PacketConn, error) { return s.packets(socketHTTPS, options.HTTPS, address) }
 	}
 	var err error
+	if options.Qlog, err = openQlog(n.config.Log, n.log); err != nil {
+		return err
+	}
 	if options.Connections, err = connections(&n.config.Listen.Connections, maxFiles(), n.options.memory); err != nil {
 		return usageError{err}
 	}

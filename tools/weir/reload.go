@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -113,9 +114,21 @@ func (n *node) reconfigure(ctx context.Context, last *lastReload) error {
 	if err != nil {
 		return err
 	}
-	if err := n.takeFiles(ctx, config); err != nil {
+	before := cmp.Or(n.reloads.config.Load(), n.config)
+	traced := config.Log.Qlog == before.Log.Qlog && config.Log.QlogSize == before.Log.QlogSize // as they are
+	var qlog *front.Qlog
+	if !traced {
+		qlog, err = openQlog(config.Log, n.log)
+	}
+	if err == nil {
+		err = n.takeFiles(ctx, config)
+	}
+	if err != nil {
 		routes.drop(n.routes.Load())
 		return err
+	}
+	if !traced {
+		n.public.SetQlog(qlog)
 	}
 	n.metrics.AddSites(routes.names...)
 	n.overload.Set(overloadOptions(&config.Overload, n.options.memory))
@@ -125,7 +138,7 @@ func (n *node) reconfigure(ctx context.Context, last *lastReload) error {
 	if n.options.level != nil {
 		n.options.level.Set(level(config.Log.Level))
 	}
-	before := cmp.Or(n.reloads.config.Swap(config), n.config)
+	n.reloads.config.Store(config)
 	last.changed = slices.DeleteFunc(configs.Differences(before, config), func(key string) bool { return !n.live(key, config) })
 	last.wait = slices.DeleteFunc(configs.Differences(n.config, config), func(key string) bool { return n.live(key, config) })
 	if strict(config) && !strict(n.config) {
@@ -156,6 +169,18 @@ func (n *node) takeFiles(ctx context.Context, config *configs.Config) error {
 	return nil
 }
 
+// openQlog opens the folder of qlog files; nil where none is named.
+func openQlog(c configs.Log, log *slog.Logger) (*front.Qlog, error) {
+	if c.Qlog == "" {
+		return nil, nil
+	}
+	q, err := front.OpenQlog(c.Qlog, int64(c.QlogSize), log)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("log.qlog: %w", err)}
+	}
+	return q, nil
+}
+
 // certificatePairs are the certificates that a configuration names.
 func certificatePairs(c configs.TLS) (pairs []front.CertificatePair) {
 	if c.Cert != "" || c.Key != "" {
@@ -175,7 +200,7 @@ func (n *node) live(key string, config *configs.Config) bool {
 	case "tls.cert", "tls.key", "tls.certificates": // else one was minted, or would have to be
 		return n.certificates != nil && len(certificatePairs(n.config.TLS)) > 0 && len(certificatePairs(config.TLS)) > 0
 	}
-	return key == "sites" || key == "log.level" || strings.HasPrefix(key, "overload.") || strings.HasPrefix(key, "listen.connections.")
+	return key == "sites" || key == "log.level" || strings.HasPrefix(key, "log.qlog") || strings.HasPrefix(key, "overload.") || strings.HasPrefix(key, "listen.connections.")
 }
 
 // configState is what the status tells of the configuration.
