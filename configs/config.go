@@ -129,7 +129,7 @@ type Overload struct {
 	Fetches int `yaml:"fetches"`
 	// Requests is how many of clients may run at once.
 	Requests int `yaml:"requests"`
-	// Delay is how long half of what could run may wait for a processor.
+	// Delay is how long what comes may wait until it is read, or half of what could run for a processor.
 	Delay Duration `yaml:"delay"`
 }
 

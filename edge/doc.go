@@ -56,7 +56,7 @@
 // of segments, and hits of playlists last. A stale response that may be served on an error is served instead. Who joins a
 // fetch that runs counts as a hit. There are three bounds: requests at once; fetches at once, in all and, found from
 // how long they take, for each origin, so that one that drowns is not asked for more than it can and takes nothing from
-// the others; and the pressure of the machine itself, by the delay of its scheduler and its memory.
+// the others; and the pressure of the machine itself, by how long what comes waits, and its memory.
 //
 // Requests of other nodes are counted and never turned away: the node that a client asked has admitted them, and knows best
 // whether it has something stale. So two nodes cannot shed in turn what each has asked of the other, and no load moves from

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -21,7 +22,7 @@ import (
 type OverloadOptions struct {
 	Fetches  int           // the most fetches at once; each site's are adapted below that to what its upstreams take
 	Requests int           // the most requests of clients at once
-	Delay    time.Duration // how long half of what could run may wait for a processor
+	Delay    time.Duration // how long what comes may wait until it is read, or half of what could run for a processor
 	Memory   int64         // the bytes that the process may have
 
 	// Signals reads the delay of the last limit.Step and the memory in use; nil: the runtime's.
@@ -57,6 +58,16 @@ func (v *Overload) Set(o OverloadOptions) { v.options.Store(&o) }
 
 // Run reads the signals until ctx ends. Its error is nil.
 func (v *Overload) Run(ctx context.Context) error {
+	line := &queueProbe{}
+	if v.options.Load().Signals == nil {
+		if err := line.open(); err != nil {
+			return fmt.Errorf("edge: measure the delay: %w", err)
+		}
+		var answering sync.WaitGroup
+		answering.Go(line.answer)
+		defer answering.Wait()
+		defer line.close()
+	}
 	tick := time.NewTicker(limit.Step)
 	defer tick.Stop()
 	for {
@@ -67,6 +78,7 @@ func (v *Overload) Run(ctx context.Context) error {
 		}
 		o := v.options.Load()
 		delay, memory := v.signals()
+		delay = max(delay, line.ask(time.Now()))
 		v.delay.Store(int64(delay))
 		v.memory.Store(memory)
 		v.pressure.Update(limit.Signals{Delay: delay, Target: o.Delay, Memory: memory, MemoryLimit: o.Memory})
@@ -212,7 +224,7 @@ type OverloadStats struct {
 	Pressure float64         // from 0 to 4, see limit.Pressure
 	Requests int64           // of clients, running
 	Fetches  int64           // running, for clients and other nodes
-	Delay    time.Duration   // for a processor, in the last Step
+	Delay    time.Duration   // in the last Step
 	Memory   int64           // in use, of MemoryLimit
 	LastShed time.Time       // to the second; zero: never
 	Options  OverloadOptions // in use

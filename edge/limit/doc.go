@@ -37,10 +37,19 @@
 // probability p - c: at 0.5 half of the segment misses, at 2.3 all misses and 30 % of the hits of segments. So what costs
 // most and helps least goes first, and what keeps players alive, a playlist that is stored, goes last.
 //
-// It follows the larger of two signals. Delay: how long half of what could run has waited for a processor; above the
+// It follows the larger of two signals. Delay: how long what comes waits for somebody to read it, or half of what could run for
+// a processor, whichever is longer; above the
 // target pressure grows, below it falls, slowly, so that it settles where the queue is short. Memory: what is in use of the
 // limit; from 80 % on pressure is proportional, up to 3 at 95 %, as to shed a stored playlist frees none.
 //
 // Why by probability: to shed a class wholly and then not at all is to swing between idle and overload. Why a delay and no
 // count of requests: what a request costs differs by a thousand, and a queue that does not get shorter is what overload is.
+//
+// With 9,000 viewers, who ask for three times what a node with one processor can do and come back when they are told to
+// (TestOverload in tools/weir, 24 s, on a machine with other work), the node answered 9,400 stored segments a second and all
+// stored playlists, with a median of 4 ms, p99 0.66 s; 6.5 % of the stored segments, 92 % of the playlists to fetch and all
+// segments to fetch were turned away, half of the latter in 5 ms. Without the delay as a signal it was 9,500 a second with a median
+// of 375 ms, p99 0.95 s. By the runtime's figure alone no stored response was turned away: its poller takes 128 connections at a time, and
+// the others wait in the kernel. A 503 costs 35 microseconds of 65 to 80 of a stored segment: clients that ask again at once can
+// make a node do nothing else, which is for rates and for penalties to prevent.
 package limit

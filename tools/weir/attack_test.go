@@ -128,10 +128,14 @@ type part interface {
 }
 
 func newPart(args []string) part {
-	if args[0] == "client" {
+	switch args[0] {
+	case "client":
 		return newHonest(args[1:])
+	case "viewers":
+		return &viewers{address: args[1]}
+	default:
+		return newSender(args)
 	}
-	return newSender(args)
 }
 
 // becomeIdle takes the lowest priority that there is, for all threads: those that there are would keep theirs.
@@ -178,7 +182,8 @@ type attacked struct {
 	profiler                  string
 }
 
-func startAttacked(t *testing.T) *attacked {
+// startAttacked starts a node in front of an origin, with more lines of configuration and variables of the environment.
+func startAttacked(t *testing.T, more string, environment ...string) *attacked {
 	t.Helper()
 	oracle := proof.NewOracle(attackSecret)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -189,7 +194,7 @@ func startAttacked(t *testing.T) *attacked {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "weir.yaml")
 	text := fmt.Sprintf("node: {name: edge-1, dir: %s}\ncache: {disk: 256MiB, memory: 64MiB}\n"+
-		"listen: {http: \"127.0.0.1:0\", https: \"127.0.0.1:0\", admin: \"127.0.0.1:0\", connections: {penalty_exempt: [127.0.0.1]}}\nsites: [{hosts: [\"*\"], origins: [\"http://%s\"]}]\n", dir, listener.Addr())
+		"listen: {http: \"127.0.0.1:0\", https: \"127.0.0.1:0\", admin: \"127.0.0.1:0\", connections: {penalty_exempt: [127.0.0.1]}}\nsites: [{hosts: [\"*\"], origins: [\"http://%s\"]}]\n%s", dir, listener.Addr(), more)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -205,6 +210,7 @@ func startAttacked(t *testing.T) *attacked {
 		cmd = exec.Command(self, "-test.run=^TestCompareProfiled$", "-test.timeout=0", "--", "edge", "-c", file)
 		cmd.Env = append(os.Environ(), profiledWeir+"="+n.profiler)
 	}
+	cmd.Env = append(cmd.Env, environment...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	n.process = startProcess(t, cmd)
 	prioritise(n.cmd.Process.Pid, niceOurs)
@@ -318,7 +324,7 @@ func TestAttacks(t *testing.T) { //nolint:paralleltest // it measures
 	t.Logf("%-28s %9s %8s %8s %8s %6s %7s   %-26s %-26s %s", "attack", "sent/s", "conns/s", "their s", "our s", "ratio", "MiB", "idle p50 p99", "attacked p50 p99", "p99 ratio, refused")
 	for i, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
-			n := startAttacked(t)
+			n := startAttacked(t, "")
 			address := n.https
 			scheme := "https"
 			if a.honest == proof.H1 {

@@ -219,7 +219,7 @@ func (n *node) registerLimitMetrics() error {
 		{"weir_overload_requests_limit", "The most of them, 0 for any number.", func(s edge.OverloadStats) float64 { return float64(s.Options.Requests) }},
 		{"weir_overload_fetches", "Fetches that run, for clients and other nodes.", func(s edge.OverloadStats) float64 { return float64(s.Fetches) }},
 		{"weir_overload_fetches_limit", "The most of them, 0 for any number.", func(s edge.OverloadStats) float64 { return float64(s.Options.Fetches) }},
-		{"weir_overload_delay_seconds", "That half of what could run has waited for a processor, in the last tenth of a second.", func(s edge.OverloadStats) float64 { return s.Delay.Seconds() }},
+		{"weir_overload_delay_seconds", "That what comes has waited until it was read, or half of what could run for a processor, in the last tenth of a second.", func(s edge.OverloadStats) float64 { return s.Delay.Seconds() }},
 		{"weir_overload_memory_bytes", "Memory in use, without garbage.", func(s edge.OverloadStats) float64 { return float64(s.Memory) }},
 		{"weir_overload_memory_limit_bytes", "The most of it, 0 for no bound.", func(s edge.OverloadStats) float64 { return float64(s.Options.Memory) }},
 	} {
