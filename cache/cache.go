@@ -83,6 +83,7 @@ type Cache struct {
 	journal *disk.Journal
 
 	hot    *policy.LRU[ID, *Object]
+	crowds policy.Crowds
 	index  *policy.Index // nil without Dir
 	passes *policy.LRU[ID, time.Time]
 	varies *policy.LRU[ID, *variants]

@@ -146,6 +146,10 @@ func (c *Cache) warm(o *Object, held int64) {
 // there, whose reference is the caller's now.
 func (c *Cache) putHot(o *Object, cost policy.Cost) *Object {
 	o.Retain()
-	old, _ := c.hot.Put(o.key.ID, o, cost)
+	put := c.hot.Put
+	if o.uses.Load() <= 0 && c.crowds.Of(o.key.Text) {
+		put = c.hot.Try
+	}
+	old, _ := put(o.key.ID, o, cost)
 	return old.Value
 }

@@ -19,13 +19,28 @@ import (
 // holds, take nothing from what is asked for again and again; and one purge by prefix takes all of them.
 func TestAFloodOfQueriesLeavesTheHotSet(t *testing.T) {
 	t.Parallel()
-	const objects, size, cacheBytes, requests, floods = 300, 4 << 10, 4 << 20, 3000, 4 // the hot set is a third of the cache
+	for name, disk := range map[string]bool{"disk": true, "memory only": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			floodQueries(t, disk)
+		})
+	}
+}
+
+func floodQueries(t *testing.T, disk bool) {
+	t.Helper()
+	const objects, size, cacheBytes, floods = 300, 4 << 10, 4 << 20, 4 // the hot set is a third of the cache
 	content := strings.Repeat("x", size)
 	b := newBench(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", hour)
 		_, _ = io.WriteString(w, r.URL.RequestURI()+content)
 	})
-	store, err := cache.New(cache.Options{Dir: t.TempDir(), DiskBytes: cacheBytes, MemoryBytes: cacheBytes / 4})
+	o, requests := cache.Options{MemoryBytes: cacheBytes}, 1500
+	if disk {
+		requests = 3000
+		o = cache.Options{Dir: t.TempDir(), DiskBytes: cacheBytes, MemoryBytes: cacheBytes / 4}
+	}
+	store, err := cache.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

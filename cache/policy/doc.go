@@ -8,6 +8,12 @@
 // something scarce beside bytes: the cache gives one to every entry that holds a file descriptor. When slots run short
 // only entries that hold one are evicted.
 //
+// Where one path is asked for with ever new queries ([Crowds]: more than 64 lately), those go on probation (LRU.Try): lists of
+// the library beside the others, of a sixteenth of the budgets, whose oldest goes first, or joins the others where it was
+// used again. A hit costs what it did, for that is found out when room is made. With 1,020,000 values of a query, 34 for each
+// request of others, a hot set of half the cache lost none of its hits, and one of 12 times the cache 1.0 of 58.6 points,
+// where four values for each took 39 and 29 points before. On traces without queries the hits are the same, each.
+//
 // # Index
 //
 // An entry is 34 bytes, side by side in columns without pointers, found by a table of 32-bit references that fills to nine tenths and
