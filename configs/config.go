@@ -359,32 +359,6 @@ type Asset struct {
 	Viewers int `yaml:"viewers"`
 }
 
-// Steering says how viewers are spread over edges and other ways to the same content.
-type Steering struct {
-	// TTL is how long a player keeps to an answer. 0 means 60 s.
-	TTL Duration `yaml:"ttl"`
-	// Spread is how many edges the viewers of a title go to. 0 means 2.
-	Spread int `yaml:"spread"`
-	// Weight is the share of viewers that the edges get together, relative to Pathways. 0 means 1.
-	Weight float64 `yaml:"weight"`
-	// Pathways are other ways to the same content.
-	Pathways []Pathway `yaml:"pathways"`
-}
-
-// Pathway is another way to the same content, such as another CDN.
-type Pathway struct {
-	// ID is its name: letters, digits, '.', '-' and '_', none of a node.
-	ID string `yaml:"id"`
-	// Host takes the place of an edge's host, and port, in all URLs.
-	Host string `yaml:"host"`
-	// Weight is its share of viewers. 0: it stands in when others fail.
-	Weight float64 `yaml:"weight"`
-	// Regions are those whose viewers may go there. Empty: all.
-	Regions []string `yaml:"regions"`
-	// Params are added to the query of every URL.
-	Params map[string]string `yaml:"params"`
-}
-
 // Connections bounds how many connections there may be. Client and Network bound nothing where they are 0.
 type Connections struct {
 	// Total is of all clients. 0 means as many as there are descriptors for, and memory where that is bounded.

@@ -47,34 +47,3 @@ func (v *validator) sdk(path string, s *SDK) {
 	}
 	v.steering(path+".steering", &s.Steering)
 }
-
-func (v *validator) steering(path string, s *Steering) {
-	if s.TTL < 0 {
-		v.bad(path+".ttl", s.TTL, "is negative", "write ttl: 60s")
-	}
-	if s.Spread < 0 {
-		v.bad(path+".spread", s.Spread, "is negative", "write a number of edges")
-	}
-	if s.Weight < 0 || s.Weight > 1e6 {
-		v.bad(path+".weight", s.Weight, "is not from 0 to 1000000", "write weight: 1")
-	}
-	seen := map[string]bool{}
-	for i, p := range s.Pathways {
-		at := itemPath(path+".pathways", i)
-		switch {
-		case !plainName(p.ID, 64):
-			v.bad(at+".id", p.ID, strconv.Quote(p.ID)+" is no name of a pathway", "write letters, digits, '.', '-' and '_'")
-			v.placeAt(at)
-		case seen[p.ID]:
-			v.bad(at+".id", p.ID, "another pathway is called so", "give each a name of its own")
-		}
-		seen[p.ID] = true
-		if u, err := url.Parse("https://" + p.Host); err != nil || p.Host == "" || u.Host != p.Host {
-			v.bad(at+".host", p.Host, strconv.Quote(p.Host)+" is no host", "write host: video.example.com, with a port if need be")
-			v.placeAt(at)
-		}
-		if p.Weight < 0 || p.Weight > 1e6 {
-			v.bad(at+".weight", p.Weight, "is not from 0 to 1000000", "write weight: 1, or 0 to stand in for others")
-		}
-	}
-}

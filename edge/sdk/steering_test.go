@@ -69,6 +69,7 @@ func TestRules(t *testing.T) {
 		{name: "a third of the time left and all to serve", nodes: two, policy: Steering{Pathways: []Pathway{{ID: "b", Weight: 1, Contract: contract(15, 300, 0)}}}, of: "b", want: 0.75},
 		{name: "one that was forgotten", nodes: two, policy: Steering{Pathways: []Pathway{{ID: "b", Weight: 1, Contract: contract(11, 300, 0)}}}, of: "b", want: 0.8},
 		{name: "one that is served", nodes: two, policy: Steering{Pathways: []Pathway{{ID: "b", Weight: 1, Contract: contract(30, 300, 300)}}}, of: "b", want: 0},
+		{name: "one that is more than served", nodes: two, policy: Steering{Pathways: []Pathway{{ID: "b", Weight: 1, Contract: contract(30, 300, 400)}, {ID: "c", Weight: 1}}}, of: "c", want: 0.5},
 		{name: "one that is over", nodes: two, policy: Steering{Pathways: []Pathway{{ID: "b", Weight: 1, Contract: contract(10, 300, 0)}}}, of: "b", want: 0},
 	} {
 		p := &plan{policy: &test.policy, here: "edge-1", nodes: test.nodes, now: now}
@@ -182,6 +183,12 @@ func TestManifestsWays(t *testing.T) {
 	s = a.Steer(r, "film", "s1")
 	if m = steering(t, a, strings.TrimPrefix(s.Server, "https://steer.example")); !strings.HasPrefix(m.Reload, "https://steer.example/steer/v1/film?") {
 		t.Errorf("asks %s, then %s", s.Server, m.Reload)
+	}
+
+	// Who knows this node by another name than others do goes on with it.
+	alone := testAPI(t, Options{Node: "edge-1", Nodes: func(bool) []Node { return nodesNamed("edge-1") }})
+	if m = decode[steeringManifest](t, ask(alone, "GET", "https://other.example/steer/v1/film", ""), http.StatusOK); m.Reload != "https://other.example/steer/v1/film?" {
+		t.Errorf("asks again at %s", m.Reload)
 	}
 
 	// In DASH a clone's host has its port.

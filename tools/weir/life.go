@@ -110,7 +110,7 @@ func (n *node) background() []func(context.Context) error {
 		background = append(background, n.options.keyring.Run)
 	}
 	if n.notices != nil {
-		background = append(background, n.notices.Run)
+		background = append(background, n.notices.Run, n.tellPressure)
 	}
 	if n.admin != nil {
 		background = append(background, func(ctx context.Context) error { return n.admin.run(ctx, time.Second) })

@@ -94,6 +94,7 @@ type node struct {
 	downloads *session.Book    // of viewers
 	spent     *session.Book    // one-time tokens that were used
 	quality   *quality.Ledger  // of what their players report
+	pressures pressures        // of other nodes
 	ownKey    []byte           // of sessions, where there is no cluster; set before anybody is served
 	metrics   *telemetry.Metrics
 	access    *telemetry.AccessLog

@@ -188,6 +188,9 @@ func (n *node) peerHandler() http.Handler {
 			case sessionPath:
 				n.serveSessions(n.sessions, w, r)
 				return
+			case pressurePath:
+				n.servePressure(w, r)
+				return
 			case qualityPath:
 				n.serveQuality(w, r)
 				return

@@ -131,6 +131,28 @@ func (p *process) await(t testing.TB, pattern string) string {
 	return found
 }
 
+// awaitTimes waits until a text stands in so many lines.
+func (p *process) awaitTimes(t testing.TB, text string, times int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		p.mu.Lock()
+		found, news := strings.Count(strings.Join(p.lines, "\n"), text), p.news
+		p.mu.Unlock()
+		if found >= times {
+			return
+		}
+		select {
+		case <-news:
+		case <-p.done:
+			t.Fatalf("weir ended:\n%s", p.output())
+		case <-ctx.Done():
+			t.Fatalf("weir did not say %q for the %dth time:\n%s", text, times, p.output())
+		}
+	}
+}
+
 // awaitOrEnd is await, and "" when the process ends first.
 func (p *process) awaitOrEnd(t testing.TB, pattern string) string {
 	t.Helper()

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"weir/cluster"
 	"weir/configs"
 	"weir/edge/sdk"
 	"weir/edge/session"
@@ -178,10 +177,14 @@ func (n *node) books() map[string]*session.Book {
 
 // newAPI makes the endpoints for players of a site.
 func (n *node) newAPI(s *configs.Site) (*sdk.API, error) {
+	steering, err := steeringOf(&s.SDK.Steering)
+	if err != nil {
+		return nil, err
+	}
 	options := sdk.Options{
 		Sessions: n.sessions, Key: func() []byte { return n.sessionKeys()[0] }, Report: n.report, Node: n.config.Node.Name, Nodes: n.steeredNodes, Probe: n.probe,
 		Heartbeat: s.SDK.Heartbeat.D(), Log: n.log,
-		Steering: sdk.Steering{TTL: s.SDK.Steering.TTL.D(), Spread: s.SDK.Steering.Spread, Weight: s.SDK.Steering.Weight},
+		Steering: steering, Starves: starves,
 	}
 	if s.SDK.Downloads.Allow {
 		options.Downloads, options.DownloadLimit, options.Fetch, options.Size = n.downloads, s.SDK.Downloads.PerAccount, n.fetchHere, n.sizeHere
@@ -189,10 +192,6 @@ func (n *node) newAPI(s *configs.Site) (*sdk.API, error) {
 	for _, a := range s.SDK.Assets {
 		options.Assets = append(options.Assets, sdk.Asset{Match: a.Match, HLS: a.HLS, DASH: a.DASH, Licenses: a.Licenses, Limit: a.Viewers})
 	}
-	for _, p := range s.SDK.Steering.Pathways {
-		options.Steering.Pathways = append(options.Steering.Pathways, sdk.Pathway{ID: p.ID, Host: p.Host, Weight: p.Weight, Regions: p.Regions, Params: p.Params})
-	}
-	var err error
 	if s.SDK.Accounts.KeysFile != "" {
 		if options.Viewer, err = n.viewersOfTokens(&s.SDK.Accounts); err != nil {
 			return nil, err
@@ -205,22 +204,6 @@ func (n *node) newAPI(s *configs.Site) (*sdk.API, error) {
 		}
 	}
 	return sdk.New(options)
-}
-
-// steeredNodes lists the nodes as viewers reach them, and which of them are to get no more.
-func (n *node) steeredNodes(secure bool) []sdk.Node {
-	var nodes []sdk.Node
-	for _, m := range n.cluster.Members() {
-		address, scheme := m.HTTPAddr, "http://"
-		if secure {
-			address, scheme = m.HTTPSAddr, "https://"
-		}
-		if address == "" || m.State == cluster.Left {
-			continue
-		}
-		nodes = append(nodes, sdk.Node{Name: m.Name, URL: scheme + address, Region: m.Region, Zone: m.Zone, Weight: m.Weight, Leaves: m.Draining || m.State != cluster.Alive})
-	}
-	return nodes
 }
 
 // probe asks the edge for a path as the client of r is about to, and returns the status.

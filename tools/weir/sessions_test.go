@@ -37,6 +37,10 @@ type playAnswer struct {
 	Manifests map[string]string `json:"manifests"`
 	Steering  string            `json:"steering"`
 	End       string            `json:"end"`
+	Token     struct {
+		Value string `json:"value"`
+		Name  string `json:"name"`
+	} `json:"token"`
 }
 
 func (l *lab) play(node, asset string) (playAnswer, int) {

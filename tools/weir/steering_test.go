@@ -75,14 +75,15 @@ func TestSteering(t *testing.T) {
 	}
 }
 
-// startSteered starts edges with hosts of their own and the same port, as in the world.
+// startSteered starts edges with hosts of their own and the same port, as in the world. Nobody connects from these hosts, so that
+// the port stays free.
 func startSteered(t *testing.T, edges int, more settings) *system {
 	t.Helper()
 	_, port, err := net.SplitHostPort(freePorts(t, 1)[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	return startSystemWith(t, edges, more, func(i int) string { return fmt.Sprintf("127.0.0.%d:%s", 1+i, port) })
+	return startSystemWith(t, edges, more, func(i int) string { return fmt.Sprintf("127.9.0.%d:%s", 1+i, port) })
 }
 
 func (s *system) named(name string) *edgeProcess {

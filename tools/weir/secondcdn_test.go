@@ -1,0 +1,203 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"text/template"
+	"time"
+
+	"weir/tools/proof"
+)
+
+// secondCDN is nginx before the origin of a system.
+type secondCDN struct {
+	*process
+
+	Dir, Address, Origin, Cert, Key string
+	Root                            bool // it starts as root, and has to read what only root may
+}
+
+func startSecondCDN(t *testing.T, s *system, address string) *secondCDN {
+	t.Helper()
+	path := proof.RequireTool(t, "nginx", "nginx-light")
+	tlsDir := filepath.Join(s.edges[0].dir, "tls")
+	c := &secondCDN{
+		Dir: t.TempDir(), Address: address, Origin: s.origin, Root: os.Geteuid() == 0,
+		Cert: filepath.Join(tlsDir, "cert.pem"), Key: filepath.Join(tlsDir, "key.pem"),
+	}
+	var text bytes.Buffer
+	if err := template.Must(template.ParseFiles("testdata/steering/nginx.conf")).Execute(&text, c); err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(c.Dir, "nginx.conf")
+	if err := os.WriteFile(config, text.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.process = startProcess(t, exec.Command(path, "-p", c.Dir, "-c", config, "-e", filepath.Join(c.Dir, "error.log")))
+	for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C {
+		if conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address); err == nil {
+			conn.Close()
+			tick.Stop()
+			return c
+		}
+		select {
+		case <-c.done:
+			t.Fatalf("nginx ended: %s", c.output())
+		default:
+		}
+	}
+}
+
+// answered lists what was asked of it with success, a path each.
+func (c *secondCDN) answered(t *testing.T) (paths []string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(c.Dir, "access.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) == 3 && (f[0] == "200" || f[0] == "206") {
+			paths = append(paths, f[2])
+		}
+	}
+	return paths
+}
+
+// twoCDNs are edges, and nginx, which a policy file joins. weigh writes the file anew: what nginx gets beside the edges' 1.
+func twoCDNs(t *testing.T) (s *system, c *secondCDN, weigh func(t *testing.T, weight float64)) {
+	t.Helper()
+	proof.RequireTool(t, "nginx", "nginx-light")
+	_, port, err := net.SplitHostPort(freePorts(t, 1)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, address := filepath.Join(t.TempDir(), "policy.yaml"), "127.9.0.9:"+port
+	put := func(weight float64) {
+		text := fmt.Sprintf("ttl: 1s\npathways:\n  - {id: nginx, host: %q, weight: %f}\n", address, weight)
+		if err := os.WriteFile(policy, []byte(text), 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+	put(0)
+	keys := write(t, "keys", "k1 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n")
+	site := fmt.Sprintf(", token: {schemes: [{kind: cat, keys_file: %q}]}, sdk: {tokens: true, steering: {policy_file: %q}}", keys, policy)
+	s = startSystemWith(t, 2, settings{site: site}, func(i int) string { return fmt.Sprintf("127.9.0.%d:%s", 1+i, port) })
+	c = startSecondCDN(t, s, address)
+	taken := 0
+	return s, c, func(t *testing.T, weight float64) {
+		t.Helper()
+		put(weight)
+		taken++
+		for _, e := range s.edges {
+			e.signal(t, syscall.SIGHUP)
+			e.awaitTimes(t, "configuration taken", taken)
+		}
+	}
+}
+
+// TestSecondCDN: nginx joins, and gets a viewer, and gives it back, as the policy file says, while every player plays.
+func TestSecondCDN(t *testing.T) {
+	proof.RequireTool(t, "chromium", "chromium")
+	s, c, weigh := twoCDNs(t)
+	for _, tt := range steeredPlayers {
+		t.Run(tt.player+" "+tt.format, func(t *testing.T) {
+			before := len(c.answered(t))
+			p := playAt(t, s.edges[0].https)
+			step := 0
+			result := browse(t, map[string]any{
+				"url": p.Manifests[tt.format], "player": tt.player, "config": tt.config,
+				"seconds": 22, "timeout": 120, "quic": "off", "spki": s.spki, "maxStalls": -1,
+			}, func(played float64) {
+				switch {
+				case played >= 4 && step == 0:
+					step = 1
+					weigh(t, 1e6)
+				case played >= 12 && step == 1:
+					step = 2
+					weigh(t, 0)
+				}
+			})
+			if step < 2 {
+				weigh(t, 0)
+				t.Fatal("the policy did not change: the test shows nothing")
+			}
+			var order []string // of hosts
+			there := 0
+			for _, r := range result.Requests {
+				host := strings.Split(r.URL, "/")[2]
+				if host == c.Address && r.Kind != "steering" {
+					there++
+				}
+				if r.Kind == "segment" && (len(order) == 0 || order[len(order)-1] != host) {
+					order = append(order, host)
+				}
+			}
+			if i := slices.Index(order, c.Address); i < 1 || i == len(order)-1 {
+				t.Errorf("segments came from %v, want nginx between edges", order)
+			}
+			if got := len(c.answered(t)) - before; there == 0 || got != there {
+				t.Errorf("nginx has answered %d requests, the browser has sent it %d", got, there)
+			}
+		})
+	}
+}
+
+// TestSharesOfCDNs: viewers go where their answers send them; nginx gets the share of requests that the policy file says, and
+// another one when it says something else, and no viewer moves that need not.
+func TestSharesOfCDNs(t *testing.T) {
+	t.Parallel()
+	s, c, weigh := twoCDNs(t)
+	const viewers = 150
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // a certificate that the test's node minted
+	defer client.CloseIdleConnections()
+	sessions := make([]playAnswer, viewers)
+	for i := range sessions {
+		sessions[i] = playAt(t, s.edges[i%2].https)
+	}
+	hosts := map[string]string{"nginx": c.Address}
+	for _, e := range s.edges {
+		hosts[e.name] = e.https
+	}
+	var before []string
+	for _, test := range []struct{ weight, share float64 }{{1. / 3, 0.25}, {1, 0.5}, {0, 0}} {
+		weigh(t, test.weight)
+		asked := len(c.answered(t))
+		var now []string
+		for _, p := range sessions {
+			way := steeredTo(t, p.Steering)[0]
+			now = append(now, way)
+			r, err := client.Get("https://" + hosts[way] + "/vod/demo/master.m3u8?" + p.Token.Name + "=" + p.Token.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, r.Body) // its status tells
+			r.Body.Close()
+			if r.StatusCode != http.StatusOK {
+				t.Fatalf("%s answers %s", way, r.Status)
+			}
+		}
+		got := float64(len(c.answered(t))-asked) / viewers
+		t.Logf("a weight of %.2f beside 1: nginx has %.3f of the requests", test.weight, got)
+		if math.Abs(got-test.share) > 0.13 || test.share == 0 && got > 0 { // more than three standard deviations
+			t.Errorf("a weight of %.2f beside 1: nginx has %.3f of the requests, want %.2f", test.weight, got, test.share)
+		}
+		for i := range before {
+			if test.weight >= 1 && before[i] == "nginx" && now[i] != "nginx" {
+				t.Fatalf("viewer %d left nginx when its share grew", i)
+			}
+		}
+		before = now
+	}
+}
