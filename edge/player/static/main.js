@@ -167,9 +167,10 @@ class Trouble {
   }
 
   check() {
-    if (!this.#failure || !$("problem").hidden || this.watch.buffer > DRY_SECONDS) return;
-    if (this.#failure.kind === "unreachable" && this.instead()) this.#failure = null;
-    else showProblem(this.#failure, this.nodes);
+    if (this.watch.buffer > DRY_SECONDS && !video.error) return;
+    const away = !navigator.onLine || this.nodes.list.every((n) => n.state === "down");
+    if ((away || this.#failure?.kind === "unreachable") && this.instead()) this.#failure = null;
+    if (this.#failure && $("problem").hidden) showProblem(this.#failure, this.nodes);
   }
 
   over() {

@@ -19,6 +19,7 @@
     const at = pathname.indexOf(KEPT);
     if (origin !== worker.location.origin || request.method !== "GET") return;
     if (at >= 0) event.respondWith(kept(pathname.slice(at + KEPT.length), request.headers.get("range")));
+    else if (request.cache === "no-store") return; // somebody wants to know whether the network answers
     else if (request.mode === "navigate" || pathname.startsWith("/player/")) event.respondWith(page(request));
   });
 

@@ -141,6 +141,8 @@ try {
   await context.setOffline(true);
   await cut(true);
   if (a.by === "page") {
+    await page.evaluate(() => document.querySelector("video").play());
+    await until("the download takes over", () => page.evaluate(() => weir().local && document.querySelector("video").currentTime > 1));
     await page.reload();
   } else {
     await page.evaluate(async (engine) => {
