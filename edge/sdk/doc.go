@@ -8,7 +8,7 @@
 //	GET    /sdk/v1/downloads/ID              says that it is still wanted, and renews it; DELETE gives it up
 //	POST   /sdk/v1/token                     a new token for a session, where the site has tokens
 //	POST   /sdk/v1/cmcd                      takes CMCD events (CTA-5004-B)
-//	GET    /sdk/v1/assist/ID                 how fast this edge can serve
+//	GET    /sdk/v1/assist/ID                 how fast this edge serves the session; heartbeats tell it too
 //	GET    /steer/v1/ASSET                   where to load from next, for HLS and DASH (RFC 8216bis, 7; ETSI TS 103 998)
 //	GET    /time                             what time it is, for UTCTiming of DASH
 //	GET    /sdk/v1/openapi.json              all this as an OpenAPI 3.1 document

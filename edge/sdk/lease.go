@@ -62,7 +62,7 @@ func (a *API) heartbeat(w http.ResponseWriter, r *http.Request) *problem {
 	}
 	answer := renewed{heartbeats: a.heartbeats(), Expires: s.Expires.Round(0).UTC(), AudioOnly: b.Driving && s.Device == "car"}
 	if a.options.Assist != nil {
-		advice := a.options.Assist(r)
+		advice := a.options.Assist(r, s.ID)
 		answer.Advice = &advice
 	}
 	writeJSON(w, http.StatusOK, answer)
@@ -87,9 +87,10 @@ func (a *API) assist(w http.ResponseWriter, r *http.Request) *problem {
 	if a.options.Assist == nil {
 		return newProblem("not-found", "this server gives no advice")
 	}
-	if _, err := a.options.Sessions.Place(session.ID(r.PathValue("id"))); err != nil {
+	id := session.ID(r.PathValue("id"))
+	if _, err := a.options.Sessions.Place(id); err != nil {
 		return problemOf(err)
 	}
-	writeJSON(w, http.StatusOK, a.options.Assist(r))
+	writeJSON(w, http.StatusOK, a.options.Assist(r, id))
 	return nil
 }

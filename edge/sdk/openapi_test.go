@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"weir/edge/session"
 )
 
 // TestOpenAPI has a client that is generated from the document ask for everything, and checks each answer against it.
@@ -27,7 +29,7 @@ func TestOpenAPI(t *testing.T) {
 		Downloads: testBook(t), DownloadLimit: 1, Fetch: testTitle, Size: testSize,
 		Viewer: byToken, AccountLimit: 2, Node: "edge-1",
 		Nodes:  func(bool) []Node { return nodesNamed("edge-1", "edge-2") },
-		Assist: func(*http.Request) Advice { return Advice{MaxBitrateKbps: 8000, ThroughputKbps: 12000} },
+		Assist: func(*http.Request, session.ID) Advice { return Advice{MaxBitrateKbps: 8000, ThroughputKbps: 12000} },
 		Probe: func(_ *http.Request, path string) int {
 			switch {
 			case strings.Contains(path, "/gone/"):

@@ -60,8 +60,8 @@ type Options struct {
 	Starves func(*http.Request) bool
 	// Report takes CMCD events, one record each, and tells whether more are welcome; nil: they are counted and dropped.
 	Report func(r *http.Request, record string) bool
-	// Assist tells how fast a viewer may expect to be served; nil: nobody knows.
-	Assist func(*http.Request) Advice
+	// Assist tells how fast the viewer of a session may expect to be served; nil: nobody knows. Must not block.
+	Assist func(*http.Request, session.ID) Advice
 
 	// Downloads keeps what was taken along, with a lease as long as it may be played; nil: nothing may be.
 	Downloads *session.Book

@@ -137,7 +137,7 @@ func TestPlay(t *testing.T) {
 
 func TestHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := testAPI(t, Options{Assist: func(*http.Request) Advice { return Advice{MaxBitrateKbps: 3000} }})
+		a := testAPI(t, Options{Assist: func(*http.Request, session.ID) Advice { return Advice{MaxBitrateKbps: 3000} }})
 		p := decode[played](t, ask(a, "POST", "/sdk/v1/sessions", `{"asset":"demo","device":"car"}`), 201)
 		path := "/sdk/v1/sessions/" + p.Session + "/heartbeat"
 		for range 5 {

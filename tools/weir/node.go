@@ -95,6 +95,7 @@ type node struct {
 	spent     *session.Book    // one-time tokens that were used
 	quality   *quality.Ledger  // of what their players report
 	pressures pressures        // of other nodes
+	paces     paces            // of how fast they were served here
 	ownKey    []byte           // of sessions, where there is no cluster; set before anybody is served
 	metrics   *telemetry.Metrics
 	access    *telemetry.AccessLog

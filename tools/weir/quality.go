@@ -77,6 +77,10 @@ func (n *node) report(r *http.Request, record string) bool {
 		s.Errors = 1
 	}
 	n.addSample(&report, &s, r.RemoteAddr, "")
+	if id := report.Text(cmcd.SessionID); len(id) > 0 {
+		now := time.Now()
+		n.paces.note(quality.Hide(n.qualityKey(), string(id), now), &report, 0, 0, now)
+	}
 	return true
 }
 
@@ -100,6 +104,7 @@ func (n *node) follow(x *edge.Exchange) {
 		s.Errors = 1
 	}
 	n.addSample(r, &s, x.Request.RemoteAddr, x.Target.Path)
+	n.notePace(x, time.Now())
 }
 
 func failed(status int) bool { return status == 0 || status >= http.StatusBadRequest }

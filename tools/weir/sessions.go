@@ -183,7 +183,7 @@ func (n *node) newAPI(s *configs.Site) (*sdk.API, error) {
 	}
 	options := sdk.Options{
 		Sessions: n.sessions, Key: func() []byte { return n.sessionKeys()[0] }, Report: n.report, Node: n.config.Node.Name, Nodes: n.steeredNodes, Probe: n.probe,
-		Heartbeat: s.SDK.Heartbeat.D(), Log: n.log,
+		Heartbeat: s.SDK.Heartbeat.D(), Assist: n.assist(s), Log: n.log,
 		Steering: steering, Starves: starves,
 	}
 	if s.SDK.Downloads.Allow {
