@@ -274,6 +274,24 @@ type SDK struct {
 	Accounts Accounts `yaml:"accounts"`
 	// Tokens says whether sessions get tokens of the site's first scheme, which is then cat with a key that can sign.
 	Tokens bool `yaml:"tokens"`
+	// Limits says how often the endpoints may be asked.
+	Limits SDKLimits `yaml:"limits"`
+}
+
+// SDKLimits says how often the endpoints for players may be asked.
+type SDKLimits struct {
+	// Network bounds the clients of one network: 24 bits of IPv4, 56 of IPv6.
+	Network RequestRate `yaml:"network"`
+	// Account bounds the play calls, renewals and downloads of one account.
+	Account RequestRate `yaml:"account"`
+}
+
+// RequestRate is how many requests there may be.
+type RequestRate struct {
+	// Requests per second, in the long run. 0: the default.
+	Requests float64 `yaml:"requests"`
+	// Burst is how many may come at once after a rest; 0 means those of ten seconds.
+	Burst int `yaml:"burst"`
 }
 
 // Accounts says who may open sessions, and how many at once.

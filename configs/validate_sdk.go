@@ -46,4 +46,13 @@ func (v *validator) sdk(path string, s *SDK) {
 		v.bad(path+".accounts.streams", s.Accounts.Streams, "counts sessions of accounts, and nobody has one", "name the keys of viewers' tokens in accounts.keys_file")
 	}
 	v.steering(path+".steering", &s.Steering)
+	for name, rate := range map[string]RequestRate{"network": s.Limits.Network, "account": s.Limits.Account} {
+		if at := path + ".limits." + name; !(rate.Requests >= 0 && rate.Requests <= 1e9) { // also when it is no number
+			v.bad(at+".requests", rate.Requests, "is not from 0 to 1000000000", "write requests per second, or 0 for the default")
+		} else if rate.Burst < 0 || rate.Burst > 1e9 {
+			v.bad(at+".burst", rate.Burst, "is not from 0 to 1000000000", "write a number of requests, or 0 for those of ten seconds")
+		} else if rate.Burst > 0 && rate.Requests == 0 {
+			v.bad(at+".burst", rate.Burst, "says nothing without a rate", "write requests beside it, per second")
+		}
+	}
 }

@@ -59,6 +59,8 @@ func TestValidate(t *testing.T) {
 		{"two pools on one port", "node:\n  region: r\ncluster:\n  gossip: \":7946\"\n  secret_file: s\n  wan:\n    gossip: \":7946\"\n" + site, "cluster.wan.gossip: :7946 is the address of cluster.gossip already"},
 		{"little memory", "node:\n  memory: 64MiB\n" + site, "w:2:3: node.memory: 64MiB is too little to work with"},
 		{"little room for qlog", "log:\n  qlog: d\n  qlog_size: 10KiB\n" + site, "w:3:3: log.qlog_size: 10KiB is too little for a connection: write a size from 1MiB on"},
+		{"players' burst alone", site + "    sdk: {limits: {network: {burst: 5}}}\n", "sites[0].sdk.limits.network.burst: says nothing without a rate"},
+		{"players' negative rate", site + "    sdk: {limits: {account: {requests: -1}}}\n", "sites[0].sdk.limits.account.requests: is not from 0 to"},
 		{"negative fetches", "overload:\n  fetches: -1\n" + site, "w:2:3: overload.fetches: is negative"},
 		{"negative delay", "overload:\n  requests: -1\n" + site, "w:2:3: overload.requests: is negative"},
 		{"negative limit", "sites:\n  - hosts: [a]\n    origins: [\"http://o\"]\n    limits: {client: {concurrent: -1}}\n", "sites[0].limits.client.concurrent: is negative"},

@@ -66,6 +66,8 @@
 //
 // # Who may ask
 //
-// The endpoints are for viewers and are reached like content: the site's rules and rates apply. A session's id is all it
+// The endpoints are for viewers and are reached like content: the site's rules and rates apply, and those of [Options.Rates]
+// for a client's network, and for an account wherever its players are. Who asks too often gets a 429 with Retry-After. A
+// [Gate] counts that, and every problem by its name, for all sites of a node; its memory has a fixed size. A session's id is all it
 // takes to renew or end that session. Whose account a viewer is says Options.Viewer; without it there are no accounts.
 package sdk

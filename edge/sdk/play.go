@@ -173,6 +173,9 @@ func (a *API) viewer(r *http.Request) (Viewer, *problem) {
 	if err != nil {
 		return Viewer{}, newProblem("credential", err.Error())
 	}
+	if p := a.options.Gate.byAccount(v.Account, a.options.Rates.Account); p != nil {
+		return Viewer{}, p
+	}
 	if v.Limit <= 0 {
 		v.Limit = a.options.AccountLimit
 	}

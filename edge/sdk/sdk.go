@@ -72,6 +72,10 @@ type Options struct {
 	Fetch func(r *http.Request, path string, limit int64) (status int, body []byte)
 	Size  func(r *http.Request, path string) int64
 
+	// Gate counts who asks how often, for all APIs of a node; nil: one for this alone. Rates are what may be asked.
+	Gate  *Gate
+	Rates Rates
+
 	Heartbeat time.Duration // 0: 30 s
 	Log       *slog.Logger  // nil: silent
 }
@@ -100,6 +104,15 @@ func New(o Options) (*API, error) {
 	}
 	if o.Heartbeat*2 > o.Sessions.Lease() {
 		return nil, fmt.Errorf("sdk: a heartbeat every %s leaves no second chance within a lease of %s", o.Heartbeat, o.Sessions.Lease())
+	}
+	if o.Gate == nil {
+		o.Gate = NewGate(time.Now())
+	}
+	if !o.Rates.Network.On() {
+		o.Rates.Network = DefaultNetworkRate()
+	}
+	if !o.Rates.Account.On() {
+		o.Rates.Account = DefaultAccountRate()
 	}
 	if len(o.Assets) == 0 {
 		o.Assets = []Asset{DefaultAsset()}
@@ -185,12 +198,17 @@ func (a *API) methods(by map[string]endpoint) http.Handler {
 			return
 		}
 		serve := by[method]
-		if serve == nil {
+		p := a.options.Gate.byNetwork(r, a.options.Rates.Network)
+		switch {
+		case p != nil:
+		case serve == nil:
 			h.Set("Allow", allow)
-			newProblem("method", r.Method+" is not allowed here").write(w)
-			return
+			p = newProblem("method", r.Method+" is not allowed here")
+		default:
+			p = serve(w, r)
 		}
-		if p := serve(w, r); p != nil {
+		if p != nil {
+			a.options.Gate.note(p, r, a.log)
 			p.write(w)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"weir/edge/limit"
 	"weir/edge/session"
 )
 
@@ -31,6 +32,9 @@ func testAPI(t *testing.T, o Options) *API {
 		o.Sessions = testBook(t)
 	}
 	o.Key = func() []byte { return []byte("a key for accounts of the tests") }
+	if !o.Rates.Network.On() {
+		o.Rates.Network = limit.Rate{PerSecond: 1e9, Burst: 1e9} // all tests are one client
+	}
 	a, err := New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -203,6 +203,9 @@ func (s *socket) close() error {
 // Close ends the connections that are idle, and all of H3.
 func (c *Client) Close() error { return c.end() }
 
+// RoundTrip asks as http.RoundTripper does and checks nothing: for what is no object of the oracle's.
+func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) { return c.transport.RoundTrip(r) }
+
 // Get asks for a URL and checks the response. It always returns a whole
 // Result; what was wrong is in its Err. ctx ends a request early, which is
 // then reported as aborted.

@@ -25,6 +25,7 @@ import (
 	"weir/edge/front"
 	"weir/edge/player"
 	"weir/edge/quality"
+	"weir/edge/sdk"
 	"weir/edge/session"
 	"weir/edge/telemetry"
 	"weir/edge/token"
@@ -92,6 +93,7 @@ type node struct {
 	notices   *notice.Board    // of purges; nil alone
 	sessions  *session.Book    // of viewers
 	downloads *session.Book    // of viewers
+	players   *sdk.Gate        // of the endpoints for players
 	spent     *session.Book    // one-time tokens that were used
 	quality   *quality.Ledger  // of what their players report
 	pressures pressures        // of other nodes
@@ -174,7 +176,7 @@ func (n *node) buildEdge() error {
 	if n.geo, err = access.OpenGeo(n.config.Geo...); err != nil {
 		return usageError{err}
 	}
-	n.replays = token.NewReplays(replays)
+	n.replays, n.players = token.NewReplays(replays), sdk.NewGate(time.Now())
 	if err = errors.Join(n.buildSessions(), n.buildQuality()); err != nil {
 		return err
 	}

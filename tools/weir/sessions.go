@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"weir/configs"
+	"weir/edge/limit"
 	"weir/edge/sdk"
 	"weir/edge/session"
 	"weir/edge/upstream"
@@ -183,8 +184,9 @@ func (n *node) newAPI(s *configs.Site) (*sdk.API, error) {
 	}
 	options := sdk.Options{
 		Sessions: n.sessions, Key: func() []byte { return n.sessionKeys()[0] }, Report: n.report, Node: n.config.Node.Name, Nodes: n.steeredNodes, Probe: n.probe,
-		Heartbeat: s.SDK.Heartbeat.D(), Assist: n.assist(s), Log: n.log,
+		Heartbeat: s.SDK.Heartbeat.D(), Assist: n.assist(s), Log: n.log, Gate: n.players,
 		Steering: steering, Starves: starves,
+		Rates: sdk.Rates{Network: sdkRate(s.SDK.Limits.Network), Account: sdkRate(s.SDK.Limits.Account)},
 	}
 	if s.SDK.Downloads.Allow {
 		options.Downloads, options.DownloadLimit, options.Fetch, options.Size = n.downloads, s.SDK.Downloads.PerAccount, n.fetchHere, n.sizeHere
@@ -206,6 +208,15 @@ func (n *node) newAPI(s *configs.Site) (*sdk.API, error) {
 	return sdk.New(options)
 }
 
+// sdkRate is a rate of the endpoints for players; the zero value leaves it to them.
+func sdkRate(c configs.RequestRate) limit.Rate {
+	r := limit.Rate{PerSecond: c.Requests, Burst: float64(c.Burst)}
+	if c.Burst == 0 {
+		r.Burst = 10 * c.Requests
+	}
+	return r
+}
+
 // probe asks the edge for a path as the client of r is about to, and returns the status.
 func (n *node) probe(r *http.Request, path string) int {
 	w := &innerWriter{}
@@ -213,9 +224,9 @@ func (n *node) probe(r *http.Request, path string) int {
 	return w.status
 }
 
-// fetchHere returns up to limit bytes of the body too.
-func (n *node) fetchHere(r *http.Request, path string, limit int64) (status int, body []byte) {
-	w := &innerWriter{limit: limit}
+// fetchHere returns up to most bytes of the body too.
+func (n *node) fetchHere(r *http.Request, path string, most int64) (status int, body []byte) {
+	w := &innerWriter{limit: most}
 	n.askEdge(w, r, http.MethodGet, path)
 	return w.status, w.body
 }

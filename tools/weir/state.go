@@ -10,6 +10,7 @@ import (
 	"weir/cluster"
 	"weir/edge"
 	"weir/edge/console"
+	"weir/edge/sdk"
 	"weir/edge/upstream"
 )
 
@@ -130,6 +131,9 @@ func (n *node) registerMetrics() error {
 	}
 	for _, reason := range edge.Reasons() {
 		metrics = append(metrics, metric{counter, "weir_refusals_total", "Requests refused, by reason.", func() float64 { return float64(n.edge.Refused(reason)) }, []string{"reason", reason}})
+	}
+	for _, name := range sdk.Problems() {
+		metrics = append(metrics, metric{counter, "weir_sdk_problems_total", "Problems that players' requests to the endpoints for them met, by the name at the end of their type.", func() float64 { return float64(n.players.Answered(name)) }, []string{"problem", name}})
 	}
 	for reason, read := range map[string]func(cluster.Stats) int64{
 		"metadata": func(s cluster.Stats) int64 { return s.RefusedNodes },
