@@ -211,6 +211,7 @@ async function begin(beats, options = {}) {
     }
     if (url.includes("/config")) return { body: { nodes: [A, B], features: [] } };
     if (url.endsWith("/heartbeat")) return beats.length ? beats.shift() : { body: beat };
+    if (url.endsWith("/token")) return options.token;
     if (url.endsWith("/time")) return options.time ? options.time(url) : {};
     return method === "DELETE" ? { status: 204 } : { status: 204 };
   });
@@ -307,6 +308,33 @@ test("a token that is over is renewed once", async () => {
   engine.host.failed({ kind: "status", status: 403 });
   await settle();
   assert.equal(events[0][1].kind, "forbidden");
+  await session.close();
+});
+
+test("a session with tokens gets a new one, and keeps its place", async () => {
+  const token = { carry: "query", name: "CAT", value: "old", expires: "" };
+  const first = answer("s1");
+  first.body.token = token;
+  first.body.manifests.hls += "&CAT=old";
+  const { session, engine, plays, opened, asked } = await begin([], { plays: [first], token: { body: { ...token, value: "new" } } });
+  engine.host.failed({ kind: "status", status: 403 });
+  for (let i = 0; i < 5; i++) await settle();
+  assert.deepEqual([plays.length, opened.at(-1)[0], session.id], [1, `${A}/vod/film/master.m3u8?session=s1&CAT=new`, "s1"]);
+  assert.ok(asked.some(({ url, body }) => url.endsWith("/sdk/v1/token") && JSON.parse(body).session === "s1"));
+  await session.close();
+});
+
+test("a session whose token is not renewed makes room for the next one", async () => {
+  const first = answer("s1");
+  first.body.token = { carry: "header", name: "X", value: "old", expires: "" };
+  const { session, engine, plays, asked } = await begin([], { plays: [first], token: problem("not-found", 404) });
+  assert.deepEqual(engine.host.headers, { X: "old" });
+  engine.host.failed({ kind: "status", status: 401 });
+  for (let i = 0; i < 6; i++) await settle();
+  const order = asked.map(({ url, method }) => `${method ?? "GET"} ${new URL(url).pathname}`);
+  assert.deepEqual([plays.length, session.id], [2, "s2"]);
+  assert.ok(order.indexOf("DELETE /sdk/v1/sessions/s1") < order.lastIndexOf("POST /sdk/v1/sessions"), order);
+  assert.deepEqual(engine.host.headers, {});
   await session.close();
 });
 

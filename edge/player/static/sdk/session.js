@@ -22,6 +22,21 @@ import { WeirError, ask, backoff } from "./wire.js";
  */
 
 /**
+ * How the player's own requests carry CMCD, where the page prefers another way than the service.
+ * @typedef {{mode?: "query" | "headers", version?: 1 | 2, keys?: string[]}} CMCDWishes
+ */
+
+/** @param {Played["manifests"]} manifests @param {NonNullable<Played["token"]>} token */
+function withToken(manifests, token) {
+  if (token.carry !== "query") return manifests;
+  return Object.fromEntries(Object.entries(manifests).map(([kind, address]) => {
+    const url = new URL(address);
+    url.searchParams.set(token.name, token.value);
+    return [kind, url.href];
+  }));
+}
+
+/**
  * Why an engine stopped.
  * @typedef {{kind: "network" | "status" | "media", status?: number, url?: string, message?: string}} Failure
  */
@@ -96,7 +111,7 @@ export class Session extends EventTarget {
    * @param {HTMLVideoElement} video
    * @param {Engine} engine
    * @param {{servers: import("./wire.js").Servers, env: import("./wire.js").Env, call: (replace: boolean) => Promise<Played>,
-   *   played: Played, resume: boolean, cmcd: boolean, limits: Host["limits"]}} options
+   *   played: Played, resume: boolean, cmcd: boolean | CMCDWishes, limits: Host["limits"]}} options
    */
   constructor(video, engine, options) {
     super();
@@ -161,14 +176,19 @@ export class Session extends EventTarget {
   /** @returns {Host} */
   #host() {
     const { played, options } = this;
-    const token = played.token;
+    const header = () => {
+      const { token } = this.played;
+      return token?.carry === "header" ? { [token.name]: token.value } : {};
+    };
     return {
       route: (url) => options.servers.on(url),
       failed: (failure) => void this.#failed(failure),
       doubt: () => void this.#check(),
       changed: () => this.#reports?.changed(),
-      cmcd: options.cmcd ? played.cmcd : null,
-      headers: token?.carry === "header" ? { [token.name]: token.value } : {},
+      cmcd: options.cmcd ? { ...played.cmcd, ...(typeof options.cmcd === "object" && options.cmcd) } : null,
+      get headers() {
+        return header(); // the token is renewed
+      },
       licenses: played.licenses,
       limits: options.limits,
       buffer: played.buffer,
@@ -387,9 +407,22 @@ export class Session extends EventTarget {
     this.#againTimer = setTimeout(() => void (alive ? this.#again() : this.#failed(failure)), ms);
   }
 
-  /** The token may be over: a new session has a new one. */
+  /** The token is over: the session gets a new one; where that is not to be had, another session in its place. */
   async #renew() {
-    await this.#reopen();
+    const { servers, env } = this.options;
+    const signal = this.#stop.signal;
+    try {
+      if (!this.played.token) throw new WeirError("forbidden");
+      const body = JSON.stringify({ session: this.id });
+      const token = await ask(servers, "/sdk/v1/token", { method: "POST", headers: { "Content-Type": "application/json" }, body, attempts: 2, signal }, env);
+      this.played = { ...this.played, token, manifests: withToken(this.played.manifests, token) };
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof WeirError)) throw error;
+      if (error.status === 410) return this.#over(error);
+      await ask(servers, `/sdk/v1/sessions/${this.id}`, { method: "DELETE", attempts: 1, signal }, env).catch(() => {}); // it takes the place of the next one, at worst
+      await this.#reopen();
+    }
     await this.#again();
   }
 

@@ -35,7 +35,7 @@ export { Session, WeirError, dashjs, hlsjs, native, playsHLS, shaka };
  * @property {import("./capabilities.js").Capabilities} [capabilities]  members go before what the browser tells
  * @property {boolean} [drm]                 the title may be encrypted: ask the browser for key systems; default false
  * @property {boolean} [resume]              begin where the viewer left the title, and note it on this device; default true
- * @property {boolean} [cmcd]                report how playback does; default true
+ * @property {boolean | import("./session.js").CMCDWishes} [cmcd]  report how playback does, and in which way; default true
  * @property {boolean} [autoplay]            call video.play(); default true
  * @property {AbortSignal} [signal]          gives up the call
  * @property {Partial<import("./wire.js").Env>} [env]  for tests
