@@ -25,6 +25,7 @@ type slot struct {
 // representation is a Representation with what its AdaptationSet says.
 type representation struct {
 	span
+	reading
 
 	traits  traits
 	systems [][]byte // of its ContentProtection that names a DRM system
@@ -36,6 +37,9 @@ type adaptation struct {
 	span
 
 	period          int
+	id              []byte
+	components      [][]byte // names of ContentComponents
+	trickOf         []byte   // names of the sets that it is trick play for
 	traits          traits
 	systems         [][]byte
 	representations []representation
@@ -58,6 +62,8 @@ type dash struct {
 	slots [2][]slot // of AdaptationSets, of Representations
 	// systems are ContentProtection elements of systems that the device has not.
 	systems []span
+	// references name sets.
+	references []reference
 
 	base     bool // the MPD has a BaseURL of its own
 	copied   int  // where the text begins of one that is written for each place of Steering; 0: none
@@ -141,7 +147,7 @@ func (d *dash) open(t *token) {
 		}
 	case "AdaptationSet":
 		if len(d.path) == 2 {
-			set := adaptation{span: span{t.start, t.end}, period: d.periods}
+			set := adaptation{span: span{t.start, t.end}, period: d.periods, id: xmlAttribute(t.attributes, "id")}
 			set.traits.read(t.attributes)
 			set.kind(t.attributes)
 			d.sets = append(d.sets, set)
@@ -151,20 +157,26 @@ func (d *dash) open(t *token) {
 			one := representation{span: span{t.start, t.end}, traits: set.traits}
 			one.traits.dynamics, one.traits.channels = 0, 0 // see inherit
 			one.traits.read(t.attributes)
+			one.refer(t.attributes, t.at)
 			set.kind(t.attributes)
 			set.representations = append(set.representations, one)
 		}
 	case "ContentComponent":
 		if set := d.set(); set != nil && len(d.path) == 3 {
 			set.kind(t.attributes)
+			set.components = append(set.components, xmlAttribute(t.attributes, "id"))
 		}
 	case "AudioChannelConfiguration", "SupplementalProperty", "EssentialProperty", "ContentProtection":
 		d.descriptor(t)
+	}
+	if d.Filter != nil {
+		d.refersTo(t)
 	}
 	d.urls(t)
 }
 
 func (d *dash) close(t *token) {
+	d.refersEnd(t)
 	switch string(t.name) {
 	case "AdaptationSet":
 		if len(d.path) == 2 && len(d.sets) > 0 {
@@ -276,7 +288,7 @@ func (d *dash) descriptor(t *token) {
 				of.dynamics = SDR
 			}
 		case "http://dashif.org/guidelines/trickmode":
-			set.trick = true
+			set.trick, set.trickOf = true, value
 		}
 	}
 }
@@ -331,8 +343,12 @@ func (d *dash) filter() bool {
 		for last < len(d.sets) && d.sets[last].period == d.sets[first].period {
 			last++
 		}
+		d.loosen(d.sets[first:last])
 		if !d.enough(d.sets[first:last]) {
 			return false
+		}
+		for i := first; i < last; i++ {
+			d.arrange(&d.sets[i])
 		}
 		d.arrangeSets(d.sets[first:last])
 		first = last
@@ -343,9 +359,9 @@ func (d *dash) filter() bool {
 	return true
 }
 
-// judge looks at the representations of a set, and at the set when none is left.
+// judge looks at the representations of a set.
 func (d *dash) judge(set *adaptation) {
-	f, left := d.Filter, 0
+	f := d.Filter
 	for i := range set.representations {
 		one := &set.representations[i]
 		one.traits.inherit(&set.traits)
@@ -357,11 +373,12 @@ func (d *dash) judge(set *adaptation) {
 			}
 			one.gone = !f.allows(&one.traits) || !f.opens(set.systems) || !f.opens(one.systems)
 		}
-		if !one.gone {
-			left++
-		}
 	}
-	if set.gone = left == 0 && len(set.representations) > 0; set.gone {
+}
+
+// arrange cuts a set of which none is left, and puts the others' representations in order.
+func (d *dash) arrange(set *adaptation) {
+	if set.gone {
 		d.cut(set.span)
 		return
 	}

@@ -13,7 +13,8 @@
 // A rendition goes when one of its attributes says that it exceeds a limit; one that says nothing stays. In HLS that is a
 // variant or an I-frame variant; audio renditions go by their channels, and whole groups with the last variant that uses
 // them. In DASH it is a Representation, with attributes and descriptors of its AdaptationSet, and the set with its last one.
-// DRM systems that a device has not go from keys and ContentProtection; what only they open goes whole. A presentation that
+// What needs or names what went goes with it: Representations by dependencyId, and by associationId with the last that they
+// belong to, sets for trick play, Preselections, Subsets, and names in lists. DRM systems that a device has not go from keys and ContentProtection; what only they open goes whole. A presentation that
 // had video, or audio in DASH, and has none left is [ErrEmpty], never an empty ladder.
 //
 // Height means the shorter side of the picture, so that portrait video is judged by the same number. HDR is told by
@@ -27,8 +28,7 @@
 //
 // # Limits
 //
-// DASH: a Representation that depends on another one, and a Preselection, are not followed; remote elements (xlink) are not
-// resolved, only decorated. HLS: in a delta update the segments that are skipped keep the URLs they were sent with.
+// DASH: remote elements (xlink) are not resolved, only decorated. HLS: in a delta update the segments that are skipped keep the URLs they were sent with.
 //
 // The package keeps no state. Filters, Rewrites and Limits are immutable in use and may be shared by goroutines.
 package manifest

@@ -404,6 +404,7 @@ func FuzzAppend(f *testing.F) {
 	}
 	f.Add([]byte("#EXTM3U\n#EXT-X-STREAM-INF:SUPPLEMENTAL-CODECS=\"x\",SUPPLEMENTAL-CODECS=\"y\"\nv"))
 	f.Add([]byte("<MPD><Period><AdaptationSet><Representation/></AdaptationSet></Period></MPD>"))
+	f.Add([]byte(related))
 	all, child := filter(f, Limits{}), Both(Path("/T"), Query("t", "$1"))
 	var some []*Filter
 	for _, l := range []Limits{{Codecs: []string{"h264", "aac"}, Height: 720, Channels: 2}, {AudioOnly: true}, {DRM: []string{"widevine"}, Order: LowestFirst, Start: 1e6}, {Prefer: []string{"hevc"}, HDRFirst: true, SurroundFirst: true, Order: HighestFirst}} {
