@@ -1,9 +1,7 @@
 package token
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -91,18 +89,16 @@ func (c codec) unwrap(text string) (*opened, *Error) {
 	m := &opened{content: b}
 	tag := uint64(0)
 	for range 2 {
-		var t cbor.RawTag
-		if len(m.content) == 0 || m.content[0]>>5 != 6 { // a tag
+		number, content, ok := cutTag(m.content)
+		if !ok {
 			break
 		}
-		if err := c.dec.Unmarshal(m.content, &t); err != nil {
-			return nil, wrong(Malformed, "it is no CBOR")
-		}
-		if t.Number == tagCWT && !m.cwtTag {
-			m.cwtTag, m.content = true, t.Content
+		m.content = content
+		if number == tagCWT && !m.cwtTag {
+			m.cwtTag = true
 			continue
 		}
-		tag, m.content, m.coseTag = t.Number, t.Content, true
+		tag, m.coseTag = number, true
 		break
 	}
 	if err := c.dec.Unmarshal(m.content, &m.envelope); err != nil {
@@ -122,6 +118,18 @@ func (c codec) unwrap(text string) (*opened, *Error) {
 		return nil, wrong(Malformed, "the tag %d and the algorithm %s do not go together", tag, m.algorithm)
 	}
 	return m, nil
+}
+
+// cutTag takes the tag off that a message begins with, in its shortest form (RFC 8949, 3.4): the decoder would go through all
+// of the message for each.
+func cutTag(b []byte) (number uint64, content []byte, ok bool) {
+	switch {
+	case len(b) > 1 && b[0] == 0xd8 && b[1] >= 24:
+		return uint64(b[1]), b[2:], true
+	case len(b) > 0 && b[0] >= 0xc0 && b[0] < 0xd8:
+		return uint64(b[0] - 0xc0), b[1:], true
+	}
+	return 0, b, false
 }
 
 func (m *opened) headers(protected map[any]any) *Error {
@@ -172,23 +180,20 @@ func (c codec) open(keys *Keys, text string) (*opened, *Key, *Error) {
 		return nil, nil, wrong(UnknownKey, "no key here has the id %.40q and the algorithm %s", m.keyID, m.algorithm)
 	}
 	for _, key := range suitable {
-		if c.signedBy(m, key) {
+		if m.signedBy(key) {
 			return m, key, nil
 		}
 	}
 	return nil, nil, wrong(BadSignature, "the signature is not of the key %.40q", m.keyID)
 }
 
-func (c codec) signedBy(m *opened, key *Key) bool {
-	if !m.sign1 {
-		return hmac.Equal(mac(key.Secret, m.Protected, m.Payload), m.Signature)
+// signedBy checks the signature: of RFC 9053, 2, those of JWS, over another text. go-cose would read the message once more.
+func (m *opened) signedBy(key *Key) bool {
+	context := "MAC0"
+	if m.sign1 {
+		context = "Signature1"
 	}
-	var message cose.UntaggedSign1Message
-	if message.UnmarshalCBOR(m.content) != nil {
-		return false
-	}
-	verifier, err := cose.NewVerifier(coseAlgorithm(m.algorithm), key.Public)
-	return err == nil && message.Verify(nil, verifier) == nil
+	return key.verify(m.algorithm, toSign(context, m.Protected, m.Payload), m.Signature)
 }
 
 func coseAlgorithm(name string) cose.Algorithm {
@@ -198,16 +203,13 @@ func coseAlgorithm(name string) cose.Algorithm {
 	return cose.AlgorithmES256
 }
 
-// mac is the tag of a COSE_Mac0 (RFC 9052, 6.3): the HMAC of the array ["MAC0", protected, h”, payload].
-func mac(secret, protected, payload []byte) []byte {
-	text := make([]byte, 0, 16+len(protected)+len(payload))
-	text = append(text, 0x84, 0x64, 'M', 'A', 'C', '0')
+// toSign is what a COSE_Mac0 or a COSE_Sign1 signs (RFC 9052, 6.3 and 4.4): the array [context, protected, h”, payload].
+func toSign(context string, protected, payload []byte) []byte {
+	text := make([]byte, 0, 16+len(context)+len(protected)+len(payload))
+	text = append(append(text, 0x84, 0x60|byte(len(context))), context...)
 	text = append(appendHead(text, len(protected)), protected...)
 	text = append(text, 0x40)
-	text = append(appendHead(text, len(payload)), payload...)
-	hash := hmac.New(sha256.New, secret)
-	hash.Write(text)
-	return hash.Sum(nil)
+	return append(appendHead(text, len(payload)), payload...)
 }
 
 // appendHead writes the head of a byte string under 64 KiB (RFC 8949, 3).
@@ -234,7 +236,11 @@ func (c codec) seal(key *Key, claims map[any]any) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		content = cbor.Tag{Number: tagMac0, Content: []any{protected, keyHeader(key), payload, mac(key.Secret, protected, payload)}}
+		tag, err := key.sign(algorithm, toSign("MAC0", protected, payload))
+		if err != nil {
+			return "", err
+		}
+		content = cbor.Tag{Number: tagMac0, Content: []any{protected, keyHeader(key), payload, tag}}
 	case (algorithm == "ES256" || algorithm == "PS256") && key.Private != nil:
 		message := cose.NewSign1Message()
 		message.Payload = payload

@@ -305,7 +305,7 @@ func TestMalformed(t *testing.T) {
 	message := func(tag uint64, protected map[any]any, unprotected map[any]any, payload any) string {
 		p, _ := c.enc.Marshal(protected)
 		claims, _ := c.enc.Marshal(payload)
-		sum := mac(key.Secret, p, claims)
+		sum, _ := key.sign("HS256", toSign("MAC0", p, claims))
 		var all any = []any{p, unprotected, claims, sum}
 		if tag != 0 {
 			all = cbor.Tag{Number: tag, Content: all}
@@ -359,7 +359,7 @@ func TestMalformed(t *testing.T) {
 	// The same map key twice: who reads the first and who reads the last do not see the same.
 	twice := []byte{0xa2, 0x04, 0x1a, 0x7f, 0xff, 0xff, 0xff, 0x04, 0x01}
 	protected, _ := c.enc.Marshal(hs)
-	sum := mac(key.Secret, protected, twice)
+	sum, _ := key.sign("HS256", toSign("MAC0", protected, twice))
 	raw, _ := c.enc.Marshal([]any{protected, map[any]any{}, twice, sum})
 	v := verifier(t, Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key)}}})
 	if _, err := v.Check(t.Context(), get("https://a/x?CAT="+base64.RawURLEncoding.EncodeToString(raw)), now); reason(err) != Malformed {
