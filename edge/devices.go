@@ -73,24 +73,8 @@ func (d *Devices) read(query string) (v viewer, ok bool, err error) {
 	if !ok {
 		return viewer{}, false, nil
 	}
-	var said, rest strings.Builder
-	for parameter := range strings.SplitSeq(query, "&") {
-		name, value, _ := strings.Cut(parameter, "=")
-		to := &rest
-		switch name {
-		case parameterSession:
-			v.session = value
-			continue
-		case parameterDevice, parameterCodecs, parameterHeight, parameterRate, parameterBitrate, parameterChannels, parameterDRM, parameterRange,
-			parameterMetered, parameterAudio:
-			to = &said
-		}
-		if to.Len() > 0 {
-			to.WriteByte('&')
-		}
-		to.WriteString(parameter)
-	}
-	v.said, v.rest = said.String(), rest.String()
+	v.session = valueOf(query, parameterSession)
+	v.said, v.rest = gather(query, ofDevice), gather(query, ofOthers)
 	place := &d.filters[hashOf(v.said)%filterPlaces]
 	known := place.Load()
 	if known == nil || known.said != v.said {
@@ -174,6 +158,45 @@ func (v *viewer) child(path string) manifest.Child {
 		}
 		return append(dst, url...)
 	}
+}
+
+// The kinds of a query's parameters.
+const (
+	ofDevice = iota
+	ofSession
+	ofOthers
+)
+
+func kindOf(name string) int {
+	switch name {
+	case parameterSession:
+		return ofSession
+	case parameterDevice, parameterCodecs, parameterHeight, parameterRate, parameterBitrate, parameterChannels, parameterDRM, parameterRange,
+		parameterMetered, parameterAudio:
+		return ofDevice
+	}
+	return ofOthers
+}
+
+// gather are the parameters of one kind, as they stand in the query. No allocation where they stand together.
+func gather(query string, kind int) (all string) {
+	from := -1 // of all in the query; -1: there is none
+	for at := 0; at <= len(query); {
+		parameter, _, _ := strings.Cut(query[at:], "&")
+		end := at + len(parameter)
+		if name, _, _ := strings.Cut(parameter, "="); kindOf(name) == kind {
+			switch {
+			case from < 0:
+				from, all = at, parameter
+			case from+len(all)+1 == at:
+				all = query[from:end]
+			default:
+				all, from = all+"&"+parameter, len(query)+1
+			}
+		}
+		at = end + 1
+	}
+	return all
 }
 
 // valueOf is the value of a query's parameter, as it stands there; of several the first.

@@ -83,6 +83,7 @@ type Exchange struct {
 	upstream  []string          // Cache-Status members of the upstream that answered this request
 	slices    *sliced           // what a large representation is read from
 	tailored  *tailored         // the manifest that is made for this viewer; nil: none is
+	tailoring tailored          // what it points to: one allocation less
 	urgent    bool              // the player waits with an empty buffer
 	pressed   bool              // the node is short of something
 	preflight bool              // a browser asks whether it may ask

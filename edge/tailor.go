@@ -61,7 +61,7 @@ func (e *Edge) tailor(x *Exchange) bool {
 	if x.Request.Method != http.MethodGet && x.Request.Method != http.MethodHead {
 		return true
 	}
-	t := &tailored{}
+	t := &x.tailoring
 	if x.site.Devices != nil {
 		v, known, err := x.site.Devices.read(x.Target.Query)
 		if err != nil {

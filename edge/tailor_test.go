@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -329,5 +330,49 @@ func TestMemo(t *testing.T) {
 	}
 	if made := place.Load(); made.of(id, head, 7+memoPlaces) || made.of(cache.NewKey("h/n").ID, head, 7) || made.of(id, &cache.Head{ResponseTime: time.Unix(2, 0)}, 7) {
 		t.Error("another one is taken for it")
+	}
+}
+
+// TestTailoredAllocations: a manifest that was made before for such a device costs what a hit of the stored one costs.
+func TestTailoredAllocations(t *testing.T) {
+	b := newSiteBench(t, Site{Devices: someDevices(t)}, playlist(bothOf))
+	b.edge.options.Observe = func(*Exchange) {}
+	allocations := func(target, want string) float64 {
+		t.Helper()
+		b.want(target, b.do("GET", target), 200, "", want)
+		r := httptest.NewRequest(http.MethodGet, target, nil)
+		r.Host = strings.TrimPrefix(b.url, "http://")
+		w := &deafWriter{header: http.Header{}}
+		n := testing.AllocsPerRun(200, func() {
+			clear(w.header)
+			b.edge.ServeHTTP(w, r)
+		})
+		if w.status != http.StatusOK {
+			t.Errorf("%s: status %d", target, w.status)
+		}
+		return n
+	}
+	plain := allocations("/m.m3u8", bothOf)
+	for _, target := range []string{"/m.m3u8?device=car", "/m.m3u8?device=car&height=720&session=abc"} {
+		if n := allocations(target, carGets); n != plain {
+			t.Errorf("%s: %v allocations a hit, want %v, as without a device", target, n, plain)
+		}
+	}
+}
+
+func TestGather(t *testing.T) {
+	t.Parallel()
+	for query, want := range map[string][3]string{
+		"":                           {"", "", ""},
+		"device=car":                 {"device=car", "", ""},
+		"a=1&device=car&height=480":  {"device=car&height=480", "", "a=1"},
+		"device=car&a=1&height=480":  {"device=car&height=480", "", "a=1"},
+		"device=car&a&session=s&b=&": {"device=car", "session=s", "a&b=&"},
+		"session=s&x=1&device=tv&y":  {"device=tv", "session=s", "x=1&y"},
+		"height=1&x&height=2&x&drm=": {"height=1&height=2&drm=", "", "x&x"},
+	} {
+		if got := [3]string{gather(query, ofDevice), gather(query, ofSession), gather(query, ofOthers)}; got != want {
+			t.Errorf("%q: got %q, want %q", query, got, want)
+		}
 	}
 }
