@@ -22,6 +22,11 @@
 // joined; a network is the number of its autonomous system, or else the address cut to /24 and /48. A session that is over is
 // in sums alone, and sums are by hour and kept for a day.
 //
+// # Two processes
+//
+// A process that takes over as a node gets what the one before has, sessions that are followed and the sums of the day, and
+// once more what comes to that one while it drains ([Ledger.Export]).
+//
 // # Hints
 //
 // [Summary.Hints] names an edge, a rendition or a network that falls behind: at least 20 sessions, and a share of stalled

@@ -375,3 +375,89 @@ func FuzzServe(f *testing.F) {
 		}
 	})
 }
+
+// TestExport: a process that takes over follows the same viewers, and has the same sums; what comes to the one before
+// later goes there too.
+func TestExport(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		before, after, whole := &pool{}, &pool{}, &pool{}
+		for _, p := range []*pool{before, after, whole} {
+			l, err := New(Options{Name: "edge-1"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.ledgers = map[string]*Ledger{"edge-1": l}
+		}
+		old, young, only := before.ledgers["edge-1"], after.ledgers["edge-1"], whole.ledgers["edge-1"]
+		sample := func(to *Ledger, s Sample) {
+			s.Title, s.Device, s.Edge, s.Network = "film", "tv", "edge-1", "AS64500"
+			for _, l := range []*Ledger{to, only} {
+				l.Add(&s, time.Now())
+			}
+		}
+		step := func() {
+			time.Sleep(2 * time.Second)
+			for _, l := range []*Ledger{old, young, only} {
+				l.hand(t.Context(), time.Now())
+				l.closeIdle(time.Now())
+			}
+		}
+		play := func(to *Ledger, id Session, i int) {
+			sample(to, Sample{Session: id, Video: true, Bitrate: 3000 + 1000*(i/3), Duration: 2 * time.Second, Starting: i < 2, Starved: i == 4})
+		}
+		move := func() {
+			parts := 0
+			if err := old.Export(t.Context(), time.Now(), func(part []byte) error {
+				parts++
+				return young.Import(part, time.Now())
+			}); err != nil || parts == 0 {
+				t.Fatalf("%d parts, %v", parts, err)
+			}
+			if s := old.Stats(); s.Followed != 0 || s.Pending != 0 || len(old.Summary(time.Now()).Named) != 0 {
+				t.Errorf("%+v is still there", s)
+			}
+		}
+		for i := range 6 { // over before
+			play(old, 1, i)
+			step()
+		}
+		sample(old, Sample{Session: 1, Ended: true})
+		time.Sleep(3 * time.Hour)
+		for i := range 4 { // one that plays, one that tells of events alone, one that is left behind
+			play(old, 2, i)
+			play(old, 3, i)
+			if i%2 == 0 {
+				sample(old, Sample{Session: 4, Event: true, Video: true, Bitrate: 2000})
+			}
+			step()
+		}
+		sample(old, Sample{Session: 5, Ended: true})
+		for range 7 {
+			step()
+		}
+		sample(old, Sample{Session: 2, Errors: 1}) // not brought to its owner yet
+		move()
+		sample(young, Sample{Session: 5}) // a late word of what is over
+		step()
+		for i := 4; i < 8; i++ {
+			play(young, 2, i)
+			play(old, 3, i)
+			sample(young, Sample{Session: 4, Event: true, Video: true, Bitrate: 2000})
+			step()
+		}
+		move()
+		if got, want := young.Summary(time.Now()), only.Summary(time.Now()); fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
+			t.Errorf("while they play: got %+v\nwant %+v", got, want)
+		}
+		for range 50 {
+			step()
+		}
+		if got, want := young.Summary(time.Now()), only.Summary(time.Now()); fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) || want.All.Sessions != 5 {
+			t.Errorf("at the end: got %+v\nwant %+v", got, want)
+		}
+		if err := young.Import([]byte("{"), time.Now()); err == nil {
+			t.Error("half a part has no error")
+		}
+	})
+}

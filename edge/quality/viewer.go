@@ -233,6 +233,8 @@ func (v *viewer) merge(o *viewer, now time.Time) {
 		if v.playing = (time.Time{}); o.PlayAgo >= 0 {
 			v.playing = now.Add(-o.PlayAgo)
 		}
+	} else if o.PlayAgo >= 0 && v.playing.IsZero() { // all that another process of this node knew
+		v.playing = now.Add(-o.PlayAgo)
 	}
 	v.meet(o, first, last)
 	v.Watched, v.Bits, v.Switches = v.Watched+o.Watched, v.Bits+o.Bits, v.Switches+o.Switches

@@ -24,7 +24,8 @@ import (
 //   - The file of purges is read by the new process before it serves, and again before the old one acknowledges a purge.
 //   - Play sessions and downloads are told before the new process serves, and once more when gossip is free: what the old one
 //     has opened or renewed between. A renewal that comes to the old process later, on a connection that is there, is lost;
-//     the next one finds the session in the new process. One-time tokens that were used are told with them.
+//     the next one finds the session in the new process. One-time tokens that were used are told with them. What is known of
+//     how viewers fare goes with gossip, and what the old one hears of it while it drains at its end.
 //   - Gossip goes last and without a farewell. Requests wait in the new process until it has found the others again, which
 //     takes some milliseconds, and no longer than after any other start.
 //
@@ -65,6 +66,7 @@ const (
 	bookSessions  = "sessions"
 	bookDownloads = "downloads"
 	bookSpent     = "spent" // one-time tokens
+	bookQuality   = "quality"
 )
 
 // message is one line.
@@ -74,8 +76,8 @@ type message struct {
 	Version string   `json:"version,omitempty"`
 	Error   string   `json:"error,omitempty"`
 
-	Book string          `json:"book,omitempty"` // one of those above
-	Part json.RawMessage `json:"part,omitempty"` // of session.Book.Export
+	Book string          `json:"book,omitempty"` // one of the above
+	Part json.RawMessage `json:"part,omitempty"` // of session.Book.Export, or quality.Ledger.Export
 	Key  []byte          `json:"key,omitempty"`  // of the IDs of sessions, with go
 
 	Members []string `json:"members,omitempty"` // of the region, with gossip: where to find them

@@ -54,7 +54,9 @@ func (n *node) run(ctx context.Context) error {
 	finish, cancel := context.WithTimeout(whole, n.config.Listen.DrainTimeout.D())
 	defer cancel()
 	n.edge.Close(finish)
-	return errors.Join(err, last.stop(), disk.stop())
+	err = errors.Join(err, last.stop())
+	n.tellTheRest() //nolint:contextcheck // ctx is over
+	return errors.Join(err, disk.stop())
 }
 
 // takeOver waits until the cache knows what it has and the process before this one gives way, if there is one.

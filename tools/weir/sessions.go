@@ -165,6 +165,9 @@ func (n *node) takeBook(m message) error {
 		}
 		return nil
 	}
+	if m.Book == bookQuality {
+		return n.quality.Import(m.Part, time.Now())
+	}
 	book := n.books()[m.Book]
 	if book == nil {
 		return fmt.Errorf("the process before tells of %q, which is not known here", m.Book)

@@ -303,12 +303,35 @@ func (n *node) leaveGossip() {
 		if err := n.tellBooks(ctx, s); err != nil {
 			n.log.Error("the process that has taken over may not know the latest play sessions", "error", err)
 		}
+		n.tellQuality(ctx, s)
 		m := message{Say: sayGossip, Members: gossipAddresses(n.cluster)}
 		if n.wan != nil {
 			m.Relays = gossipAddresses(n.wan)
 		}
 		_ = s.line.say(m)           // it goes on by itself after a while
 		_ = s.cmd.Process.Release() // it outlives this process
+	}
+}
+
+// tellQuality tells the other process how viewers fare, and forgets it.
+func (n *node) tellQuality(ctx context.Context, s *successor) {
+	_ = s.line.conn.SetWriteDeadline(time.Now().Add(gossipTimeout)) // a closed one needs none, here and below
+	defer func() { _ = s.line.conn.SetWriteDeadline(time.Time{}) }()
+	if err := n.quality.Export(ctx, time.Now(), func(part []byte) error {
+		return s.line.say(message{Say: sayBook, Book: bookQuality, Part: part})
+	}); err != nil {
+		n.log.Error("the process that has taken over may not know how viewers fare", "error", err)
+	}
+}
+
+// tellTheRest tells the other process what came of that while this one drained.
+func (n *node) tellTheRest() {
+	if s := n.upgrades.successor.Load(); s != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		ctx, cancel := context.WithTimeout(context.Background(), gossipTimeout)
+		defer cancel()
+		n.tellQuality(ctx, s)
 	}
 }
 

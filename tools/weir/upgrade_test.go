@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +25,7 @@ import (
 
 	"weir/cluster"
 	"weir/configs"
+	"weir/edge/console"
 	"weir/tools/proof"
 )
 
@@ -429,6 +432,10 @@ func TestUpgradeKeepsViewers(t *testing.T) {
 	if status != http.StatusCreated || id == nil {
 		t.Fatalf("a session: status %d, %s", status, text)
 	}
+	report := "/o/16KiB/a?CMCD=" + url.QueryEscape(`sid="s",cid="demo",ot=v,d=2000,br=3000`)
+	if status, _ := ask(http.MethodGet, report, ""); status != http.StatusOK {
+		t.Errorf("a report: status %d", status)
+	}
 	for i := range 2 {
 		if out, code := n.weir(t, "upgrade"); code != exitOK {
 			t.Fatalf("exit code %d, %s", code, out)
@@ -440,10 +447,36 @@ func TestUpgradeKeepsViewers(t *testing.T) {
 			t.Errorf("after upgrade %d one more session than may be: %s", i+1, text)
 		}
 		n.await(t, "the process before has ended", i+1)
+		if v := n.viewers(t); v.Now != 1 || len(v.Rows) == 0 {
+			t.Errorf("after upgrade %d: %+v; want one who watches", i+1, v)
+		}
 	}
 	if status, text := ask(http.MethodDelete, all+"/"+id[1], ""); status != http.StatusNoContent {
 		t.Errorf("the end of the session: status %d, %s", status, text)
 	}
+}
+
+// viewers asks how they fare.
+func (n *upgradeNode) viewers(t *testing.T) (v console.Viewers) {
+	t.Helper()
+	token, err := os.ReadFile(filepath.Join(n.dir, "state", "admin.token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+n.admin+"/v1/viewers", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	response, err := (&http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if err := json.NewDecoder(response.Body).Decode(&v); err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("status %d, %v", response.StatusCode, err)
+	}
+	return v
 }
 
 // TestUpgradeOfProcess1 is refused: the container would end with the old process, and the new one in it.
