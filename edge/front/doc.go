@@ -214,7 +214,8 @@
 // have keys that outlast the process (Options.QUICKey). Clients are told of a restart when
 // they send something of the size of a request: to less, such as PING, RFC 9000, 10.3
 // forbids a reset, and they wait for their idle time-out. From 200 handshakes in a second on
-// clients have to prove their address first (Retry).
+// clients have to prove their address first (Retry). A token proves its own address, for a
+// day, that of a Retry for twice HeaderTimeout; quic-go does not note which were used.
 //
 // Connections are traced while the server has a Qlog, which bounds what the files take, and may
 // be given one, or lose it, at any time. A process that takes over has its own count of them.

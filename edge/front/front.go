@@ -106,6 +106,8 @@ type Server struct {
 	ids   connIDs // of QUIC connections
 	seats *seats  // of all connections
 	qlog  atomic.Pointer[Qlog]
+	// retryFrom is the number of handshakes in a second after which clients have to prove their addresses.
+	retryFrom int
 
 	mu      sync.Mutex // guards the fields below
 	bound   bool
@@ -139,7 +141,7 @@ func New(o Options) (*Server, error) {
 	if o.ListenPacket == nil {
 		o.ListenPacket = net.ListenPacket
 	}
-	s := &Server{opts: o, log: o.Log, ids: newConnIDs()}
+	s := &Server{opts: o, log: o.Log, ids: newConnIDs(), retryFrom: retryFrom}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

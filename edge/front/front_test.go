@@ -68,7 +68,7 @@ type running struct {
 }
 
 // start runs a Server on loopback until the test ends.
-func start(t testing.TB, o Options) *running {
+func start(t testing.TB, o Options, adjust ...func(*Server)) *running {
 	t.Helper()
 	dir := t.TempDir()
 	cert, err := MintCertificate(dir, nil, time.Now())
@@ -80,18 +80,21 @@ func start(t testing.TB, o Options) *running {
 		t.Fatal(err)
 	}
 	o.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
-	r := startWith(t, o)
+	r := startWith(t, o, adjust...)
 	r.pool.AppendCertsFromPEM(ca)
 	return r
 }
 
 // startWith is start with the certificates of the options; the pool is empty.
-func startWith(t testing.TB, o Options) *running {
+func startWith(t testing.TB, o Options, adjust ...func(*Server)) *running {
 	t.Helper()
 	o.HTTP, o.HTTPS = "127.0.0.1:0", "127.0.0.1:0"
 	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, change := range adjust {
+		change(s)
 	}
 	if err := s.Listen(); err != nil {
 		t.Fatal(err)

@@ -67,7 +67,7 @@ func (s *Server) quicPart(socket net.PacketConn) (*quicPart, error) {
 		StatelessResetKey:     &keys.reset,
 		ConnectionIDGenerator: s.ids,
 		TokenGeneratorKey:     &keys.token,
-		VerifySourceAddress:   (&retryLimit{}).exceeded,
+		VerifySourceAddress:   (&retryLimit{most: s.retryFrom}).exceeded,
 		ConnContext:           p.admit,
 	}
 	config := http3.ConfigureTLSConfig(s.opts.TLS)
@@ -168,6 +168,8 @@ func (p *quicPart) connections() []*quicConn {
 
 // retryLimit counts handshakes by the second.
 type retryLimit struct {
+	most int // of them, from addresses that may be forged
+
 	mu    sync.Mutex // guards the fields below
 	begun time.Time
 	count int
@@ -181,5 +183,5 @@ func (l *retryLimit) exceeded(net.Addr) bool {
 		l.begun, l.count = now, 0
 	}
 	l.count++
-	return l.count > retryFrom
+	return l.count > l.most
 }
