@@ -31,6 +31,7 @@ const KINDS = {
   credential: () => ({ title: "Please sign in", text: "The service does not know who is watching, or the sign-in is over. Sign in again.", todo: "none" }),
   forbidden: () => ({ title: "Not included", text: "This account may not watch this title, or not from here.", todo: "none" }),
   busy: ({ wait }) => ({ title: "The service is busy", text: `It takes no new viewers just now. Try again in ${wait}.`, todo: "wait" }),
+  rate: ({ wait }) => ({ title: "Too many requests", text: `This network, or this account, asks too often just now. What plays goes on; try again in ${wait}.`, todo: "wait" }),
   unreachable: () => ({
     title: "No server answers",
     text: "Check the network of this device. Playback goes on by itself as soon as a server can be reached.",
