@@ -46,7 +46,7 @@ func (w finalWriter) WriteHeader(status int) {
 
 // press raises the pressure, by delay.
 func (v *Overload) press(value float64) {
-	for v.pressure.Value() < value-0.05 {
+	for v.pressure.Value() < value-0.002 {
 		v.pressure.Update(limit.Signals{Delay: time.Hour, Target: time.Millisecond})
 	}
 }
