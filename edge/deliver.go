@@ -17,42 +17,17 @@ import (
 )
 
 const (
-	bufferBytes   = 256 << 10        // one write to TLS, HTTP/2 or HTTP/3: smaller pieces cost up to 1.3x the CPU
-	sendfileBytes = 1 << 20          // one sendfile step: what must make progress within stallLimit
-	stallLimit    = 60 * time.Second // a client that takes nothing for so long is let go
+	stallLimit = 60 * time.Second // a client that takes nothing for so long is let go
+	leastRate  = 2 << 10          // bytes a second, below which a client makes no progress
+	// sendfileBytes and stepBytes are what goes out within stallLimit, by sendfile, where the connection sees to leastRate,
+	// and otherwise.
+	sendfileBytes = 1 << 20
+	stepBytes     = leastRate * int64(stallLimit/time.Second)
+	bufferBytes   = 32 << 10 // what does not go out from a file goes in pieces of so much
 )
 
-// A client that stalls keeps what is being written to it. So only wideBuffers have the size that is good for speed, 16 MiB
-// together; who comes when they are taken gets narrow ones, and 10,000 stalled clients keep 320 MiB, not 2.5 GiB. Clients that
-// take what they get hold one for a few milliseconds: 64 of them are a few gigabits per second.
-const (
-	wideBuffers = 64
-	narrowBytes = 32 << 10
-)
-
-// buffers and narrow hold the pieces in which bodies pass through memory.
-var (
-	buffers = sync.Pool{New: func() any { b := make([]byte, bufferBytes); return &b }}
-	narrow  = sync.Pool{New: func() any { b := make([]byte, narrowBytes); return &b }}
-)
-
-// takeBuffer returns a piece to send from, until giveBuffer.
-func (x *Exchange) takeBuffer() *[]byte {
-	if x.wide.Add(1) > wideBuffers {
-		x.wide.Add(-1)
-		return narrow.Get().(*[]byte)
-	}
-	return buffers.Get().(*[]byte)
-}
-
-func (x *Exchange) giveBuffer(b *[]byte) {
-	if len(*b) == narrowBytes {
-		narrow.Put(b)
-		return
-	}
-	x.wide.Add(-1)
-	buffers.Put(b)
-}
+// buffers hold what is passed on, and pieces of small bodies that still grow. A client that stalls keeps one.
+var buffers = sync.Pool{New: func() any { b := make([]byte, bufferBytes); return &b }}
 
 // deliver sends a stored response, complete or still growing.
 //
@@ -63,12 +38,7 @@ func (e *Edge) deliver(x *Exchange, o *cache.Object) {
 	}
 	head := o.Head()
 	if head.Status == http.StatusOK && notModified(x.Request, head.Header) {
-		e.header(x, o)
-		h := x.w.Header()
-		for _, name := range [...]string{"Content-Type", "Content-Encoding", "Content-Language"} { // RFC 9110, 15.4.5
-			delete(h, name)
-		}
-		x.begin(http.StatusNotModified)
+		e.deliverNotModified(x, o)
 		return
 	}
 	size := o.Size()
@@ -77,16 +47,7 @@ func (e *Edge) deliver(x *Exchange, o *cache.Object) {
 	}
 	ranges, unsatisfiable := requestedRanges(x.Request, head, size)
 	if head.Sliced > 0 && !unsatisfiable && x.Request.Method != http.MethodHead {
-		first := byterange.Range{Length: size}
-		if len(ranges) > 0 {
-			first = ranges[0]
-		}
-		if onlyIfCached(x.Request) && !e.hasSlices(versionOf(x, o), first.Start, first.Start+first.Length) {
-			e.onlyIfCached(x)
-			return
-		}
-		if err := e.openSliced(x, o, first.Start, first.Start+first.Length); err != nil {
-			e.notSliced(x, err)
+		if !e.openFirst(x, o, ranges) {
 			return
 		}
 		defer x.slices.close()
@@ -102,6 +63,33 @@ func (e *Edge) deliver(x *Exchange, o *cache.Object) {
 	default:
 		e.deliverParts(x, o, ranges, size)
 	}
+}
+
+// openFirst opens the slice where a response from slices begins. It is false where that has answered.
+func (e *Edge) openFirst(x *Exchange, o *cache.Object, ranges []byterange.Range) bool {
+	first := byterange.Range{Length: o.Head().Sliced}
+	if len(ranges) > 0 {
+		first = ranges[0]
+	}
+	end := first.Start + first.Length
+	if onlyIfCached(x.Request) && !e.hasSlices(versionOf(x, o), first.Start, end) {
+		e.onlyIfCached(x)
+		return false
+	}
+	if err := e.openSliced(x, o, first.Start, end); err != nil {
+		e.notSliced(x, err)
+		return false
+	}
+	return true
+}
+
+func (e *Edge) deliverNotModified(x *Exchange, o *cache.Object) {
+	e.header(x, o)
+	h := x.w.Header()
+	for _, name := range [...]string{"Content-Type", "Content-Encoding", "Content-Language"} { // RFC 9110, 15.4.5
+		delete(h, name)
+	}
+	x.begin(http.StatusNotModified)
 }
 
 func (e *Edge) header(x *Exchange, o *cache.Object) {
@@ -285,7 +273,7 @@ func (x *Exchange) follow(control *http.ResponseController, o *cache.Object, off
 		case done && end < 0:
 			return nil
 		case done && off < end:
-			return fmt.Errorf("body of %s ends at byte %d of %d: %w", o.Key().Text, off, end, io.ErrUnexpectedEOF)
+			return short(o, off, end)
 		case !done:
 			if err := control.Flush(); err != nil { // what is sent goes out before the wait
 				return clientGone(err)
@@ -295,34 +283,55 @@ func (x *Exchange) follow(control *http.ResponseController, o *cache.Object, off
 	return nil
 }
 
-// send passes on n bytes that are there: through sendfile where the connection
-// takes a file, else in large pieces.
+// send passes on n bytes that are there. A connection that can sends them from the file, over every protocol, and holds
+// nothing of ours for a client that stalls.
 func (x *Exchange) send(control *http.ResponseController, o *cache.Object, off, n int64) error {
 	file, base := o.File()
-	if to, ok := x.w.(io.ReaderFrom); ok && file != nil && x.Request.TLS == nil && x.Request.ProtoMajor == 1 {
-		for n > 0 {
-			piece := min(n, x.piece(sendfileBytes))
-			if err := x.pace(control, piece); err != nil {
-				return clientGone(err)
-			}
-			section := &fileSection{file: file, off: base + off, left: piece}
-			sent, err := to.ReadFrom(section)
-			x.Sent += sent
-			if errors.Is(err, io.ErrUnexpectedEOF) || err == nil && sent == 0 {
-				o.Discard() // somebody cut the file
-			}
-			if err != nil {
-				return clientGone(err)
-			}
-			if sent == 0 {
-				return fmt.Errorf("file of %s is short at byte %d: %w", o.Key().Text, off, io.ErrUnexpectedEOF)
-			}
-			off, n = off+sent, n-sent
-		}
-		return nil
+	to, ok := x.w.(io.ReaderFrom)
+	if !ok || file == nil {
+		return x.sendCopy(control, o, off, n)
 	}
-	buffer := x.takeBuffer()
-	defer x.giveBuffer(buffer)
+	step := stepBytes
+	if x.Request.TLS == nil && x.Request.ProtoMajor == 1 {
+		step = sendfileBytes
+	}
+	section := fileSection{file: file}
+	for n > 0 {
+		piece := min(n, x.piece(step))
+		if err := x.pace(control, piece); err != nil {
+			return clientGone(err)
+		}
+		section.off, section.left = base+off, piece
+		sent, err := to.ReadFrom(&section)
+		x.Sent += sent
+		if err != nil || sent == 0 {
+			return unsent(o, off, err)
+		}
+		off, n = off+sent, n-sent
+	}
+	return nil
+}
+
+// unsent is why a body cannot go on at byte off.
+func unsent(o *cache.Object, off int64, err error) error {
+	if unreadable := (*os.PathError)(nil); errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &unreadable) || err == nil {
+		o.Discard() // somebody cut the file, or the disk cannot read it
+	}
+	if err == nil {
+		return short(o, off, o.Size())
+	}
+	return clientGone(err)
+}
+
+// short says that a body ends too early.
+func short(o *cache.Object, off, end int64) error {
+	return fmt.Errorf("body of %s ends at byte %d of %d: %w", o.Key().Text, off, end, io.ErrUnexpectedEOF)
+}
+
+// sendCopy is send by way of memory.
+func (x *Exchange) sendCopy(control *http.ResponseController, o *cache.Object, off, n int64) error {
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
 	for n > 0 {
 		piece := (*buffer)[:min(n, x.piece(int64(len(*buffer))))]
 		if _, err := o.ReadAt(piece, off); err != nil {

@@ -56,7 +56,6 @@ type Edge struct {
 	reused  reuses
 	memo    memo                    // of manifests made for viewers
 	limits  atomic.Pointer[limiter] // nil until a site has limits
-	wide    atomic.Int64            // wide buffers in use
 	dropped atomic.Int64            // stored responses that purges ended
 	panics  atomic.Int64            // that were kept to a fill
 	reports reportCounts
@@ -140,7 +139,7 @@ func (e *Edge) Close(ctx context.Context) {
 
 // Hot path: one allocation for the exchange, and what net/http does.
 func (e *Edge) serve(w http.ResponseWriter, r *http.Request, peer bool) {
-	x := &Exchange{Request: r, Start: time.Now(), Source: upstream.FromSelf, Peer: peer, w: w, wide: &e.wide}
+	x := &Exchange{Request: r, Start: time.Now(), Source: upstream.FromSelf, Peer: peer, w: w}
 	x.status.Node, x.hops = e.options.Name, hopsClient
 	e.arrive(x)
 	defer e.leave(x)

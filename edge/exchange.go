@@ -2,7 +2,6 @@ package edge
 
 import (
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"weir/cache"
@@ -92,7 +91,6 @@ type Exchange struct {
 	renewal   *token.Renewal    // a new token for the client; nil: none
 	aged      bool              // the upstream that answered this request is a cache itself
 	unbounded bool              // the client is exempt from the site's limits
-	wide      *atomic.Int64     // wide buffers in use, of the edge
 	limits    *limiter          // nil where the site has no limits
 	bounded   bounded           // what it counts as, with limits
 	// unvalidated tells that a stored response must not be used as nobody could validate it.

@@ -138,7 +138,9 @@ func (e *Edge) settle(x *Exchange, fill *cache.Fill, f *flight, object *cache.Ob
 		return true
 	case stale != nil && e.servesOnError(x, stale):
 		x.status.Detail = "stale-if-error"
-		e.deliverStale(x, stale)
+		if e.use(x, Stale) {
+			e.deliver(x, stale)
+		}
 	case errors.Is(err, errOverload):
 		e.shed(x, x.class(false))
 	default:

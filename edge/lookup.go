@@ -10,14 +10,23 @@ import (
 	"weir/edge/field"
 )
 
-// answer serves a GET or HEAD from the cache, or through a fill.
+// answer serves a GET or HEAD from the cache, or through a fill. What decided is off the stack while a body is sent: of a
+// client that takes its time that would be kept.
 func (e *Edge) answer(x *Exchange) {
+	if object := e.choose(x); object != nil {
+		defer object.Release()
+		e.deliver(x, object)
+	}
+}
+
+// choose returns the stored response that is to be delivered, which is the caller's, or nil where it has answered.
+func (e *Edge) choose(x *Exchange) (chosen *cache.Object) {
 	e.lookup(x)
 	var wants freshness.Directives // nothing, unless the site listens
 	if x.site.RequestControl {
 		if wants = freshness.ParseRequest(x.Request.Header); wants.NoStore && !wants.OnlyIfCached {
 			e.pass(x, "no-store") // RFC 9111, 5.2.1.5
-			return
+			return nil
 		}
 	}
 	object := e.find(x)
@@ -27,21 +36,27 @@ func (e *Edge) answer(x *Exchange) {
 			why = field.ForwardVaryMiss
 		}
 		e.miss(x, why)
-		return
+		return nil
 	}
-	defer object.Release()
+	defer func() {
+		if chosen == nil {
+			object.Release()
+		}
+	}()
 	fresh, ok := e.reusable(x, object, time.Now())
-	if !ok { // purged
+	switch {
+	case !ok: // purged
 		e.drop(object)
 		e.miss(x, field.ForwardURIMiss)
-		return
+	case e.reuse(x, object, fresh, wants):
+		return object
 	}
-	e.reuse(x, object, fresh, wants)
+	return nil
 }
 
 // reuse decides what becomes of a request for which something is stored (RFC
-// 9111, 4).
-func (e *Edge) reuse(x *Exchange, object *cache.Object, lasts freshness.Freshness, wants freshness.Directives) {
+// 9111, 4). It is true where that is to be delivered; else it has answered.
+func (e *Edge) reuse(x *Exchange, object *cache.Object, lasts freshness.Freshness, wants freshness.Directives) bool {
 	now := time.Now()
 	fresh := lasts.Fresh(now)
 	accepted := !x.site.RequestControl || wants.Accepts(lasts, now)
@@ -49,12 +64,7 @@ func (e *Edge) reuse(x *Exchange, object *cache.Object, lasts freshness.Freshnes
 	case preconditioned(x.Request) && (!fresh || !accepted || !preconditionsHold(x.Request, object.Head().Header)):
 		e.pass(x, "precondition")
 	case fresh && accepted:
-		if e.overloaded(x) {
-			return
-		}
-		x.Outcome = Hit
-		x.status.Hit = true
-		e.deliver(x, object)
+		return e.use(x, Hit)
 	case onlyIfCached(x.Request):
 		e.onlyIfCached(x)
 	case fresh:
@@ -62,15 +72,15 @@ func (e *Edge) reuse(x *Exchange, object *cache.Object, lasts freshness.Freshnes
 		e.fill(x, object)
 	case accepted && x.site.RequestControl:
 		x.status.Detail = "max-stale" // RFC 9111, 5.2.1.2
-		e.deliverStale(x, object)
+		return e.use(x, Stale)
 	case lasts.WhileRevalidating(now) && content(wants):
 		if !e.backoff.rests(x.key.ID, now) {
 			e.refreshBehind(x, object)
 		}
-		e.deliverStale(x, object)
+		return e.use(x, Stale)
 	case lasts.OnError(now) && content(wants) && e.backoff.rests(x.key.ID, now):
 		x.status.Detail = "stale-if-error"
-		e.deliverStale(x, object)
+		return e.use(x, Stale)
 	default:
 		x.status.Forward = field.ForwardStale
 		if lasts.NoCache && !object.Head().Freshness.NoCache {
@@ -78,6 +88,16 @@ func (e *Edge) reuse(x *Exchange, object *cache.Object, lasts freshness.Freshnes
 		}
 		e.fill(x, object)
 	}
+	return false
+}
+
+// use tells whether what is stored may be delivered as so, or has turned the request away as there are too many.
+func (e *Edge) use(x *Exchange, how Outcome) bool {
+	if e.overloaded(x) {
+		return false
+	}
+	x.Outcome, x.status.Hit = how, true
+	return true
 }
 
 // content tells whether a request does without what its origin has now.
@@ -124,15 +144,6 @@ func (e *Edge) miss(x *Exchange, why field.Forward) {
 	default:
 		e.fill(x, nil)
 	}
-}
-
-func (e *Edge) deliverStale(x *Exchange, object *cache.Object) {
-	if e.overloaded(x) {
-		return
-	}
-	x.Outcome = Stale
-	x.status.Hit = true
-	e.deliver(x, object)
 }
 
 // onlyIfCached answers RFC 9111, 5.2.1.7 when nothing fresh is stored.

@@ -189,7 +189,7 @@ func TestPanicsStayInTheirRequest(t *testing.T) {
 			}
 			b.until("all that it held is given back", func() bool {
 				return v.Stats().Requests == 0 && v.Stats().Fetches == 0 && b.edge.Limits().Running == 0 && b.cache.Stats().Fills == 0 &&
-					b.edge.wide.Load() == 0 && b.edge.sites.Load().list[0].Origin.Stats().Running == 0 &&
+					b.edge.sites.Load().list[0].Origin.Stats().Running == 0 &&
 					b.edge.sites.Load().list[0].fetches.Stats().Running == 0
 			})
 		})

@@ -139,8 +139,8 @@ func nextHop(resp *upstream.Response) string {
 
 // copy sends body and flushes whenever the upstream pauses.
 func (x *Exchange) copy(body io.Reader) error {
-	buffer := x.takeBuffer()
-	defer x.giveBuffer(buffer)
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
 	control := http.NewResponseController(x.w)
 	for {
 		n, err := body.Read(*buffer)

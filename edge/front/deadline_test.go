@@ -189,3 +189,40 @@ func BenchmarkWriteDeadline(b *testing.B) {
 		}
 	})
 }
+
+// In the clear a file goes out in large pieces: a deadline that passes begins anew where enough of it was taken.
+func TestProgressInTheClear(t *testing.T) {
+	t.Parallel()
+	const span = time.Minute
+	for _, tt := range []struct {
+		name string
+		span time.Duration // 0: no deadline
+		sent int64
+		want bool
+	}{
+		{"nothing was taken", span, 0, false},
+		{"a byte a second", span, 60, false},
+		{"a byte too few", span, leastBytesPerSecond*60 - 1, false},
+		{"enough", span, leastBytesPerSecond * 60, true},
+		{"enough for a shorter time", span / 2, leastBytesPerSecond * 30, true},
+		{"no deadline", 0, 1 << 20, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var d writeDeadline
+				var socket fakeSocket
+				if tt.span > 0 {
+					_ = d.set(&socket, time.Now().Add(tt.span))
+				}
+				d.begin(&socket)
+				time.Sleep(tt.span)
+				socket.set = nil
+				again := d.again(&socket, tt.sent)
+				if again != tt.want || again != (len(socket.set) > 0) || again && !socket.set[0].Equal(time.Now().Add(tt.span)) {
+					t.Errorf("again = %v, want %v; the socket has the deadlines %v", again, tt.want, socket.set)
+				}
+			})
+		})
+	}
+}

@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -485,5 +487,38 @@ func TestGuardStalledSettings(t *testing.T) {
 	_, err := io.Copy(io.Discard, c)
 	if took := time.Since(begin); took > 5*time.Second || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("open after %v, %v", took, err)
+	}
+}
+
+// A client that takes large frames gets none: net/http would keep the memory of the largest for as long as the connection.
+func TestFramesStaySmall(t *testing.T) {
+	t.Parallel()
+	const size = 16 << 20 // more than the sockets take
+	file, _ := segment(t, size)
+	s := start(t, Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Content-Length"] = []string{strconv.Itoa(size)}
+		_, _ = w.(io.ReaderFrom).ReadFrom(newFileRange(file, 0, size))
+	})})
+	c := s.rawHTTP2(t, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1}, http2.Setting{ID: http2.SettingMaxFrameSize, Val: 1 << 20})
+	c.SetMaxReadFrameSize(1 << 20)
+	if err := errors.Join(c.WriteWindowUpdate(0, 1<<30), c.request(1, "/", true)); err != nil {
+		t.Fatal(err)
+	}
+	got, largest, first := 0, 0, 0
+	for got < size {
+		f, err := c.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data, ok := f.(*http2.DataFrame); ok {
+			n := len(data.Data())
+			if got < trialBytes {
+				first = max(first, n)
+			}
+			got, largest = got+n, max(largest, n)
+		}
+	}
+	if largest != leastPiece || first > firstPiece {
+		t.Errorf("the largest frame has %d bytes, want %d; of the first ones %d, want %d at most", largest, leastPiece, first, firstPiece)
 	}
 }

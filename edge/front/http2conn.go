@@ -37,7 +37,8 @@ const (
 type http2Guard struct {
 	timeout  time.Duration // for a header block
 	refusals *refusals
-	trusted  bool // no budgets
+	trusted  bool          // no budgets
+	wide     chan struct{} // see stride
 }
 
 // http2Conn stands between TLS and net/http's HTTP/2 and watches the frames in both
@@ -62,6 +63,8 @@ type http2Conn struct {
 
 	why    atomic.Int32  // the reason to end the connection, once there is one
 	last   atomic.Uint32 // the highest stream that the client opened
+	sent   atomic.Int64  // bytes
+	tried  atomic.Bool   // the client has taken trialBytes
 	credit atomic.Int64  // WINDOW_UPDATE frames that the client may send for what it got
 
 	// The fields below belong to the one goroutine that reads.
@@ -137,6 +140,7 @@ func (c *http2Conn) read(p []byte) (int, error) {
 	n, err := io.ReadFull(c.Conn, p[:w.left])
 	if err == nil && w.frame.kind == frameSettings {
 		dropDuplicates(p[:n])
+		keepFramesSmall(p[:n])
 	}
 	return n, err
 }
@@ -257,6 +261,7 @@ func (c *http2Conn) Write(p []byte) (int, error) {
 		n = c.watchOut(p)
 	}
 	wrote, err := c.Conn.Write(p[:n])
+	c.sent.Add(int64(wrote))
 	if err != nil || !c.refused() || !c.atBorder() {
 		return wrote, err
 	}

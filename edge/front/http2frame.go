@@ -28,6 +28,7 @@ const (
 	priorityBytes        = 5                                  // of HEADERS with flagPriority
 	promisedBytes        = 4                                  // of PUSH_PROMISE: the stream
 	settingBytes         = 6
+	settingMaxFrameSize  = 0x5
 	unusedSetting        = 0xf000 // the first of identifiers that nobody uses (RFC 9113, 6.5.2: they are ignored)
 	maxSettings          = 100    // in one frame; net/http hangs up on more
 	clientStreamMask     = 1<<31 - 1
@@ -143,6 +144,17 @@ func dropDuplicates(payload []byte) {
 				binary.BigEndian.PutUint16(id, unusedSetting+uint16(i/settingBytes))
 				break
 			}
+		}
+	}
+}
+
+// keepFramesSmall takes back what a SETTINGS payload allows beyond frames of leastPiece: net/http keeps the memory of the
+// largest that it has sent. No peer may ask for larger ones (RFC 9113, 4.2). What is not valid stays so.
+func keepFramesSmall(payload []byte) {
+	for ; len(payload) >= settingBytes; payload = payload[settingBytes:] {
+		value := binary.BigEndian.Uint32(payload[2:])
+		if binary.BigEndian.Uint16(payload) == settingMaxFrameSize && value > leastPiece && value < 1<<24 {
+			binary.BigEndian.PutUint32(payload[2:], leastPiece)
 		}
 	}
 }

@@ -130,6 +130,16 @@ func (w *http3Response) send(p []byte) (int, error) {
 	if w.broken != nil {
 		return 0, w.broken
 	}
+	n, err := w.sendJoined(p)
+	if err == nil && n < len(p) {
+		n, err = w.stream.str.Write(p)
+	}
+	w.broken = err
+	return n, err
+}
+
+// sendJoined sends all of send but a large p, and returns how much of p. Its buffer is not kept while p goes out.
+func (w *http3Response) sendJoined(p []byte) (int, error) {
 	joined := takeBuffer(joinedBytes)
 	defer giveBuffer(joined)
 	b := joined[:0]
@@ -142,19 +152,13 @@ func (w *http3Response) send(p []byte) (int, error) {
 	}
 	b = append(b, w.held...)
 	w.held = nil
-	n := 0
-	if len(b)+len(p) <= joinedBytes {
-		b = append(b, p...)
-		n, p = len(p), nil
+	if len(b)+len(p) > joinedBytes {
+		p = nil
 	}
-	if _, err := w.stream.str.Write(b); err != nil {
-		w.broken = err
+	if _, err := w.stream.str.Write(append(b, p...)); err != nil {
 		return 0, err
 	}
-	if len(p) > 0 {
-		n, w.broken = w.stream.str.Write(p)
-	}
-	return n, w.broken
+	return len(p), nil
 }
 
 // Flush implements http.Flusher.

@@ -57,6 +57,7 @@ type responseWriter struct {
 	direct io.ReaderFrom
 	conn   *tcpConn        // below direct; nil where there is none of ours
 	room   roomer          // of TLS; nil where nobody knows
+	stride *stride         // of HTTP/2; else nil
 	ctx    context.Context //nolint:containedctx // of the request, for room: ReadFrom has none
 	body   bool            // the response may have a body, as the method is not HEAD
 }
@@ -65,11 +66,33 @@ type responseWriter struct {
 func newResponseWriter(w http.ResponseWriter, r *http.Request, conn any) *responseWriter {
 	rw := &responseWriter{ResponseWriter: w, body: r.Method != http.MethodHead, ctx: r.Context()}
 	rw.room, _ = conn.(roomer)
+	if c, ok := conn.(*http2Conn); ok {
+		rw.stride = &stride{wide: c.guard.wide}
+	}
 	if r.TLS == nil {
 		rw.direct, _ = w.(io.ReaderFrom)
 		rw.conn, _ = conn.(*tcpConn)
 	}
 	return rw
+}
+
+// Write sends p. What takes buffers to encrypt it waits for room in the socket before: a client that stalls holds none.
+func (w *responseWriter) Write(p []byte) (int, error) {
+	if w.room == nil || len(p) <= firstPiece {
+		return w.ResponseWriter.Write(p)
+	}
+	sent := 0
+	for sent < len(p) {
+		room, err := w.room.room(w.ctx)
+		if err != nil {
+			return sent, err
+		}
+		n, err := w.ResponseWriter.Write(p[sent:min(len(p), sent+room)])
+		if sent += n; err != nil {
+			return sent, err
+		}
+	}
+	return sent, nil
 }
 
 // ReadFrom sends src, from its file if it is a FileRanger. It returns
@@ -147,7 +170,12 @@ func (w *responseWriter) copyFile(src FileRanger) (int64, error) {
 		if err != nil {
 			return sent, err
 		}
-		piece, err := copyFileRange(w.ResponseWriter, file, off+sent, min(int64(room), n-sent))
+		piece := min(int64(room), n-sent)
+		if w.stride != nil {
+			piece, err = w.stride.send(w.ResponseWriter, file, off+sent, piece)
+		} else {
+			piece, err = copyFileRange(w.ResponseWriter, file, off+sent, piece)
+		}
 		if sent += piece; err != nil || sent == n {
 			return sent, err
 		}

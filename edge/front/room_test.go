@@ -21,7 +21,7 @@ func TestReadersThatStallAndGoOn(t *testing.T) {
 	t.Parallel()
 	const size = 16<<20 + 1
 	file, content := segment(t, size)
-	s := start(t, Options{Listen: smallSockets, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := start(t, Options{Listen: smallSockets(1), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, err := strconv.Atoi(r.URL.Path[1:])
 		if err != nil {
 			t.Error(err)

@@ -57,7 +57,7 @@ func (s *Server) parts(bound sockets) ([]part, error) {
 		gate:     gate,
 		http1:    http1,
 		http2:    http2,
-		guard:    &http2Guard{timeout: s.opts.HeaderTimeout, refusals: &s.stats.refusals, trusted: s.opts.TrustClients},
+		guard:    &http2Guard{timeout: s.opts.HeaderTimeout, refusals: &s.stats.refusals, trusted: s.opts.TrustClients, wide: make(chan struct{}, wideWrites)},
 		limits:   limits,
 		seats:    s.seats,
 		stop:     newStopper(),
