@@ -328,6 +328,8 @@ type CMCD struct {
 	Prefetch bool `yaml:"prefetch"`
 	// CMSD says whether responses to players that report tell them about this node (CTA-5006).
 	CMSD bool `yaml:"cmsd"`
+	// Pace says whether a body goes out no faster than the player has use for.
+	Pace bool `yaml:"pace"`
 	// Forward says whether report fields of requests that cause a fetch go to the origins.
 	Forward bool `yaml:"forward"`
 }

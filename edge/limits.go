@@ -79,6 +79,8 @@ type bounded struct {
 	known   [scopes]bool // the scope has bounds, and the request is somebody's there
 	entered [scopes]bool // it counts as running
 	piece   int64        // the most of its body that goes out at once; 0: it is not paced
+	own     limit.Rate   // of its body alone, besides those
+	full    time.Time    // when the bucket of own is full again
 	timer   *time.Timer  // of pace; nil until it has waited
 }
 
@@ -126,12 +128,28 @@ func (x *Exchange) limit(l *Limits, s scope, addr netip.Addr) *refusal {
 	}
 	x.bounded.keys[s], x.bounded.known[s] = key, true
 	if bounds.Bytes.On() {
-		piece := max(int64(bounds.Bytes.PerSecond/pacedPieces), leastPiece)
-		if x.bounded.piece == 0 || piece < x.bounded.piece {
-			x.bounded.piece = piece
-		}
+		x.bounded.narrow(bounds.Bytes)
 	}
 	return nil
+}
+
+// narrow makes pieces as small as a rate needs them.
+func (b *bounded) narrow(r limit.Rate) {
+	if piece := max(int64(r.PerSecond/pacedPieces), leastPiece); b.piece == 0 || piece < b.piece {
+		b.piece = piece
+	}
+}
+
+// reserve takes n bytes of the exchange's own rate, and returns how long to wait before they go out.
+func (b *bounded) reserve(n int64, now time.Time) time.Duration {
+	if !b.own.On() {
+		return 0
+	}
+	if b.full.Before(now) {
+		b.full = now
+	}
+	b.full = b.full.Add(time.Duration(float64(n) / b.own.PerSecond * float64(time.Second)))
+	return max(0, b.full.Sub(now)-time.Duration(b.own.Burst/b.own.PerSecond*float64(time.Second)))
 }
 
 func (l *Limits) key(keys limit.Keys, s scope, x *Exchange, addr netip.Addr) limit.Key {
@@ -193,7 +211,8 @@ func (x *Exchange) pace(control *http.ResponseController, n int64) error {
 		x.progress(control, 0)
 		return nil
 	}
-	now, wait := time.Now(), time.Duration(0)
+	now := time.Now()
+	wait := x.bounded.reserve(n, now)
 	for s := range scopes {
 		if x.bounded.known[s] {
 			wait = max(wait, x.limits.bytes.Reserve(x.bounded.keys[s], float64(n), x.site.Limits.of(s).Bytes, now))

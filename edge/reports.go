@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weir/edge/cmcd"
+	"weir/edge/limit"
 )
 
 // Reports says what a site makes of players' reports (CMCD, CTA-5004-B). nil: nothing. In either case no report is part of a
@@ -19,6 +20,8 @@ type Reports struct {
 	Prefetch bool
 	// Dynamic adds what this node knows to CMSD-Dynamic (CTA-5006) of responses to clients that send reports.
 	Dynamic bool
+	// Pace lets a body go out no faster than the player has use for (rtp), see Exchange.ceiling.
+	Pace bool
 	// Forward lets the fields of a request that causes a fetch go to the origin. A report in a query never does.
 	Forward bool
 }
@@ -37,12 +40,13 @@ type ReportStats struct {
 	Members           int64 // ignored members of others: not what the standard says
 	Starved, Urgent   int64 // that said bs, that said su
 	Prefetched        int64 // objects that were fetched ahead
+	Paced             int64 // responses that went out no faster than the player asked for
 	PrefetchRefused   int64 // not of this site, no segment, not allowed, or more than there is room for
 }
 
 // reportCounts is ReportStats while it counts.
 type reportCounts struct {
-	byHeader, byQuery, newer, long, members, starved, urgent, prefetched, refused atomic.Int64
+	byHeader, byQuery, newer, long, members, starved, urgent, prefetched, refused, paced atomic.Int64
 }
 
 // Reports returns what was counted since the start.
@@ -50,7 +54,7 @@ func (e *Edge) Reports() ReportStats {
 	c := &e.reports
 	return ReportStats{
 		ByHeader: c.byHeader.Load(), ByQuery: c.byQuery.Load(), Newer: c.newer.Load(), Long: c.long.Load(), Members: c.members.Load(),
-		Starved: c.starved.Load(), Urgent: c.urgent.Load(), Prefetched: c.prefetched.Load(), PrefetchRefused: c.refused.Load(),
+		Starved: c.starved.Load(), Urgent: c.urgent.Load(), Prefetched: c.prefetched.Load(), Paced: c.paced.Load(), PrefetchRefused: c.refused.Load(),
 	}
 }
 
@@ -89,6 +93,13 @@ func (e *Edge) report(x *Exchange) {
 		c.urgent.Add(1)
 		x.urgent = true
 	}
+	if x.site.Reports.Pace {
+		if rate := x.ceiling(); rate > 0 {
+			c.paced.Add(1)
+			x.bounded.own = limit.Rate{PerSecond: rate, Burst: rate * ceilingBurst.Seconds()}
+			x.bounded.narrow(x.bounded.own)
+		}
+	}
 	if x.site.Reports.Prefetch && x.Request.Method == http.MethodGet {
 		for i, next := range r.Next() {
 			if i == prefetchEach || !e.prefetch(x, string(next.Path), string(next.Range)) {
@@ -122,6 +133,34 @@ func (x *Exchange) WantedRate() int64 {
 		return 0
 	}
 	return x.Report.Int(cmcd.RequestedThroughput) * 1000 / 8
+}
+
+// A player that gets no more than its bit rate never fills its buffer again, so where the report tells the rate of the object
+// a ceiling is never below playingRate times that, at the speed at which it plays. Players that say rtp ask for more than that
+// by themselves (dash.js for five times, its rtpSafetyFactor).
+const (
+	playingRate  = 1.5
+	ceilingBurst = time.Second // what goes out at full speed before: the player has its first picture by then
+)
+
+// ceiling is how many bytes a second of the body may go out, 0 for any number: what the player has use for (rtp), and
+// enough to play. A player that waits with an empty buffer (su, bs), and all that is no media, has none.
+func (x *Exchange) ceiling() float64 {
+	r := x.Report
+	switch string(r.Text(cmcd.ObjectType)) {
+	case "", "v", "a", "av":
+	default:
+		return 0
+	}
+	wanted := float64(x.WantedRate())
+	if wanted <= 0 || x.urgent {
+		return 0
+	}
+	speed := 1.0
+	if r.Has(cmcd.PlaybackRate) {
+		speed = max(1, float64(r.Int(cmcd.PlaybackRate))/1000) // in thousandths
+	}
+	return max(wanted, playingRate*speed*float64(r.Int(cmcd.Bitrate))*1000/8)
 }
 
 // tell adds to a response what the report asks for: its place among others of the connection, and what this node knows of the

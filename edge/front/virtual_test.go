@@ -256,3 +256,48 @@ func TestProgress(t *testing.T) {
 		})
 	}
 }
+
+// TestPaceByReport: a body goes out as fast as the player has use for, after a second's worth, over every protocol, where the
+// site's rules say so; what keeps a player alive goes before.
+func TestPaceByReport(t *testing.T) {
+	t.Parallel()
+	const size = 2_000_000
+	fast, slow := edge.Site{Reports: &edge.Reports{}}, edge.Site{Reports: &edge.Reports{Pace: true}}
+	for _, tt := range []struct {
+		name, report string
+		site         edge.Site
+		want         time.Duration
+	}{
+		{"as asked", "rtp=1600,ot=v,br=800", slow, 9 * time.Second},
+		{"of no type", "rtp=1600", slow, 9 * time.Second},
+		{"never below the bit rate", "rtp=800,ot=v,br=(1600;v),v=2", slow, 17 * time.Second / 3},
+		{"nor that of a player that is fast", "rtp=800,ot=av,br=800,pr=2", slow, 17 * time.Second / 3},
+		{"an empty buffer", "rtp=1600,ot=v,br=800,bs", slow, 0},
+		{"a start", "rtp=1600,ot=v,br=800,su", slow, 0},
+		{"no media", "rtp=1600,ot=m", slow, 0},
+		{"nothing asked", "ot=v,br=800", slow, 0},
+		{"the site does not", "rtp=1600,ot=v,br=800", fast, 0},
+	} {
+		for _, protocol := range []string{"h1", "h1+tls", "h2", "h3"} {
+			t.Run(tt.name+"/"+protocol, func(t *testing.T) {
+				t.Parallel()
+				site := tt.site
+				inVirtualTime(t, site, size, func(t *testing.T, v *virtual) {
+					if _, err := v.read(v.open(protocol, "CMCD-Request", tt.report), 0, 0); err != nil {
+						t.Fatal(err)
+					}
+					slack := 50 * time.Millisecond
+					if protocol == "h3" {
+						slack += 50 * virtualLatency // it has a congestion window, which grows by the round trip
+					}
+					if x := v.last(); x.Duration < tt.want || x.Duration > tt.want+slack {
+						t.Errorf("%d bytes went out in %v, want %v", x.Sent, x.Duration, tt.want)
+					}
+					if n := v.edge.Reports().Paced; (n == 1) != (tt.want > 0) {
+						t.Errorf("%d responses count as paced", n)
+					}
+				})
+			})
+		}
+	}
+}

@@ -14,7 +14,7 @@ func reports(c configs.CMCD, pages bool) *edge.Reports {
 	if !c.Enabled && !pages {
 		return nil
 	}
-	return &edge.Reports{Prefetch: c.Prefetch, Dynamic: c.CMSD, Forward: c.Forward}
+	return &edge.Reports{Prefetch: c.Prefetch, Pace: c.Pace, Dynamic: c.CMSD, Forward: c.Forward}
 }
 
 // addReport copies what the player says into the record of a request: the report is not valid any longer than the call.
@@ -49,6 +49,7 @@ func (n *node) registerReports() error {
 		{"weir_cmcd_ignored_total", ignored, func(s edge.ReportStats) int64 { return s.Members }, []string{"reason", "member"}},
 		{"weir_cmcd_starved_total", "Reports that said that the player's buffer ran dry (bs).", func(s edge.ReportStats) int64 { return s.Starved }, nil},
 		{"weir_cmcd_startup_total", "Reports that said that the player waits for the object (su).", func(s edge.ReportStats) int64 { return s.Urgent }, nil},
+		{"weir_cmcd_paced_total", "Responses that went out no faster than the player had use for (rtp).", func(s edge.ReportStats) int64 { return s.Paced }, nil},
 		{"weir_prefetch_total", ahead, func(s edge.ReportStats) int64 { return s.Prefetched }, []string{"result", "fetched"}},
 		{"weir_prefetch_total", ahead, func(s edge.ReportStats) int64 { return s.PrefetchRefused }, []string{"result", "refused"}},
 	} {
