@@ -108,7 +108,11 @@
 // bit rate of the object (br) at the speed of playback (pr), and not for a player that waits with an empty buffer, nor
 // for what is no media.
 //
-// CMSD-Dynamic of an upstream goes on with what is passed and is not stored; CMSD-Static is stored like any field.
+// CMSD-Dynamic (CTA-5006) gets a member of this node where the player reports: what the connection has carried of late
+// (etp: TCP's delivery rate, QUIC's congestion window by the round trip) and its round trip (rtt), both looked at once a
+// second at most; the time to the first byte (rd); whether the node is short of something (du); and a bit rate not to go
+// beyond (mb), which is that of now in duress, and what lets a buffer fill within the client's limits. CMSD-Dynamic of an
+// upstream goes on with what is passed and is not stored; CMSD-Static is stored like any field.
 //
 // # Large objects
 //

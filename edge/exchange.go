@@ -105,6 +105,7 @@ const (
 	valueCacheStatus
 	valueContentLength
 	valueETag
+	valueHop
 	nValues
 )
 

@@ -165,6 +165,8 @@ func (x *Exchange) ceiling() float64 {
 
 // tell adds to a response what the report asks for: its place among others of the connection, and what this node knows of the
 // way to the player.
+//
+// Hot path. Allocates the text of one field.
 func (x *Exchange) tell(h http.Header) {
 	if x.urgent && len(h["Priority"]) == 0 {
 		h["Priority"] = priorityUrgent
@@ -172,11 +174,44 @@ func (x *Exchange) tell(h http.Header) {
 	if x.Report == nil || !x.site.Reports.Dynamic {
 		return
 	}
-	hop := cmcd.Hop{Name: x.status.Node, Delay: x.FirstByte.Milliseconds(), RTT: -1}
-	if x.pressed {
-		hop.Duress, hop.Most = true, x.Report.Int(cmcd.Bitrate)
+	hop := cmcd.Hop{Name: x.status.Node, Delay: x.FirstByte.Milliseconds(), RTT: -1, Duress: x.pressed, Most: x.suggested()}
+	if way, ok := x.w.(pather); ok {
+		rate, rtt := way.Path()
+		if hop.Throughput = rate * 8 / 1000; rtt > 0 {
+			hop.RTT = rtt.Round(time.Millisecond).Milliseconds()
+		}
 	}
-	h["Cmsd-Dynamic"] = append(h["Cmsd-Dynamic"][:len(h["Cmsd-Dynamic"]):len(h["Cmsd-Dynamic"])], string(hop.AppendTo(nil)))
+	var room [128]byte
+	member := x.value(valueHop, string(hop.AppendTo(room[:0])))
+	if others := h["Cmsd-Dynamic"]; len(others) > 0 {
+		member = append(others[:len(others):len(others)], member...)
+	}
+	h["Cmsd-Dynamic"] = member
+}
+
+// A pather is a ResponseWriter that knows the way to the client: what it has carried of late, in bytes a second, and its round
+// trip; 0 is unknown.
+type pather interface {
+	Path() (bytesPerSecond int64, rtt time.Duration)
+}
+
+// suggested is the bit rate that the player should not go beyond (mb), kbit/s, 0 for none: what lets it fill its buffer within
+// the strictest bound of what its client, network, token and site may have, and no more than it has now while this node is short of something.
+func (x *Exchange) suggested() (most int64) {
+	if x.pressed {
+		most = x.Report.Int(cmcd.Bitrate)
+	}
+	for s := range scopes {
+		if !x.bounded.known[s] {
+			continue
+		}
+		if r := x.site.Limits.of(s).Bytes; r.On() {
+			if kbps := int64(r.PerSecond * 8 / 1000 / playingRate); most == 0 || kbps < most {
+				most = max(1, kbps)
+			}
+		}
+	}
+	return most
 }
 
 // priorityUrgent is that of a response that a player waits for with an empty buffer (RFC 9218, 4.1); most have 3. The front

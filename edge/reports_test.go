@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"weir/edge/access"
+	"weir/edge/cmcd"
+	"weir/edge/limit"
 )
 
 // asked is an origin that notes what it was asked for.
@@ -230,5 +232,59 @@ func TestReportNoAllocation(t *testing.T) {
 	}
 	if e.Reports().ByQuery == 0 {
 		t.Error("nothing was read")
+	}
+}
+
+// farWriter knows the way to its client.
+type farWriter struct {
+	deafWriter
+
+	rate int64
+	rtt  time.Duration
+}
+
+func (w *farWriter) Path() (int64, time.Duration) { return w.rate, w.rtt }
+
+// TestHopIsTold: what this node knows of the way and of the client's bounds is told, behind what others said, by one allocation.
+func TestHopIsTold(t *testing.T) {
+	bounds := func(perSecond float64) Bounds { return Bounds{Bytes: limit.Rate{PerSecond: perSecond}} }
+	limits := &Limits{Client: bounds(750_000), Token: bounds(1_500_000), Site: Bounds{Concurrent: 1}}
+	for _, tt := range []struct {
+		name    string
+		w       http.ResponseWriter
+		known   [scopes]bool
+		pressed bool
+		others  []string
+		want    string
+	}{
+		{"nothing is known", &deafWriter{}, [scopes]bool{}, false, nil, `"edge-1";rd=3`},
+		{"the way", &farWriter{rate: 2_500_000, rtt: 41_600 * time.Microsecond}, [scopes]bool{}, false, nil, `"edge-1";etp=20000;rd=3;rtt=42`},
+		{"a near client", &farWriter{rate: 0, rtt: 40 * time.Microsecond}, [scopes]bool{}, false, nil, `"edge-1";rd=3;rtt=0`},
+		{"the client's bound", &deafWriter{}, [scopes]bool{perClient: true, perToken: true, perSite: true}, false, nil, `"edge-1";mb=4000;rd=3`},
+		{"the token's alone", &deafWriter{}, [scopes]bool{perToken: true}, false, nil, `"edge-1";mb=8000;rd=3`},
+		{"a bound of something else", &deafWriter{}, [scopes]bool{perSite: true}, false, nil, `"edge-1";rd=3`},
+		{"duress", &deafWriter{}, [scopes]bool{perToken: true}, true, nil, `"edge-1";du;mb=900;rd=3`},
+		{"duress and a lower bound", &deafWriter{}, [scopes]bool{perClient: true}, true, nil, `"edge-1";du;mb=900;rd=3`},
+		{"behind others", &farWriter{rtt: time.Second}, [scopes]bool{}, false, []string{`"origin";etp=5`}, `"origin";etp=5, "edge-1";rd=3;rtt=1000`},
+	} {
+		x := &Exchange{w: tt.w, site: &Site{Reports: &Reports{Dynamic: true}, Limits: limits}, Report: new(cmcd.Report), FirstByte: 3 * time.Millisecond, pressed: tt.pressed}
+		if err := x.Report.Parse([]byte("br=900")); err != nil {
+			t.Fatal(err)
+		}
+		x.status.Node, x.bounded.known = "edge-1", tt.known
+		h := http.Header{}
+		if tt.others != nil {
+			h["Cmsd-Dynamic"] = tt.others
+		}
+		x.tell(h)
+		if got := strings.Join(h["Cmsd-Dynamic"], ", "); got != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
+		}
+		if n := testing.AllocsPerRun(100, func() {
+			clear(h)
+			x.tell(h)
+		}); n > 1 {
+			t.Errorf("%s: %v allocations", tt.name, n)
+		}
 	}
 }

@@ -46,6 +46,7 @@ type batchConn struct {
 
 	socket   syscall.RawConn // of Conn; nil if it is no socket
 	deadline writeDeadline   // with a lock of its own: it is set while a write holds the other
+	path     path
 
 	// The lock is held across writes to the socket, against the rule: it is what keeps
 	// the records of tlsConn.Write and those that crypto/tls sends on its own (alerts,

@@ -31,6 +31,7 @@ type quicConn struct {
 	refused atomic.Bool
 	tls     atomic.Pointer[tls.ConnectionState] // once the handshake is complete
 	client  atomic.Pointer[clientAddress]
+	path    path
 
 	control, encoder, decoder atomic.Bool // the client's streams of these types are there
 

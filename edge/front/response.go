@@ -56,6 +56,7 @@ type responseWriter struct {
 	// direct is the ReadFrom of HTTP/1.1 in the clear, which reaches tcpConn; else nil.
 	direct io.ReaderFrom
 	conn   *tcpConn        // below direct; nil where there is none of ours
+	way    pathed          // nil where nobody knows
 	room   roomer          // of TLS; nil where nobody knows
 	stride *stride         // of HTTP/2; else nil
 	ctx    context.Context //nolint:containedctx // of the request, for room: ReadFrom has none
@@ -65,6 +66,7 @@ type responseWriter struct {
 // newResponseWriter wraps w, which writes to conn, what connKey stands for.
 func newResponseWriter(w http.ResponseWriter, r *http.Request, conn any) *responseWriter {
 	rw := &responseWriter{ResponseWriter: w, body: r.Method != http.MethodHead, ctx: r.Context()}
+	rw.way, _ = conn.(pathed)
 	rw.room, _ = conn.(roomer)
 	if c, ok := conn.(*http2Conn); ok {
 		rw.stride = &stride{wide: c.guard.wide}

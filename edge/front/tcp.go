@@ -58,6 +58,7 @@ type tcpConn struct {
 	aborted  atomic.Bool
 	deadline writeDeadline
 	proxied  proxied
+	path     path
 	guard    http1Guard
 
 	more atomic.Bool // a file follows what is written

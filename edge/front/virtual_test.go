@@ -179,7 +179,7 @@ func (v *virtual) open(protocol string, fields ...string) io.ReadCloser {
 	if err != nil {
 		v.t.Fatalf("%s: %v", protocol, err)
 	}
-	return &virtualBody{res.Body, end}
+	return &virtualBody{res.Body, res.Header, end}
 }
 
 func (v *virtual) pipe(to *connQueue) net.Conn {
@@ -191,7 +191,8 @@ func (v *virtual) pipe(to *connQueue) net.Conn {
 type virtualBody struct {
 	io.ReadCloser
 
-	end func()
+	header http.Header
+	end    func()
 }
 
 func (b *virtualBody) Close() error {
