@@ -1,8 +1,13 @@
 package edge
 
 import (
+	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -41,5 +46,44 @@ func TestStoredFileIsCut(t *testing.T) {
 	}
 	if n := b.cache.Stats().Corrupt; n != 1 {
 		t.Errorf("%d objects are damaged, want 1", n)
+	}
+}
+
+// failingWriter sends from files, and fails.
+type failingWriter struct {
+	deafWriter
+
+	err error
+}
+
+func (w *failingWriter) ReadFrom(io.Reader) (int64, error) { return 0, w.err }
+
+// What a connection could not read of a stored file is dropped; a client that is gone does no harm to it.
+func TestStoredFileIsUnreadable(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		err  error
+		want int64 // objects that are dropped
+	}{
+		{"the disk", &os.PathError{Op: "read", Path: "a", Err: syscall.EIO}, 1},
+		{"a file that was cut", io.ErrUnexpectedEOF, 1},
+		{"the client", &net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, cacheable(3600, strings.Repeat("x", 1<<20)))
+			b.do(http.MethodGet, "/film.mp4")
+			r := httptest.NewRequest(http.MethodGet, b.url+"/film.mp4", http.NoBody)
+			r.RequestURI = "/film.mp4"
+			func() {
+				defer func() { _ = recover() }() // the response is broken off
+				b.edge.ServeHTTP(&failingWriter{deafWriter: deafWriter{header: http.Header{}}, err: tt.err}, r)
+				t.Error("the response has a clean end")
+			}()
+			if n := b.cache.Stats().Corrupt; n != tt.want {
+				t.Errorf("%d objects are dropped, want %d", n, tt.want)
+			}
+		})
 	}
 }
