@@ -293,6 +293,7 @@ func TestHop(t *testing.T) {
 	hops := []Hop{
 		{Name: `a "quoted\ name`, Throughput: 115, Most: 5000, RTT: 16, Delay: 3, Duress: true},
 		{Name: "b\x00", RTT: -1, Delay: -1},
+		{Name: "edge-1", Throughput: 20_000, Most: 1, RTT: 0, Delay: 0},
 	}
 	var field []byte
 	for i := range hops {
@@ -301,11 +302,11 @@ func TestHop(t *testing.T) {
 		}
 		field = hops[i].AppendTo(field)
 	}
-	if want := `"a \"quoted\\ name";du;etp=115;mb=5000;rd=3;rtt=16, "b"`; string(field) != want {
+	if want := `"a \"quoted\\ name";du;etp=115;mb=5000;rd=3;rtt=16, "b", "edge-1";etp=20000;mb=1;rd=0;rtt=0`; string(field) != want {
 		t.Errorf("got %s, want %s", field, want)
 	}
 	got := library(t, append(field, '\n'), "hops")
-	want := []string{`[{"value":"a \"quoted\\ name","params":{"du":true,"etp":115,"mb":5000,"rd":3,"rtt":16}},{"value":"b"}]`}
+	want := []string{`[{"value":"a \"quoted\\ name","params":{"du":true,"etp":115,"mb":5000,"rd":3,"rtt":16}},{"value":"b"},{"value":"edge-1","params":{"etp":20000,"mb":1,"rd":0,"rtt":0}}]`}
 	if !slices.Equal(got, want) {
 		t.Errorf("the library reads %s, want %s", got, want)
 	}
