@@ -230,7 +230,9 @@ func TestQUICHandshakeBreaches(t *testing.T) {
 			t.Run(name+" in "+level.String(), func(t *testing.T) {
 				t.Parallel()
 				c := s.rawQUIC(t, quicraw.Options{})
-				untilFlight(t, c)
+				if err := c.Begin(time.Now().Add(patience)); err != nil {
+					t.Fatal(err)
+				}
 				packet := c.PacketWith(tt.bits, level, tt.frames...)
 				if level == quicraw.Initial {
 					packet = append(packet, quicraw.Padding(quicraw.MinDatagram-len(packet))...)
@@ -245,24 +247,6 @@ func TestQUICHandshakeBreaches(t *testing.T) {
 				}
 				judgeQUIC(t, c, tt.want, tt.deed)
 			})
-		}
-	}
-}
-
-// untilFlight begins a handshake, and returns when the server's part of it has come.
-func untilFlight(t *testing.T, c *quicraw.Conn) {
-	t.Helper()
-	for _, f := range c.Hello(quicraw.Initial) {
-		if err := c.Send(quicraw.Initial, f); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for !c.Complete {
-		if _, err := c.Receive(time.Now().Add(patience)); err != nil {
-			t.Fatal(err)
-		}
-		if c.Ended != nil {
-			t.Fatalf("closed with %#x %q", c.Ended.ID, c.Ended.Data)
 		}
 	}
 }
@@ -324,7 +308,9 @@ func TestQUICHandshakeOrder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := s.rawQUIC(t, quicraw.Options{})
-			untilFlight(t, c)
+			if err := c.Begin(time.Now().Add(patience)); err != nil {
+				t.Fatal(err)
+			}
 			finished := c.Hello(quicraw.Handshake)
 			if len(finished) != 1 {
 				t.Fatalf("the end of TLS has %d pieces", len(finished))

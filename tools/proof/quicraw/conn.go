@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"time"
 )
@@ -21,6 +22,8 @@ type Options struct {
 	Destination []byte
 	// Token is one that a server gave out.
 	Token []byte
+	// Local is the address to send from. nil: the system's choice.
+	Local net.IP
 }
 
 const (
@@ -29,6 +32,8 @@ const (
 	idleTimeout    = 60_000 // milliseconds
 	maxStreams     = 100
 	maxIDs         = 8
+	// resendAfter is how long nothing has to come until the client's part of a handshake, or a request, is sent again.
+	resendAfter = 200 * time.Millisecond
 	// cryptoPiece is how much of TLS goes into one packet.
 	cryptoPiece = 1000
 	maxDatagram = 1500
@@ -50,6 +55,8 @@ type Conn struct {
 	Complete bool
 	// Token goes with every Initial packet; that of a Retry, or Options.Token.
 	Token []byte
+	// Given is the last token that the server gave out for other connections.
+	Given []byte
 	// Confirmed tells that HANDSHAKE_DONE has come.
 	Confirmed bool
 
@@ -86,7 +93,7 @@ func Dial(address string, config *tls.Config, o Options) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	socket, err := net.DialUDP("udp", nil, addr)
+	socket, err := net.DialUDP("udp", &net.UDPAddr{IP: o.Local}, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -204,20 +211,57 @@ func (c *Conn) Receive(deadline time.Time) ([]Packet, error) {
 	return c.Open(c.buf[:n])
 }
 
+// Begin sends the beginning of a handshake, again where nothing comes, until all of the server's part of it is there. It
+// acknowledges nothing.
+func (c *Conn) Begin(deadline time.Time) error {
+	for !c.Complete {
+		for _, f := range c.Hello(Initial) { // again after a Retry
+			if err := c.Send(Initial, f); err != nil {
+				return err
+			}
+		}
+		if err := c.hear(deadline); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Handshake does what an honest client does until the server has confirmed the handshake.
 func (c *Conn) Handshake(deadline time.Time) error {
 	for !c.Confirmed {
 		if err := c.Answer(); err != nil {
 			return err
 		}
-		if _, err := c.Receive(deadline); err != nil {
-			return fmt.Errorf("quicraw: handshake, complete %v: %w", c.Complete, err)
-		}
-		if c.Ended != nil {
-			return fmt.Errorf("quicraw: handshake: the server closed with %#x %q", c.Ended.ID, c.Ended.Data)
+		if err := c.hear(deadline); err != nil {
+			return err
 		}
 	}
 	return c.Answer()
+}
+
+// hear waits for a datagram of a handshake. Where none comes for a while all is to be sent again.
+func (c *Conn) hear(deadline time.Time) error {
+	soon := soonest(deadline)
+	_, err := c.Receive(soon)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded) && soon.Before(deadline):
+		c.spaces[Initial].sent, c.spaces[Handshake].sent = 0, 0
+		return nil
+	case err != nil:
+		return fmt.Errorf("quicraw: handshake, complete %v: %w", c.Complete, err)
+	case c.Ended != nil:
+		return fmt.Errorf("quicraw: handshake: the server closed with %#x %q", c.Ended.ID, c.Ended.Data)
+	}
+	return nil
+}
+
+// soonest is when to send again, or the deadline.
+func soonest(deadline time.Time) time.Time {
+	if soon := time.Now().Add(resendAfter); soon.Before(deadline) {
+		return soon
+	}
+	return deadline
 }
 
 // Answer sends what TLS wants sent, and acknowledges what came.
@@ -252,11 +296,15 @@ func (c *Conn) Ask(request []byte, deadline time.Time) ([]byte, error) {
 	var body []byte
 	var unordered []Frame
 	for end := false; !end; {
-		packets, err := c.Receive(deadline)
-		if err != nil {
+		packets, err := c.Receive(soonest(deadline))
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(deadline): // lost, perhaps
+			if err := c.Send(Data, Stream(id, 0, request, true)); err != nil {
+				return nil, err
+			}
+		case err != nil:
 			return body, fmt.Errorf("quicraw: %d bytes of stream %d: %w", len(body), id, err)
-		}
-		if c.Ended != nil {
+		case c.Ended != nil:
 			return body, fmt.Errorf("quicraw: stream %d: the server closed with %#x %q", id, c.Ended.ID, c.Ended.Data)
 		}
 		for _, p := range packets {
@@ -321,6 +369,8 @@ func (c *Conn) take(p Packet) error {
 		case TypeClose, TypeCloseApplication:
 			f.Data = slices.Clone(f.Data)
 			c.Ended = &f
+		case TypeNewToken:
+			c.Given = slices.Clone(f.Data)
 		case TypeHandshakeDone:
 			c.Confirmed = true
 		}

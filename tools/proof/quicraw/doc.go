@@ -13,8 +13,8 @@
 //	closed, err := c.Closed(deadline)                         // the server's CONNECTION_CLOSE
 //
 // It knows QUIC version 1 (RFC 9000, RFC 9001), Retry included, and AES-128-GCM. It keeps no
-// timers, sends nothing again and acknowledges nothing by itself but what [Conn.Handshake] and
-// [Conn.Get] do: on loopback nothing is lost. The integrity tag of a Retry is not checked. It
+// timers, and sends nothing again and acknowledges nothing by itself but what [Conn.Begin],
+// [Conn.Handshake] and [Conn.Ask] do: on loopback little is lost. The integrity tag of a Retry is not checked. It
 // updates its keys when the server does, not before.
 //
 // A Conn has no goroutine, and is used by one at a time; what it costs is therefore the CPU of

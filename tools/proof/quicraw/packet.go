@@ -184,10 +184,10 @@ func (c *Conn) split(datagram []byte) (level tls.QUICEncryptionLevel, at int, pa
 	}
 	r := &reader{b: datagram[1:]}
 	version := r.bytes(4)
-	_ = r.bytes(uint64(r.octet()))
+	destination := r.bytes(uint64(r.octet()))
 	source := r.bytes(uint64(r.octet()))
 	switch {
-	case r.bad:
+	case r.bad, !bytes.Equal(destination, c.own): // or meant for who had the port before
 		c.Unopened++
 		return 0, 0, nil, nil
 	case binary.BigEndian.Uint32(version) == 0:
