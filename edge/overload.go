@@ -25,6 +25,10 @@ type OverloadOptions struct {
 	Delay    time.Duration // how long what comes may wait until it is read, or half of what could run for a processor
 	Memory   int64         // the bytes that the process may have
 
+	// Sockets says that clients come through the system's sockets: how long what they send waits there counts as Delay. It is
+	// looked at when Run begins.
+	Sockets bool
+
 	// Signals reads the delay of the last limit.Step and the memory in use; nil: the runtime's.
 	Signals func() (delay time.Duration, memory int64)
 }
@@ -59,7 +63,7 @@ func (v *Overload) Set(o OverloadOptions) { v.options.Store(&o) }
 // Run reads the signals until ctx ends. Its error is nil.
 func (v *Overload) Run(ctx context.Context) error {
 	line := &queueProbe{}
-	if v.options.Load().Signals == nil {
+	if v.options.Load().Sockets {
 		if err := line.open(); err != nil {
 			return fmt.Errorf("edge: measure the delay: %w", err)
 		}

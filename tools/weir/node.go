@@ -192,7 +192,9 @@ func (n *node) buildEdge() error {
 	if n.purges, err = tag.New(tag.Options{File: filepath.Join(n.config.Node.Dir, "purges"), Shared: n.options.takeOver != nil, Log: n.log}, time.Now()); err != nil {
 		return err
 	}
-	n.overload = edge.NewOverload(overloadOptions(&n.config.Overload, n.options.memory))
+	overload := overloadOptions(&n.config.Overload, n.options.memory)
+	overload.Sockets = n.options.network == nil
+	n.overload = edge.NewOverload(overload)
 	n.edge, err = edge.New(edge.Options{
 		Name: n.config.Node.Name, Loop: n.config.Cluster.Label, Cache: n.cache, Sites: routes.sites, Purges: n.purges, Tiers: n.tiers, Region: n.config.Node.Region, Peers: n.peers, Geo: n.geo,
 		Joined: time.Now(), Doubt: n.doubt, Overload: n.overload, Duress: func() bool { return n.overload.Stats().Pressure > 0 },
