@@ -101,7 +101,7 @@ func crowdAtTheLimit(t *testing.T, files, conns int, bound string) {
 			_ = c.Close()
 		}
 	}()
-	answered, served := 0, 0
+	answered, served, silent := 0, 0, 0
 	for i := range conns {
 		c, err := openKept(address)
 		if err != nil {
@@ -109,7 +109,9 @@ func crowdAtTheLimit(t *testing.T, files, conns int, bound string) {
 		}
 		crowd = append(crowd, c)
 		if c.ask(path) == http.StatusOK {
-			answered++
+			answered, silent = answered+1, 0
+		} else if silent++; silent == 3 { // each waits a minute
+			t.Fatalf("%d connections in a row are not answered, after %d of %d that were", silent, answered, i+1)
 		}
 		if i%50 == 0 && regular.ask(path) == http.StatusOK { // so it is never the one that is idle for longest
 			served++

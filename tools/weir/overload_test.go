@@ -86,14 +86,13 @@ func TestMemoryIsBounded(t *testing.T) { //nolint:paralleltest // see above
 	peak := peakRSS(t, p.cmd.Process.Pid)
 	t.Logf("%d stalled readers: %d answered, %d shed; %d of %d requests for a stored playlist answered meanwhile; at most %d MiB resident",
 		readers, answered.Load(), refused.Load(), good, asked, peak>>20)
-	const slack = 32 << 20
-	if peak > memory+slack && !raceDetector() { // that has memory of its own, outside of the runtime's limit
+	if peak > memory && !raceDetector() { // that has memory of its own, outside of the runtime's limit
 		t.Errorf("the process had %d MiB, and may have %d", peak>>20, memory>>20)
 	}
 	if good*10 < asked*9 {
 		t.Errorf("%d of %d requests for a stored playlist were answered", good, asked)
 	}
-	if answered.Load() == 0 || refused.Load() == 0 {
+	if answered.Load() == 0 || refused.Load() < readers/20 {
 		t.Errorf("%d answered, %d shed: the load is none, or all is refused", answered.Load(), refused.Load())
 	}
 	select {

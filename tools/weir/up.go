@@ -49,6 +49,7 @@ type upCluster struct {
 	log     *slog.Logger
 	dir     string
 	secret  cluster.Secret
+	memory  int64 // that the process may take; 0: no bound
 	origin  *originServer
 	tasks   []*task // the origin's first, then one for each node
 	nodes   []*node
@@ -65,6 +66,7 @@ func (c *upCommand) Run(ctx context.Context, std streams) (err error) {
 		level = slog.LevelInfo
 	}
 	u := &upCluster{command: c, out: std.out, log: slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: level})), secret: cluster.NewSecret()}
+	u.memory = limitMemory(configs.Default()) // there is no file: GOMEMLIMIT
 	remove, err := u.makeDir()
 	if err != nil {
 		return err
@@ -131,7 +133,7 @@ func (u *upCluster) startNode(ctx context.Context, i int) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := newNode(nodeOptions{config: config, keyring: keyring, log: u.log, hurry: true, flag: "--port-shift"})
+	n, err := newNode(nodeOptions{config: config, keyring: keyring, log: u.log, hurry: true, flag: "--port-shift", memory: u.memory})
 	if err != nil {
 		return nil, err
 	}
@@ -165,6 +167,10 @@ func (u *upCluster) configuration(i int) *configs.Config {
 	c.Listen.DrainTimeout = configs.Duration(time.Second)
 	c.TLS.Cert, c.TLS.Key = filepath.Join(u.dir, "tls", "cert.pem"), filepath.Join(u.dir, "tls", "key.pem")
 	c.Cache.Disk, c.Cache.Memory = 2*configs.GiB, 128*configs.MiB
+	if share := u.memory / int64(u.command.Nodes); share > 0 { // the nodes are one process, whose memory each of them watches
+		c.Cache.Memory = min(c.Cache.Memory, configs.Bytes(hotBytes(c, share)))
+		c.Overload.Fetches, c.Overload.Requests = min(c.Overload.Fetches, max(1, int(share/fetchMemory))), max(1, int(share/requestMemory))
+	}
 	c.Cluster.Gossip, c.Cluster.Peer = "127.0.0.1:0", "127.0.0.1:0"
 	for _, n := range u.nodes {
 		c.Cluster.Join = append(c.Cluster.Join, n.cluster.Addr())

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -151,5 +152,26 @@ func checkStatus(t *testing.T, admin, token string) {
 	wrong := write(t, "wrong.token", "not the token at all")
 	if code, _, err := try(t, "status", "--admin", admin, "--token-file", wrong); code != exitUsage || !strings.Contains(err, "token") {
 		t.Errorf("weir status with a wrong token: %d %q", code, err)
+	}
+}
+
+// TestUpSharesTheMemory: the nodes of one process have together what it may take.
+func TestUpSharesTheMemory(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		memory, hot       int64
+		fetches, requests int
+	}{{0, 128 << 20, 4096, 0}, {300 << 20, 50 << 20, 200, 800}, {8 << 30, 128 << 20, 4096, 21845}} {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := &upCluster{command: &upCommand{Nodes: 3, PortShift: -1}, memory: tt.memory, origin: &originServer{plainServer: &plainServer{listener: listener}}}
+		c := u.configuration(0)
+		_ = listener.Close()
+		if got := int64(c.Cache.Memory); got != tt.hot || c.Overload.Fetches != tt.fetches || c.Overload.Requests != tt.requests {
+			t.Errorf("with %d bytes: %d for the hot tier, %d fetches, %d requests at once; want %d, %d, %d",
+				tt.memory, got, c.Overload.Fetches, c.Overload.Requests, tt.hot, tt.fetches, tt.requests)
+		}
 	}
 }
