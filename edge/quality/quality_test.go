@@ -274,6 +274,46 @@ func TestHints(t *testing.T) {
 	})
 }
 
+// TestEachHint: an edge, a rendition and a network fall behind by stalls and by errors, and nothing else is named; a few
+// sessions are no reason.
+func TestEachHint(t *testing.T) {
+	for _, kind := range []Kind{Edge, Rendition, NetworkKind} {
+		for _, what := range []string{"stalls", "errors"} {
+			for _, sessions := range []int{90, 30} {
+				synctest.Test(t, func(t *testing.T) {
+					p := newPool(t, "edge-0", "edge-1", "edge-2")
+					for id := range sessions {
+						at := [3]int{id % 3, id / 3 % 3, id / 9 % 3} // edge, rendition, network: every pair alike often
+						s := Sample{
+							Session: Session(id), Title: "film", Edge: fmt.Sprint("edge-", at[0]), Network: fmt.Sprint("AS", at[2]),
+							Video: true, Bitrate: 1000 * (at[1] + 1), Duration: 50 * time.Second, Ended: true,
+						}
+						if at[map[Kind]int{Edge: 0, Rendition: 1, NetworkKind: 2}[kind]] == 1 {
+							if what == "stalls" {
+								s.Stalls, s.Stalled = 1, 5*time.Second
+							} else {
+								s.Errors = 1
+							}
+						}
+						p.ledgers[s.Edge].Add(&s, time.Now())
+					}
+					time.Sleep(20 * time.Second)
+					name := map[Kind]string{Edge: "edge-1", Rendition: "2000", NetworkKind: "AS1"}[kind]
+					hints := p.summary().Hints
+					switch {
+					case sessions < 3*hintSessions && len(hints) != 0:
+						t.Errorf("%s, %s, %d sessions: got %+v, want none", kind, what, sessions, hints)
+					case sessions < 3*hintSessions:
+					case len(hints) != 1 || hints[0].Kind != kind || hints[0].Name != name || hints[0].What != what || hints[0].Text == "":
+						t.Errorf("%s, %s: got %+v, want %s alone", kind, what, hints, name)
+					}
+					p.end()
+				})
+			}
+		}
+	}
+}
+
 func TestADayIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(t, "edge-1")

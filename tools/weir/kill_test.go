@@ -82,6 +82,21 @@ sites:
 			t.Fatalf("%d viewers of title %d are let in, want 3", in, title)
 		}
 	}
+	watched := map[string]float64{}
+	for _, e := range f.edges {
+		for _, m := range regexp.MustCompile(`(?m)^weir_title_viewers\{title="([^"]*)"\} (\S+)$`).FindAllStringSubmatch(metrics(t, e), -1) {
+			n, err := strconv.ParseFloat(m[2], 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			watched[m[1]] += n
+		}
+	}
+	for title := range titles {
+		if n := watched[fmt.Sprint("film-", title)]; n != 3 {
+			t.Errorf("the metrics of all nodes say that %v watch title %d, want 3", n, title)
+		}
+	}
 	tokens := make([]string, 8)
 	for i := range tokens {
 		tokens[i] = mintCAT(t, keys, fmt.Sprintf(`{"catreplay": 1, "cti": "%02d"}`, i))
@@ -163,21 +178,28 @@ sites:
 // kept is how many sessions and one-time tokens a node has.
 func kept(t *testing.T, e *fleetEdge) (n [2]float64) {
 	t.Helper()
+	text := metrics(t, e)
+	for i, name := range [...]string{"weir_play_sessions_kept", "weir_one_time_tokens_kept"} {
+		match := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindStringSubmatch(text)
+		if match == nil {
+			t.Fatalf("there is no metric %s", name)
+		}
+		var err error
+		if n[i], err = strconv.ParseFloat(match[1], 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return n
+}
+
+func metrics(t *testing.T, e *fleetEdge) string {
+	t.Helper()
 	flags := adminFlags{Admin: e.admin, Dir: e.dir}
 	text, err := flags.ask(t.Context(), "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, name := range [...]string{"weir_play_sessions_kept", "weir_one_time_tokens_kept"} {
-		match := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindSubmatch(text)
-		if match == nil {
-			t.Fatalf("there is no metric %s", name)
-		}
-		if n[i], err = strconv.ParseFloat(string(match[1]), 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return n
+	return string(text)
 }
 
 // awaitRing waits until all nodes use the same ring with all of them.

@@ -196,3 +196,12 @@ func fared(f *quality.Figures) console.Fared {
 		BitrateKbps: f.MeanBitrate(), Switches: f.Switches, ErrorRatio: f.ErrorRatio(),
 	}
 }
+
+// titleViewers is how many play sessions each title has of which this node is the first owner: each session counts at one.
+func (n *node) titleViewers() map[string]int {
+	viewers := map[string]int{}
+	for _, c := range n.sessions.Counts(time.Now()) {
+		viewers[c.Asset] += c.Sessions
+	}
+	return viewers
+}

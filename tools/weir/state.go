@@ -191,6 +191,9 @@ func (n *node) registerMetrics() error {
 			return err
 		}
 	}
+	if err := n.metrics.Titles(n.titleViewers); err != nil {
+		return err
+	}
 	for _, m := range metrics {
 		if err := m.add(m.name, m.help, m.read, m.tags...); err != nil {
 			return err
