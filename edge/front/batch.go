@@ -2,7 +2,6 @@ package front
 
 import (
 	"errors"
-	"io"
 	"net"
 	"sync"
 	"syscall"
@@ -128,23 +127,13 @@ func (c *batchConn) writeLocked(p []byte) (int, error) {
 	return n, err
 }
 
-// linger ends the sending and throws away what comes, for as long and as many bytes.
+// linger implements lingerer.
 func (c *batchConn) linger(limit time.Duration, most int64) {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite() // what is lost is lost
-	}
-	_ = c.Conn.SetReadDeadline(time.Now().Add(limit))
-	_, _ = io.CopyN(io.Discard, c.Conn, most)
+	discardRest(c.Conn, limit, most)
 }
 
 // abort ends the connection with a reset where it is a TCP connection.
 func (c *batchConn) abort() {
-	conn := c.Conn
-	if behind, ok := conn.(*clientConn); ok {
-		conn = behind.Conn
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // a closed connection is as good
-	}
-	_ = c.Close()
+	c.seat.leave()
+	reset(accepted(c.Conn))
 }

@@ -338,6 +338,15 @@ type lingerer interface {
 	linger(limit time.Duration, most int64)
 }
 
+// discardRest ends the sending and throws away what comes, for as long and as many bytes.
+func discardRest(c net.Conn, limit time.Duration, most int64) {
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite() // what is lost is lost
+	}
+	_ = c.SetReadDeadline(time.Now().Add(limit))
+	_, _ = io.CopyN(io.Discard, readerOnly{c}, most)
+}
+
 // SetWriteDeadline implements net.Conn. It is ignored when the connection is about to
 // end, which has a deadline of its own.
 func (c *http2Conn) SetWriteDeadline(t time.Time) error {

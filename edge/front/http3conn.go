@@ -192,7 +192,7 @@ func (c *quicConn) leave(s *http3Stream) {
 
 // serve answers the request.
 func (s *http3Stream) serve() {
-	defer func() { s.release() }()
+	defer s.release()
 	if !s.readRequest() {
 		return
 	}

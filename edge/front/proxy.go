@@ -44,25 +44,12 @@ func (s *Server) proxyGate() *proxyGate {
 
 // knows tells whether a connection from addr must begin with a header.
 func (g *proxyGate) knows(addr net.Addr) bool {
-	if g == nil {
-		return false
-	}
-	tcp, ok := addr.(*net.TCPAddr)
-	if !ok {
-		return false
-	}
-	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
-	for _, prefix := range g.from {
-		if prefix.Contains(ip) {
-			return true
-		}
-	}
-	return false
+	return g != nil && contains(g.from, ipOf(addr))
 }
 
 // client reads the header of c and returns the address that it names. What is no header
-// is an error, counted, and closes c, and so is one connection more than that client may have. The read deadline stays: both protocols that follow
-// set their own.
+// is an error, counted, and closes c, and so is one connection more than that client may
+// have. The read deadline stays: both protocols that follow set their own.
 func (g *proxyGate) client(c net.Conn, s *seat) (net.Addr, error) {
 	_ = c.SetReadDeadline(time.Now().Add(g.timeout)) // on a closed connection the read tells
 	client, err := readProxyHeader(c)
@@ -202,3 +189,11 @@ type clientConn struct {
 
 // RemoteAddr implements net.Conn.
 func (c *clientConn) RemoteAddr() net.Addr { return c.client }
+
+// accepted is the connection as it was accepted, without a balancer's word.
+func accepted(c net.Conn) net.Conn {
+	if behind, ok := c.(*clientConn); ok {
+		return behind.Conn
+	}
+	return c
+}

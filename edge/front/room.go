@@ -3,6 +3,7 @@ package front
 import (
 	"context"
 	"io"
+	"net"
 	"os"
 	"sync"
 	"syscall"
@@ -154,11 +155,8 @@ var lookers = sync.Pool{New: func() any {
 }}
 
 // socketOf returns the socket below a connection that was accepted; nil if it is none.
-func socketOf(conn any) syscall.RawConn {
-	if behind, ok := conn.(*clientConn); ok {
-		conn = behind.Conn
-	}
-	if c, ok := conn.(syscall.Conn); ok {
+func socketOf(conn net.Conn) syscall.RawConn {
+	if c, ok := accepted(conn).(syscall.Conn); ok {
 		if raw, err := c.SyscallConn(); err == nil {
 			return raw
 		}

@@ -160,12 +160,8 @@ func (c *tcpConn) send(file *os.File, off, n int64) (int64, error) {
 	return sent, err
 }
 
-// linger ends the sending and throws away what comes, for as long and as many bytes.
-func (c *tcpConn) linger(limit time.Duration, most int64) {
-	_ = c.CloseWrite() // what is lost is lost
-	_ = c.SetReadDeadline(time.Now().Add(limit))
-	_, _ = io.CopyN(io.Discard, readerOnly{c.TCPConn}, most)
-}
+// linger implements lingerer.
+func (c *tcpConn) linger(limit time.Duration, most int64) { discardRest(c.TCPConn, limit, most) }
 
 // abort ends the connection with a reset; what is still in the socket is lost.
 func (c *tcpConn) abort() {
