@@ -352,6 +352,8 @@ func TestProtocolsAreAlike(t *testing.T) {
 // comparable tells whether the three protocols can say q at all, and in the same words.
 func (q asked) comparable() bool {
 	if !strings.HasPrefix(q.path, "/") || q.method == "" || q.method == http.MethodConnect || q.authority == "" || strings.ContainsAny(q.authority, " \t\r\n") ||
+		// Of a GET over HTTP/3 nobody knows whether a body of no announced length follows: it is not read.
+		q.body != "" && (q.method == http.MethodGet || q.method == http.MethodHead) ||
 		strings.ContainsAny(q.method+q.path, " \r\n") || len(q.path)+len(q.authority)+len(q.method) > 4<<10 {
 		return false
 	}
