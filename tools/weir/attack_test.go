@@ -91,15 +91,25 @@ func startActor(t *testing.T, idle bool, args ...string) *actor {
 // ask sends a line and reads the answer.
 func (a *actor) ask(t *testing.T, answer any, line ...any) {
 	t.Helper()
+	a.tell(t, line...)
+	a.hear(t, answer)
+}
+
+func (a *actor) tell(t *testing.T, line ...any) {
+	t.Helper()
 	if _, err := fmt.Fprintln(a.in, line...); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func (a *actor) hear(t *testing.T, answer any) {
+	t.Helper()
 	text, err := a.out.ReadBytes('\n')
 	if err == nil {
 		err = json.Unmarshal(text, answer)
 	}
 	if err != nil {
-		t.Fatalf("%v: %q, %v", line, text, err)
+		t.Fatalf("%q, %v", text, err)
 	}
 }
 
@@ -311,7 +321,8 @@ func waitOf(took []time.Duration, p int) time.Duration {
 // TestAttacks lets an honest client ask for a stored object while a node is attacked: each is a process, the attacker one of
 // the lowest priority, as its processors are not ours, and sends what it can. Of each attack the log has what was sent, what
 // that has cost both sides, and how long the honest client waited, with the attack and between attacks. With -attack, on a
-// machine with nothing else to do, the wait is judged, too:
+// machine with nothing else to do, the wait is judged, too, beside that of the client of a node that nobody attacks: a flood of
+// connections on loopback is the machine's work as well.
 //
 //	go test ./tools/weir -run TestAttacks -attack -attack.rounds 3 -attack.window 2s -v -timeout 30m
 func TestAttacks(t *testing.T) { //nolint:paralleltest // it measures
@@ -321,20 +332,31 @@ func TestAttacks(t *testing.T) { //nolint:paralleltest // it measures
 	if raceDetector() {
 		t.Skip("the race detector makes the node's CPU another one")
 	}
-	t.Logf("%-28s %9s %8s %8s %8s %6s %7s   %-26s %-26s %s", "attack", "sent/s", "conns/s", "their s", "our s", "ratio", "MiB", "idle p50 p99", "attacked p50 p99", "p99 ratio, refused")
+	t.Logf("%-28s %9s %8s %8s %8s %6s %7s   %-26s %-26s %s", "attack", "sent/s", "conns/s", "their s", "our s", "ratio", "MiB", "idle p50 p99", "attacked p50 p99", "p99 ratio (of a node beside it), refused")
 	for i, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
 			n := startAttacked(t, "")
-			address := n.https
-			scheme := "https"
-			if a.honest == proof.H1 {
-				address, scheme = n.http, "http"
+			clientOf := func(n *attacked) *actor {
+				url := "https://" + n.https
+				if a.honest == proof.H1 {
+					url = "http://" + n.http
+				}
+				return startActor(t, false, "client", string(a.honest), url+attackHot)
 			}
-			honest := startActor(t, false, "client", string(a.honest), scheme+"://"+address+attackHot)
+			honest, neighbour := clientOf(n), (*actor)(nil)
+			if *attackMeasure {
+				neighbour = clientOf(startAttacked(t, ""))
+			}
 			attacker := startActor(t, true, "attacker", a.name, n.http, n.https, fmt.Sprintf("127.%d.1.1", i+10))
+			machine := map[string][]time.Duration{} // what the client of a node waits that nobody attacks
 			listen := func(line string) heardReport {
-				var heard heardReport
-				honest.ask(t, &heard, line, attackWindow.String())
+				var heard, elsewhere heardReport
+				honest.tell(t, line, attackWindow.String())
+				if neighbour != nil {
+					neighbour.ask(t, &elsewhere, line, attackWindow.String())
+					machine[line] = append(machine[line], elsewhere.Took...)
+				}
+				honest.hear(t, &heard)
 				for _, text := range heard.Errors[:min(3, len(heard.Errors))] {
 					t.Errorf("an honest client, %s: %s", line, text)
 				}
@@ -369,12 +391,13 @@ func TestAttacks(t *testing.T) { //nolint:paralleltest // it measures
 			ratio := float64(ours) / float64(theirs)
 			p99, was := waitOf(during.Took, 99), waitOf(before.Took, 99)
 			slower := float64(p99) / float64(was)
-			t.Logf("%-28s %9.0f %8.0f %8.2f %8.2f %6.2f %7.1f   %-26s %-26s %.1f %v (%d+%d asked, %d failed %s)", a.name,
+			beside := float64(waitOf(machine["attacked"], 99)) / float64(max(1, waitOf(machine["idle"], 99)))
+			t.Logf("%-28s %9.0f %8.0f %8.2f %8.2f %6.2f %7.1f   %-26s %-26s %.1f (%.1f) %v (%d+%d asked, %d failed %s)", a.name,
 				float64(sent.Units)/attackTime.Seconds(), float64(sent.Connections)/attackTime.Seconds(), theirs.Seconds(), ours.Seconds(), ratio,
 				float64(most-rest)/(1<<20),
 				fmt.Sprint(waitOf(before.Took, 50).Round(10*time.Microsecond), " ", was.Round(10*time.Microsecond)),
 				fmt.Sprint(waitOf(during.Took, 50).Round(10*time.Microsecond), " ", p99.Round(10*time.Microsecond)),
-				slower, n.refused(t), len(before.Took), len(during.Took), sent.Failed, sent.Error)
+				slower, beside, n.refused(t), len(before.Took), len(during.Took), sent.Failed, sent.Error)
 			if sent.Units == 0 {
 				t.Logf("nothing was sent: %+v", sent)
 			}
@@ -384,8 +407,8 @@ func TestAttacks(t *testing.T) { //nolint:paralleltest // it measures
 			if most-rest > attackMemory {
 				t.Errorf("the node took %d MiB more", (most-rest)>>20)
 			}
-			if *attackMeasure && slower > attackDelay {
-				t.Errorf("an honest client waits %.1f times as long, want at most %d", slower, attackDelay)
+			if *attackMeasure && slower > attackDelay*max(1, beside) {
+				t.Errorf("an honest client waits %.1f times as long, and %.1f times at a node that is not attacked", slower, beside)
 			}
 		})
 	}
