@@ -71,6 +71,16 @@ test("Retry-After", () => {
   }
 });
 
+test("servers: a request goes where steering sends it, but not to a server that was left", async () => {
+  const { env } = fake((url) => (url.startsWith(A) ? null : {}));
+  const servers = new Servers([A, B]);
+  assert.deepEqual([servers.route(`${B}/s`), servers.route("/s"), servers.route("https://cdn.example/s")], [`${B}/s`, `${A}/s`, "https://cdn.example/s"]);
+  await ask(servers, "/x", {}, env);
+  assert.deepEqual([servers.route(`${A}/s`), servers.route(`${B}/s`)], [`${B}/s`, `${B}/s`]);
+  servers.move(A);
+  assert.deepEqual([servers.route(`${A}/s`), servers.route(`${B}/s`)], [`${A}/s`, `${A}/s`]);
+});
+
 test("servers: no strangers, no nonsense", () => {
   const servers = new Servers([`${A}/path`, "ftp://x", "nonsense"]);
   servers.learn([B, A]);

@@ -62,7 +62,7 @@ function withToken(manifests, token) {
 /**
  * What a session is to its engine.
  * @typedef {object} Host
- * @property {(url: string) => string} route      the same request to the server that is asked now
+ * @property {(url: string) => string} route      the same request to the server that is asked now, if its own was left
  * @property {(failure: Failure) => void} failed  it stopped, and waits to be opened again
  * @property {() => void} doubt                   a request did not get through: is the server still there?
  * @property {() => void} changed                 the rendition changed
@@ -181,7 +181,7 @@ export class Session extends EventTarget {
       return token?.carry === "header" ? { [token.name]: token.value } : {};
     };
     return {
-      route: (url) => options.servers.on(url),
+      route: (url) => options.servers.route(url),
       failed: (failure) => void this.#failed(failure),
       doubt: () => void this.#check(),
       changed: () => this.#reports?.changed(),
@@ -375,7 +375,7 @@ export class Session extends EventTarget {
 
   /** @param {string} from @param {string} to */
   async #move(from, to) {
-    this.options.servers.current = to;
+    this.options.servers.move(to);
     this.#emit("moved", { from, to });
     if (!this.engine.routes) await this.#again();
   }

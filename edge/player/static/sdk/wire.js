@@ -83,6 +83,25 @@ export class Servers {
     this.learn([given].flat());
     if (!this.list.length) throw new TypeError("weir: no server is given");
     this.current = /** @type {string} */ (this.list[0]);
+    /** @type {Set<string>} those that were asked, and left for another one */
+    this.left = new Set();
+  }
+
+  /** Asks another server from now on. @param {string} server */
+  move(server) {
+    if (server !== this.current) this.left.add(this.current);
+    this.left.delete(server);
+    this.current = server;
+  }
+
+  /**
+   * Where a player's request goes: as steering says (the manifest's URLs, the steering server's answers), but not to a server
+   * that was left.
+   * @param {string} url
+   */
+  route(url) {
+    const { href, origin } = new URL(url, this.current);
+    return this.left.has(origin) ? this.on(href) : href;
   }
 
   /** Adds servers; what is no base URL is left out. @param {string[]} more */
@@ -170,7 +189,7 @@ export async function ask(servers, path, { attempts = ATTEMPTS, signal, ...init 
       continue;
     }
     if (response.ok) {
-      servers.current = server;
+      servers.move(server);
       return text ? JSON.parse(text) : null;
     }
     const error = await errorOf(response);
@@ -179,7 +198,7 @@ export async function ask(servers, path, { attempts = ATTEMPTS, signal, ...init 
       tried.add(server);
       continue;
     }
-    servers.current = server;
+    servers.move(server);
     if (response.status !== 429 && response.status !== 503 || attempt >= attempts) throw error;
     const asked = retryAfter(response.headers.get("retry-after"), env.now());
     if (asked > LONGEST_WAIT_MS) throw error;
