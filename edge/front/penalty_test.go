@@ -283,3 +283,35 @@ func TestPipelining(t *testing.T) {
 		})
 	}
 }
+
+// refusedListener has so many connections, and then no more.
+type refusedListener struct {
+	net.Listener
+	left int
+}
+
+func (l *refusedListener) Accept() (net.Conn, error) {
+	if l.left == 0 {
+		return nil, net.ErrClosed
+	}
+	l.left--
+	c, _ := net.Pipe()
+	return c, nil
+}
+
+// TestRefusingPauses: connections that get no seat do not keep the one that accepts busy without end.
+func TestRefusingPauses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g, r := testSeats(Connections{Total: 1})
+		g.enter(from("192.0.2.1"), true, nil).state(http.StateActive)
+		const many = 10 * refusedAtOnce
+		begun := time.Now()
+		if _, _, err := g.accept(&refusedListener{left: many}, nil, nil); err == nil {
+			t.Error("one is let in")
+		}
+		if took, n := time.Since(begun), r.counts[connectionTotal].Load(); n != many || took != 10*refusedPause {
+			t.Errorf("%d refused in %v", n, took)
+		}
+	})
+}
