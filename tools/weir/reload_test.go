@@ -20,7 +20,7 @@ import (
 )
 
 // TestAThousandReloadsUnderLoad: no request fails, over any protocol, and nothing is left behind. Every second file is
-// of other sites, every tenth is broken. Not parallel: it counts the goroutines of the process.
+// of other sites, every tenth is broken. Not parallel: it counts the goroutines and descriptors of the process.
 func TestAThousandReloadsUnderLoad(t *testing.T) {
 	s := newSocketNode(t)
 	base := *s.config
@@ -40,7 +40,7 @@ func TestAThousandReloadsUnderLoad(t *testing.T) {
 		}
 		return &c, nil
 	}
-	const reloads = 1000
+	const reloads, objects = 1000, 100
 	var all sync.WaitGroup
 	var served atomic.Int64
 	var over atomic.Bool
@@ -48,7 +48,7 @@ func TestAThousandReloadsUnderLoad(t *testing.T) {
 		c, url := s.client(t, w)
 		all.Go(func() {
 			for i := 0; !over.Load(); i++ {
-				r := c.Get(t.Context(), fmt.Sprintf("%s/o/64KiB/%d", url, i%500), proof.Options{Truth: "127.0.0.1"})
+				r := c.Get(t.Context(), fmt.Sprintf("%s/o/64KiB/%d", url, i%objects), proof.Options{Truth: "127.0.0.1"})
 				if r.Err != nil || r.Status != http.StatusOK || r.Body != proof.BodyOK {
 					t.Errorf("%s, request %d: status %d, body %s, %v", w.name, i, r.Status, r.Body, r.Err)
 					return
@@ -62,13 +62,13 @@ func TestAThousandReloadsUnderLoad(t *testing.T) {
 			runtime.Gosched()
 		}
 	}
-	more(100)
-	before := runtime.NumGoroutine()
+	more(int64(2 * objects * len(ways()))) // what is stored has its descriptors
+	before, files := runtime.NumGoroutine(), descriptorsOpen(t)
 	for range reloads {
 		_ = s.reload(t.Context()) // every tenth is refused
 		more(1)
 	}
-	after := runtime.NumGoroutine()
+	after, filesAfter := runtime.NumGoroutine(), descriptorsOpen(t)
 	over.Store(true)
 	all.Wait()
 	if good, bad := s.reloads.good.Load(), s.reloads.bad.Load(); good != reloads*9/10 || bad != reloads/10 {
@@ -77,13 +77,26 @@ func TestAThousandReloadsUnderLoad(t *testing.T) {
 	if after > before+50 {
 		t.Errorf("%d goroutines before the reloads, %d after", before, after)
 	}
+	if filesAfter > files+50 {
+		t.Errorf("%d descriptors before the reloads, %d after", files, filesAfter)
+	}
 	if n := len(s.routes.Load().origins); n > 2 {
 		t.Errorf("%d origins are left, want those of the last file", n)
 	}
 	if stats := s.originStats(); stats.Requests < 100 {
 		t.Errorf("%d requests to origins are counted: a reload lost count", stats.Requests)
 	}
-	t.Logf("%d requests, none failed", served.Load())
+	t.Logf("%d requests, none failed; %d and %d goroutines, %d and %d descriptors", served.Load(), before, after, files, filesAfter)
+}
+
+// descriptorsOpen counts the descriptors of this process; 0 where there is no Linux.
+func descriptorsOpen(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil && runtime.GOOS == "linux" {
+		t.Fatal(err)
+	}
+	return len(list)
 }
 
 // TestReload: SIGHUP changes the sites of a running process; a file that is wrong changes nothing and says where.
