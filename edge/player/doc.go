@@ -41,7 +41,8 @@
 // does not answer, as late as Retry-After says), opens the manifest at the position that the viewer left, renews the lease, and
 // reports by CMCD, which is kept while there is no network. A server that dies is left for one that answers: the engines of
 // hls.js, shaka and dash.js send their next requests there, the browser's own HLS begins anew at the same position. A session
-// that ended says so in words, with replace() to go on here; leaving the page ends it. What the client keeps on the device: the
+// that ended says so in words, with replace() to go on here; leaving the page ends it. A token that is over is renewed. How
+// CMCD travels is the service's choice, or the page's (cmcd: { mode: "headers", version: 1 }). What the client keeps on the device: the
 // position in titles of more than two minutes (resume: false forbids it), and reports that could not be sent. Errors are
 // WeirError: kind is the name of the problem, words a title and a text for viewers, todo what a button could offer.
 //

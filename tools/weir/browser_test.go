@@ -38,6 +38,7 @@ tls: {cert: %[3]q, key: %[4]q}
 cache: {disk: 1GiB, memory: 64MiB}
 cluster: {gossip: "127.0.0.1:0", peer: "127.0.0.1:0", secret_file: %[5]q, join: [%[6]s]%[10]s}
 sites: [{hosts: ["*"], origins: ["http://%[7]s"], pages: true%[8]s}]
+%[11]s
 `
 
 // startSystem brings up the sample title behind three edges that have found one
@@ -49,8 +50,8 @@ func startSystem(t *testing.T, edges int) *system {
 
 func anyPort(int) string { return "127.0.0.1:0" }
 
-// settings are more of them, each after a comma.
-type settings struct{ site, cluster string }
+// settings are more of them, of site and cluster each after a comma.
+type settings struct{ site, cluster, node string }
 
 // startSystemWith is startSystem with more settings, and an https address of each edge.
 func startSystemWith(t *testing.T, edges int, more settings, https func(i int) string) *system {
@@ -72,7 +73,7 @@ func startSystemWith(t *testing.T, edges int, more settings, https func(i int) s
 			certFile, keyFile = "", ""
 		}
 		e.config = filepath.Join(dir, e.name+".yaml")
-		text := fmt.Sprintf(edgeConfig, e.name, e.dir, certFile, keyFile, secret, strings.Join(seeds, ", "), s.origin, more.site, https(i), more.cluster)
+		text := fmt.Sprintf(edgeConfig, e.name, e.dir, certFile, keyFile, secret, strings.Join(seeds, ", "), s.origin, more.site, https(i), more.cluster, more.node)
 		if err := os.WriteFile(e.config, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

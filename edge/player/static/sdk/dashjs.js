@@ -25,7 +25,7 @@ export function dashjs(library, config = {}) {
         applyContentSteering: true,
         buffer: { bufferTimeDefault: host.buffer.goal_s, bufferTimeAtTopQuality: host.buffer.goal_s },
         abr: { maxBitrate: { video: limits.bitrate ? limits.bitrate / 1000 : -1 } },
-        ...(cmcd && { cmcd: { enabled: true, sid: cmcd.sid, cid: cmcd.cid, mode: cmcd.mode === "headers" ? "header" : "query", version: cmcd.version, enabledKeys: cmcd.keys } }),
+        ...(cmcd && { cmcd: { enabled: true, sid: cmcd.sid, cid: cmcd.cid, mode: cmcd.mode, version: cmcd.version, enabledKeys: cmcd.keys } }),
       } });
       player.updateSettings(config);
       if (limits.height) player.registerCustomCapabilitiesFilter((/** @type {any} */ r) => !(r.height > limits.height));

@@ -102,6 +102,7 @@ export class Session extends EventTarget {
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #againTimer;
   #away = false;
   #trouble = false;
+  #begun = false;
   #checking = false;
   #failures = 0;
   #saved = 0;
@@ -111,7 +112,7 @@ export class Session extends EventTarget {
    * @param {HTMLVideoElement} video
    * @param {Engine} engine
    * @param {{servers: import("./wire.js").Servers, env: import("./wire.js").Env, call: (replace: boolean) => Promise<Played>,
-   *   played: Played, resume: boolean, cmcd: boolean | CMCDWishes, limits: Host["limits"]}} options
+   *   played: Played, resume: boolean, autoplay?: boolean, cmcd: boolean | CMCDWishes, limits: Host["limits"]}} options
    */
   constructor(video, engine, options) {
     super();
@@ -320,6 +321,7 @@ export class Session extends EventTarget {
 
   #progress() {
     if (this.video.paused || this.video.seeking) return;
+    this.#begun = true;
     this.#failures = 0;
     if (this.#trouble) {
       this.#trouble = false;
@@ -384,7 +386,8 @@ export class Session extends EventTarget {
   async #again() {
     if (this.#state !== "open") return;
     const { video } = this;
-    const playing = !video.paused || this.#trouble;
+    // An element that fails pauses: before the first picture that says nothing of what the viewer wants.
+    const playing = !video.paused || this.#trouble || this.options.autoplay && !this.#begun;
     await this.engine.open(this.manifest, Number.isFinite(video.duration) ? video.currentTime : 0);
     if (playing) await video.play().catch(() => {}); // the page has to ask for a click
   }

@@ -58,7 +58,7 @@ export async function play(video, options) {
   const call = (/** @type {boolean} */ replace) => open(servers, { ...options, device, capabilities, replace }, env);
   const played = await call(options.replace ?? false);
   const limits = { height: capabilities.max_height ?? 0, bitrate: capabilities.max_bitrate ?? 0 };
-  const session = new Session(video, engine, { servers, env, call, played, limits, resume: options.resume ?? true, cmcd: options.cmcd ?? true });
+  const session = new Session(video, engine, { servers, env, call, played, limits, resume: options.resume ?? true, autoplay: options.autoplay ?? true, cmcd: options.cmcd ?? true });
   try {
     await session.start();
   } catch (error) {
