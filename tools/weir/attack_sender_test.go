@@ -19,6 +19,7 @@ type attack struct {
 	name    string
 	honest  proof.Protocol // of the client that asks meanwhile
 	workers int            // how many do it at once; 0: 4
+	ratio   float64        // our CPU for each second of theirs, at most; 0: attackRatio
 	// once does it on one connection, and counts in s.units. It is called again and again until ctx ends.
 	once func(ctx context.Context, s *sender) error
 }
