@@ -46,7 +46,7 @@
 // count of requests: what a request costs differs by a thousand, and a queue that does not get shorter is what overload is.
 //
 // With 9,000 viewers, who ask for three times what a node with one processor can do and come back when they are told to
-// (TestOverload in tools/weir, 24 s, on a machine with other work), the node answered 9,400 stored segments a second and all
+// (TestOverload in tools/weir, 24 s, on a machine with other work), the node was asked for 9,400 stored segments a second, answered 8,700 and all
 // stored playlists, with a median of 4 ms, p99 0.66 s; 6.5 % of the stored segments, 92 % of the playlists to fetch and all
 // segments to fetch were turned away, half of the latter in 5 ms. Without the delay as a signal it was 9,500 a second with a median
 // of 375 ms, p99 0.95 s. By the runtime's figure alone no stored response was turned away: its poller takes 128 connections at a time, and
