@@ -34,7 +34,7 @@ type kind struct {
 func kinds() []kind {
 	return []kind{
 		{"request", "The request is malformed", http.StatusBadRequest, "The body is no JSON object of the form that the OpenAPI document describes, or a value in it is not allowed; the member \"field\" names it. Repeating the request does not help."},
-		{"media-type", "The body has the wrong type", http.StatusUnsupportedMediaType, "Send Content-Type: application/json, or for CMCD events application/cmcd."},
+		{"media-type", "The body has the wrong type", http.StatusUnsupportedMediaType, "Send Content-Type: application/json, or for CMCD events application/cmcd or application/json."},
 		{"body-size", "The body is too long", http.StatusRequestEntityTooLarge, "Send less: a play call has 16 KiB at most, a batch of CMCD events 256 KiB."},
 		{"not-found", "There is no such thing here", http.StatusNotFound, "The path is none of this API, or the session is not known: it ended long ago, or the service has been started anew. Open a new session."},
 		{"method", "The method is not allowed", http.StatusMethodNotAllowed, "The Allow field names those that are."},

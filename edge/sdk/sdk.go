@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"weir/edge/cmcd"
 	"weir/edge/session"
 )
 
@@ -58,8 +59,8 @@ type Options struct {
 	Steering Steering
 	// Starves tells whether the player that asks has run out of media, by what it reports (CMCD); nil: nobody says.
 	Starves func(*http.Request) bool
-	// Report takes CMCD events, one record each, and tells whether more are welcome; nil: they are counted and dropped.
-	Report func(r *http.Request, record string) bool
+	// Report takes CMCD events, and tells whether more are welcome; nil: they are dropped. A report is valid during the call.
+	Report func(r *http.Request, report *cmcd.Report) bool
 	// Assist tells how fast the viewer of a session may expect to be served; nil: nobody knows. Must not block.
 	Assist func(*http.Request, session.ID) Advice
 

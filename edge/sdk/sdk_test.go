@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"weir/edge/cmcd"
 	"weir/edge/limit"
 	"weir/edge/session"
 )
@@ -231,7 +232,7 @@ func TestRefusals(t *testing.T) {
 		{"config", "GET", "/sdk/v1/config?device=fridge", "", nil, 400, "request", "device"},
 		{"steer", "GET", "/steer/v1/a%5Cb", "", nil, 400, "request", "asset"},
 		{"steer from", "GET", "/steer/v1/film?from=a%0Ab", "", nil, 400, "request", "from"},
-		{"cmcd", "POST", "/sdk/v1/cmcd", "x", nil, 415, "media-type", ""},
+		{"cmcd", "POST", "/sdk/v1/cmcd", "x", []string{"Content-Type", "text/plain"}, 415, "media-type", ""},
 		{"advice", "GET", "/sdk/v1/assist/abc", "", nil, 404, "not-found", ""},
 	} {
 		w := ask(a, c.method, c.path, c.body, append([]string{"Authorization", "Bearer ann"}, c.headers...)...)
@@ -285,21 +286,29 @@ func TestConfig(t *testing.T) {
 
 func TestEvents(t *testing.T) {
 	var got []string
-	a := testAPI(t, Options{Report: func(_ *http.Request, record string) bool {
-		got = append(got, record)
-		return len(got) < 4
+	a := testAPI(t, Options{Report: func(_ *http.Request, report *cmcd.Report) bool {
+		got = append(got, fmt.Sprintf("%s %s %d", report.Text(cmcd.Event), report.Text(cmcd.SessionID), report.Int(cmcd.Timestamp)))
+		return len(got) < 7
 	}})
-	post := func(body string) *httptest.ResponseRecorder {
-		return ask(a, "POST", "/sdk/v1/cmcd", body, "Content-Type", "application/cmcd")
+	post := func(kind, body string) *httptest.ResponseRecorder {
+		return ask(a, "POST", "/sdk/v1/cmcd", body, "Content-Type", kind)
 	}
-	if w := post("e=ps,sta=p,ts=1,v=2\ne=t,ts=2,v=2\r\n\n" + strings.Repeat("x", maxRecordBytes+1) + "\ne=e,ts=3,v=2"); w.Code != 204 {
+	if w := post("application/cmcd", "e=ps,sta=p,ts=1,v=2\ne=t,ts=2,v=2\r\n\n"+strings.Repeat("x", 10_000)+"\n)(\ne=e,ts=3,v=2"); w.Code != 204 {
 		t.Fatalf("a batch: got %d", w.Code)
 	}
-	if want := []string{"e=ps,sta=p,ts=1,v=2", "e=t,ts=2,v=2", "e=e,ts=3,v=2"}; !slices.Equal(got, want) {
+	if w := post("application/json", `[{"e":"ps","sid":"s","ts":4,"v":2},{"e":"t","ts":5,"v":2}] {"e":"e","ts":6,"v":2}`); w.Code != 204 {
+		t.Fatalf("a batch of JSON: got %d", w.Code)
+	}
+	if want := []string{"ps  1", "t  2", "e  3", "ps s 4", "t  5", "e  6"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if w := post("e=t,ts=4,v=2"); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
+	if w := post("text/cmcd", "e=t,ts=7,v=2"); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
 		t.Errorf("too many: got %d, Retry-After %q", w.Code, w.Header().Get("Retry-After"))
+	}
+	for kind, want := range map[string]int{"application/json": 400, "text/plain": 415, "": 415} {
+		if w := post(kind, "[{"); w.Code != want {
+			t.Errorf("%q: got %d, want %d", kind, w.Code, want)
+		}
 	}
 }
 

@@ -37,7 +37,7 @@ edge:            cache cache/freshness cache/tag cluster/ring edge/field edge/by
 edge/player:
 edge/session:
 edge/quality:
-edge/sdk:        edge/session edge/limit
+edge/sdk:        edge/session edge/limit edge/cmcd
 edge/console:
 edge/telemetry:  github.com/grafana/pyroscope-go github.com/prometheus/client_golang
 origin/cmaf:     github.com/Eyevinn/mp4ff

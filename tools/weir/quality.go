@@ -60,11 +60,7 @@ func (n *node) serveQuality(w http.ResponseWriter, r *http.Request) {
 }
 
 // report takes in a CMCD event that came by itself. There is always room: what is too much is dropped and counted.
-func (n *node) report(r *http.Request, record string) bool {
-	var report cmcd.Report
-	if report.Parse([]byte(record)) != nil || report.Empty() {
-		return true
-	}
+func (n *node) report(r *http.Request, report *cmcd.Report) bool {
 	s := quality.Sample{
 		Event:  true,
 		Ended:  slices.Contains([]string{"e", "q", "f"}, string(report.Text(cmcd.State))),
@@ -76,10 +72,10 @@ func (n *node) report(r *http.Request, record string) bool {
 	case event == "e" && s.Errors == 0, event == "rr" && report.Has(cmcd.ResponseCode) && failed(int(report.Int(cmcd.ResponseCode))):
 		s.Errors = 1
 	}
-	n.addSample(&report, &s, r.RemoteAddr, "")
+	n.addSample(report, &s, r.RemoteAddr, "")
 	if id := report.Text(cmcd.SessionID); len(id) > 0 {
 		now := time.Now()
-		n.paces.note(quality.Hide(n.qualityKey(), string(id), now), &report, 0, 0, now)
+		n.paces.note(quality.Hide(n.qualityKey(), string(id), now), report, 0, 0, now)
 	}
 	return true
 }

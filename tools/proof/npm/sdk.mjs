@@ -108,7 +108,8 @@ await call("endDownload", 404, { id: "x".repeat(32) });
 
 const cmcd = { headers: { "Content-Type": "application/cmcd" } };
 await call("reportEvents", 204, null, "e=ps,sta=p,ts=1700000000000,v=2\ne=t,ts=1700000030000,v=2", cmcd);
-await call("reportEvents", 415, null, "{}", { headers: { "Content-Type": "application/json" } });
+await call("reportEvents", 204, null, [{ e: "ps", sta: "p", ts: 1700000000000, v: 2 }]);
+await call("reportEvents", 415, null, "x", { headers: { "Content-Type": "text/plain" } });
 
 await call("steer", 200, { asset: "demo", session: one.session, from: "edge-1", _HLS_pathway: "edge-1", _HLS_throughput: 5000000 });
 await call("steer", 400, { asset: "demo", from: "a b" });
