@@ -71,14 +71,15 @@
 //
 // # Who floods
 //
-// A budget ends a connection, and its client would come back: a hundred times a second, each time for the price of a handshake
-// and of what a budget lets pass, up to 25 ms of ours for 1 ms of its own. So what ends a connection counts against its client
-// and its network, in points: 30 where a budget is spent, 5 where something is refused at once, 2 for a handshake that is not
-// ended. With more than 300 in ten seconds, or 2,400 of a network, it gets no new connection for 5 s (a reset before TLS;
-// CONNECTION_REFUSED over QUIC), and twice as long each time that follows soon, up to Connections.Penalty. Open connections go
-// on: behind that address may be others. A QUIC client counts once its handshake is complete, as addresses may be forged; behind
-// a balancer it is the client that its header names. Without one, all clients have the balancer's address, so private ones are
-// exempt in the configuration. At most 16,384 clients and networks are known, 2 MiB.
+// A budget ends a connection, and its client would come back: a hundred times a second, each time for the price of a
+// handshake and of what a budget lets pass, up to 25 ms of ours for 1 ms of its own. So what ends a connection, or is
+// refused in it, counts against its client and its network, in points: 30 where a budget is spent, 5 where something is
+// refused at once, 2 for a handshake that is not ended. With more than 300 in ten seconds, or 2,400 of a network, it
+// gets no new connection for 5 s (a reset before TLS; CONNECTION_REFUSED over QUIC), and twice as long each time that
+// follows soon, up to Connections.Penalty. Open connections go on: behind that address may be others. A QUIC client
+// counts once its handshake is complete, as addresses may be forged; behind a balancer it is the client that its header
+// names. Without one, all clients have the balancer's address, so private ones are exempt in the configuration. At most
+// 16,384 clients and networks are known, 2 MiB.
 //
 // With it a flood of one client that breaks a rule costs us 0.2 to 3 times its sender's CPU, where six of them took 11 to 27
 // times (TestAttacks in tools/weir). Not bounded by it are requests for which there is no rule: readers that stall took 4 to 18
@@ -108,7 +109,7 @@
 // An HTTP/2 connection passes a guard (http2Conn) that reads the nine bytes of each
 // frame header, in both directions. In ten seconds a client may cause 100 odd events:
 // RST_STREAM from it, or from us for what it sent (which is how MadeYouReset asks for
-// them), but not those by which a Handler gives up. It may send 1,000 frames that ask for
+// them), but not those by which a Handler gives up; or headers that are too large. It may send 1,000 frames that ask for
 // nothing: SETTINGS, PING, PRIORITY, DATA with next to nothing in it, unknown types, and
 // WINDOW_UPDATE beyond what the bodies it got explain. A header block may be 64 KiB long
 // before it is decoded, in at most 17 frames. Who is over budget gets GOAWAY with
@@ -224,7 +225,7 @@
 // that ask for nothing in ten seconds, as with HTTP/2.
 //
 // A connection has the budget of 100 odd events in ten seconds too: requests that the
-// client gives up, half headers, malformed ones. Then it ends with H3_EXCESSIVE_LOAD. A
+// client gives up, half headers, malformed or too large ones. Then it ends with H3_EXCESSIVE_LOAD. A
 // decoded header or trailer has 32 KiB at most. What passes below HTTP is quic-go's to bound, see below;
 // but what it sends to addresses at which a client may be, unasked for and 28 times as long as what came from there, has a
 // budget here (pathGuard): 8 packets for a port in ten seconds.

@@ -107,7 +107,7 @@ func watchHTTP2(c net.Conn, state *tls.ConnectionState, guard *http2Guard) *http
 		Conn: c, tls: state, guard: guard, said: make(chan struct{}),
 		odd: budget{limit: oddEvents}, control: budget{limit: controlFrames},
 	}
-	h.requests = newHTTP2Requests(c, guard.refusals)
+	h.requests = newHTTP2Requests(h.requestRefused)
 	h.in = frameWalk{frame: frame{kind: framePreface, length: prefaceBytes}, inside: true, left: prefaceBytes}
 	return h
 }
@@ -241,6 +241,15 @@ func (c *http2Conn) refuse(why reason) {
 	}
 	c.guard.refusals.add(why, c.RemoteAddr().String())
 	c.place().offend(why.points())
+}
+
+// requestRefused counts a request that net/http refuses.
+func (c *http2Conn) requestRefused(why reason) {
+	c.guard.refusals.add(why, c.RemoteAddr().String())
+	c.place().offend(why.points())
+	if why == headerBytes { // which has an answer: a reset is an odd event anyway
+		c.spend(&c.odd, http2Odd)
+	}
 }
 
 func (c *http2Conn) refused() bool { return c.why.Load() != int32(allowed) }

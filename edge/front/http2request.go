@@ -1,7 +1,6 @@
 package front
 
 import (
-	"net"
 	"sync"
 	"sync/atomic"
 
@@ -25,8 +24,7 @@ const (
 // pass. Requests that the entry refuses are the entry's to count, but for their lengths, for which net/http may reset the
 // stream at the same time. A body that ends too early is refused by nobody but the Handler, who finds an error in it.
 type http2Requests struct {
-	conn     net.Conn // for the client's address
-	refusals *refusals
+	refused func(reason) // is told of each
 
 	// The fields below belong to the one goroutine that reads.
 	decoder *hpack.Decoder
@@ -53,8 +51,8 @@ type http2Note struct {
 	why    reason // allowed once it has been counted
 }
 
-func newHTTP2Requests(c net.Conn, r *refusals) *http2Requests {
-	q := &http2Requests{conn: c, refusals: r}
+func newHTTP2Requests(refused func(reason)) *http2Requests {
+	q := &http2Requests{refused: refused}
 	q.decoder = hpack.NewDecoder(hpackTable, q.field)
 	return q
 }
@@ -232,7 +230,7 @@ func (q *http2Requests) settleConn() {
 
 func (q *http2Requests) count(why reason) {
 	if why != allowed {
-		q.refusals.add(why, q.conn.RemoteAddr().String())
+		q.refused(why)
 	}
 }
 

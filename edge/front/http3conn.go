@@ -337,14 +337,19 @@ func (c *quicConn) malformed(code http3.ErrCode) { c.refuse(http3Malformed, code
 // connection: one that the client gave up, or that was malformed.
 func (c *quicConn) judge(str *quic.Stream) {
 	reset, ok := errors.AsType[*quic.StreamError](context.Cause(str.Context()))
-	if c.part.trusted || !ok {
+	if !ok {
 		return
 	}
 	switch code := http3.ErrCode(reset.ErrorCode); {
 	case reset.Remote, code == http3.ErrCodeRequestIncomplete, code == http3.ErrCodeMessageError, code == http3.ErrCodeExcessiveLoad:
-		if !c.spend(&c.odd) {
-			c.refuse(http3Odd, http3.ErrCodeExcessiveLoad)
-		}
+		c.spendOdd()
+	}
+}
+
+// spendOdd counts an odd event, and ends the connection where that was one too many.
+func (c *quicConn) spendOdd() {
+	if !c.part.trusted && !c.spend(&c.odd) {
+		c.refuse(http3Odd, http3.ErrCodeExcessiveLoad)
 	}
 }
 

@@ -273,6 +273,7 @@ func (s *http3Stream) readTrailers(length uint64) error {
 // refuseHeader answers a header that is too large, and reads no more.
 func (s *http3Stream) refuseHeader() {
 	s.count(headerBytes)
+	s.conn.spendOdd()
 	s.str.CancelRead(quic.StreamErrorCode(http3.ErrCodeExcessiveLoad))
 	s.response.WriteHeader(http.StatusRequestHeaderFieldsTooLarge)
 	s.response.finish()
@@ -302,7 +303,11 @@ func (s *http3Stream) release() {
 	}
 }
 
-func (s *http3Stream) count(why reason) { s.conn.part.stats.refusals.add(why, s.conn.remoteAddr()) }
+// count counts a refusal, also against the client.
+func (s *http3Stream) count(why reason) {
+	s.conn.part.stats.refusals.add(why, s.conn.remoteAddr())
+	s.conn.offend(why)
+}
 
 // refuse resets the stream, and counts why.
 func (s *http3Stream) refuse(why reason, code http3.ErrCode) {

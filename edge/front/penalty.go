@@ -26,12 +26,12 @@ const (
 	maxOffenders = 1 << 14
 )
 
-// offences is what a connection's end for a reason counts; of a reason that is not there it counts nothing.
+// points is what a refusal for a reason counts; for one that is not there, nothing.
 func (r reason) points() int {
 	switch r {
 	case http2Odd, http2Control, http2HeaderLen, http3Odd, http3Control, http1Pipelined:
 		return heavyOffence
-	case http3Malformed, http1Syntax, http1Framing, httpVersion, targetForm, headerBytes, tooManyFields, twoHosts, slowHeader, connectMethod:
+	case http2Malformed, http3Malformed, http1Syntax, http1Framing, httpVersion, targetForm, headerBytes, tooManyFields, twoHosts, slowHeader, connectMethod:
 		return lightOffence
 	default:
 		return 0

@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // offend has a client come and offend so many times; each has a connection of its own. It returns how many were let in.
@@ -163,6 +165,8 @@ func TestWhatIsAnOffence(t *testing.T) {
 			<-conn.Context().Done()
 			return nil
 		}},
+		{"large headers of HTTP/2", 60, func(t *testing.T, s *running) error { return largeHTTP2(t, s, 1) }},
+		{"large headers of HTTP/3", 60, func(t *testing.T, s *running) error { return largeHTTP3(t, s, 1) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -246,6 +250,89 @@ func http2Once(t *testing.T, s *running, name string) error {
 		return fmt.Errorf("it ended with %v, %v", code, said)
 	}
 	return nil
+}
+
+// largeHTTP2 sends so many requests with a header that is too large, and fails where one has another answer than 431.
+func largeHTTP2(t *testing.T, s *running, n int) error {
+	t.Helper()
+	raw, err := tls.Dial("tcp", s.HTTPSAddr(), &tls.Config{RootCAs: s.pool, NextProtos: []string{"h2"}})
+	if err != nil {
+		return err
+	}
+	defer raw.Close()
+	_ = raw.SetDeadline(time.Now().Add(patience))
+	c := newRawHTTP2(raw)
+	_ = c.WriteSettings()
+	c.ReadMetaHeaders = hpack.NewDecoder(hpackTable, nil)
+	for i := range n {
+		stream := uint32(2*i + 1)
+		c.split(stream, true, ":method", "GET", ":scheme", "https", ":authority", "x", ":path", "/", "a", strings.Repeat("b", maxHeaderList))
+		for {
+			f, err := c.ReadFrame()
+			if err != nil {
+				return err
+			}
+			if g, ok := f.(*http2.GoAwayFrame); ok {
+				return fmt.Errorf("after %d of them: %w", i, http2.ConnectionError(g.ErrCode))
+			}
+			if h, ok := f.(*http2.MetaHeadersFrame); ok && h.StreamID == stream {
+				if status := h.PseudoValue("status"); status != "431" {
+					return fmt.Errorf("answered with %s", status)
+				}
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// largeHTTP3 is the same over HTTP/3.
+func largeHTTP3(t *testing.T, s *running, n int) error {
+	t.Helper()
+	conn, err := quic.DialAddr(t.Context(), s.HTTPSAddr(), &tls.Config{RootCAs: s.pool, NextProtos: []string{"h3"}}, nil)
+	if err != nil {
+		return err
+	}
+	defer conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
+	large := headerFrame(":method", "GET", ":scheme", "https", ":authority", "x", ":path", "/", "a", strings.Repeat("b", maxHeaderBytes))
+	for i := range n {
+		str, err := conn.OpenStreamSync(t.Context())
+		if err == nil {
+			_ = str.SetDeadline(time.Now().Add(patience))
+			go func() { _, _ = io.WriteString(str, large) }() // ends when the other side has read enough, or all
+			_, err = io.ReadAll(str)
+		}
+		if err != nil {
+			return fmt.Errorf("after %d of them: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// TestLargeHeadersSpendTheBudget: who goes on sending headers that are too large loses the connection.
+func TestLargeHeadersSpendTheBudget(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		send func(t *testing.T, s *running, n int) error
+		why  reason
+		says string
+	}{
+		{"h2", largeHTTP2, http2Odd, "ENHANCE_YOUR_CALM"},
+		{"h3", largeHTTP3, http3Odd, "0x107"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, Options{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the handler was called") })})
+			if err := tt.send(t, s, oddEvents); err != nil {
+				t.Errorf("a hundred are too many: %v", err)
+			}
+			err := tt.send(t, s, 2*oddEvents)
+			if n := s.Stats().Refused[tt.why.String()]; n != 1 || err == nil || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("it ended with %v, and counts %d", err, n)
+			}
+		})
+	}
 }
 
 // TestPipelining: a hundred requests may come behind others, and are answered; the connection ends with the next.
