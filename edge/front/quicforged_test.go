@@ -146,38 +146,45 @@ func TestQUICTokens(t *testing.T) {
 	// The token of a Retry lives for twice HeaderTimeout.
 	o := Options{Handler: http.HandlerFunc(honest), HeaderTimeout: patience, QUICKey: []byte("a secret of the test's")}
 	s := start(t, o)
-	given, retried := s.rawHTTP3(t).Given, retried(t, s, o)
+	given := s.rawHTTP3(t).Given
 	flipped := func(b []byte, at int) []byte {
 		b = bytes.Clone(b)
 		b[at] ^= 1
 		return b
 	}
 	other := net.IPv4(127, 0, 0, 2)
+	type options func(retried *quicraw.Conn) quicraw.Options
+	plain := func(o quicraw.Options) options { return func(*quicraw.Conn) quicraw.Options { return o } }
 	for name, tt := range map[string]struct {
-		o    quicraw.Options
+		o    options
 		want uint64
 	}{
-		"given":                      {quicraw.Options{Token: given}, quicLives},
-		"given, elsewhere":           {quicraw.Options{Token: given, Local: other}, quicLives},
-		"given, a bit flipped":       {quicraw.Options{Token: flipped(given, len(given)/2)}, quicLives},
-		"given, cut off":             {quicraw.Options{Token: given[:len(given)-1]}, quicLives},
-		"given, and more":            {quicraw.Options{Token: append(bytes.Clone(given), given...)}, quicLives},
-		"one byte":                   {quicraw.Options{Token: []byte{0}}, quicLives},
-		"800 bytes":                  {quicraw.Options{Token: bytes.Repeat([]byte{0xff}, 800)}, quicLives},
-		"of a Retry":                 {quicraw.Options{Token: retried.Token, Destination: retried.Destination()}, quicLives},
-		"of a Retry, elsewhere":      {quicraw.Options{Token: retried.Token, Destination: retried.Destination(), Local: other}, quicInvalidToken},
-		"of a Retry, a bit flipped":  {quicraw.Options{Token: flipped(retried.Token, 0)}, quicLives},
-		"of a Retry, cut off":        {quicraw.Options{Token: retried.Token[:20]}, quicLives},
-		"of a Retry, for another ID": {quicraw.Options{Token: retried.Token}, quicLives},
+		"given":                {plain(quicraw.Options{Token: given}), quicLives},
+		"given, elsewhere":     {plain(quicraw.Options{Token: given, Local: other}), quicLives},
+		"given, a bit flipped": {plain(quicraw.Options{Token: flipped(given, len(given)/2)}), quicLives},
+		"given, cut off":       {plain(quicraw.Options{Token: given[:len(given)-1]}), quicLives},
+		"given, and more":      {plain(quicraw.Options{Token: append(bytes.Clone(given), given...)}), quicLives},
+		"one byte":             {plain(quicraw.Options{Token: []byte{0}}), quicLives},
+		"800 bytes":            {plain(quicraw.Options{Token: bytes.Repeat([]byte{0xff}, 800)}), quicLives},
+		"of a Retry": {func(r *quicraw.Conn) quicraw.Options {
+			return quicraw.Options{Token: r.Token, Destination: r.Destination()}
+		}, quicLives},
+		"of a Retry, elsewhere": {func(r *quicraw.Conn) quicraw.Options {
+			return quicraw.Options{Token: r.Token, Destination: r.Destination(), Local: other}
+		}, quicInvalidToken},
+		"of a Retry, a bit flipped":  {func(r *quicraw.Conn) quicraw.Options { return quicraw.Options{Token: flipped(r.Token, 0)} }, quicLives},
+		"of a Retry, cut off":        {func(r *quicraw.Conn) quicraw.Options { return quicraw.Options{Token: r.Token[:20]} }, quicLives},
+		"of a Retry, for another ID": {func(r *quicraw.Conn) quicraw.Options { return quicraw.Options{Token: r.Token} }, quicLives},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: tt.o.Local}); err != nil {
+			o := tt.o(retried(t, s, o)) // of each its own: they age, and an ID is that of one connection
+			if socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: o.Local}); err != nil {
 				t.Skip(err) // not every system has 127.0.0.2
 			} else {
 				_ = socket.Close()
 			}
-			c := s.rawQUIC(t, tt.o)
+			c := s.rawQUIC(t, o)
 			if tt.want == quicLives {
 				if err := c.Handshake(time.Now().Add(patience)); err != nil {
 					t.Fatal(err)
