@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -22,6 +23,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 
 	"weir/cluster"
 	"weir/configs"
@@ -402,6 +406,71 @@ func TestUpgradeInACluster(t *testing.T) {
 	if after.NameConflicts > 0 {
 		t.Errorf("%d messages claim the node's name", after.NameConflicts)
 	}
+}
+
+// TestUpgradeKeepsTickets: a client's ticket is good at the process that follows, over TLS and over QUIC, where a request in
+// early data is served.
+func TestUpgradeKeepsTickets(t *testing.T) {
+	n := newUpgradeNode(t, "")
+	client := func() *tls.Config {
+		return &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", ClientSessionCache: tls.NewLRUClientSessionCache(0)} //nolint:gosec // the certificate is minted for the test
+	}
+	overTCP, overQUIC := client(), client()
+	for i := range 3 {
+		if resumed := visitTLS(t, n.https, overTCP); resumed != (i > 0) {
+			t.Errorf("TLS, process %d: resumed is %v", i+1, resumed)
+		}
+		if resumed := visitEarly(t, n.https, overQUIC); resumed != (i > 0) {
+			t.Errorf("QUIC, process %d: resumed is %v", i+1, resumed)
+		}
+		if out, code := n.weir(t, "upgrade"); code != exitOK {
+			t.Fatalf("exit code %d, %s", code, out)
+		}
+		n.await(t, "the process before has ended", i+1)
+	}
+}
+
+// visitTLS asks for an object over a new connection, and tells whether a ticket was good.
+func visitTLS(t *testing.T, address string, config *tls.Config) (resumed bool) {
+	t.Helper()
+	transport := &http.Transport{TLSClientConfig: config.Clone()}
+	defer transport.CloseIdleConnections()
+	state := fetchAll(t, transport, http.MethodGet, address)
+	return state.DidResume
+}
+
+// visitEarly is the same over QUIC, with the request in early data where there is a ticket.
+func visitEarly(t *testing.T, address string, config *tls.Config) (resumed bool) {
+	t.Helper()
+	var conn *quic.Conn
+	transport := &http3.Transport{
+		TLSClientConfig: config.Clone(),
+		Dial: func(ctx context.Context, address string, config *tls.Config, options *quic.Config) (_ *quic.Conn, err error) {
+			conn, err = quic.DialAddrEarly(ctx, address, config, options)
+			return conn, err
+		},
+	}
+	defer transport.Close()
+	state := fetchAll(t, transport, http3.MethodGet0RTT, address)
+	return state.DidResume && conn.ConnectionState().Used0RTT
+}
+
+func fetchAll(t *testing.T, transport http.RoundTripper, method, address string) *tls.ConnectionState {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, "https://"+address+"/o/16KiB/a", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body) // with what comes before it, tickets
+	if err != nil || response.StatusCode != http.StatusOK || len(body) != 16<<10 {
+		t.Fatalf("status %d, %d bytes, %v", response.StatusCode, len(body), err)
+	}
+	return response.TLS
 }
 
 // TestUpgradeKeepsViewers: a node alone knows who watches after it was upgraded, and counts them against the limit.
