@@ -75,7 +75,7 @@ type successor struct {
 	cmd  *exec.Cmd
 	heir *front.Heir // nil without HTTP/3
 
-	mu sync.Mutex // held for a question and its answer on line, once the other process serves
+	mu sync.Mutex // held for a question and its answer on line, once the other process is told to go
 }
 
 // upgrader has another process take over whenever it is asked to, until ctx ends or one has.
@@ -232,15 +232,16 @@ func (n *node) handOver(ctx context.Context, s *successor) (version string, err 
 	if err == nil {
 		err = n.tellBooks(ctx, s)
 	}
-	if err == nil {
-		if n.notices != nil {
-			n.notices.Yield()
-		}
-		n.upgrades.successor.Store(s) // from here on it hears of purges
+	if err != nil {
+		return version, err
 	}
-	if err == nil {
-		err = s.line.say(message{Say: sayGo, Key: n.ownKey})
+	if n.notices != nil {
+		n.notices.Yield()
 	}
+	s.mu.Lock() // a purge that comes now is told when the other one serves; of those before it reads when it has heard go
+	defer s.mu.Unlock()
+	n.upgrades.successor.Store(s)
+	err = s.line.say(message{Say: sayGo, Key: n.ownKey})
 	step("", sayServing)
 	return version, err
 }
@@ -282,6 +283,9 @@ func (n *node) tellPurge(s *successor) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if n.upgrades.successor.Load() != s {
+		return // it has failed meanwhile
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), obeyTimeout)
 	defer cancel()
 	err := s.line.say(message{Say: sayPurged})

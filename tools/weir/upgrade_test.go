@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,6 +28,7 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 
+	"weir/cache/tag"
 	"weir/cluster"
 	"weir/configs"
 	"weir/edge/console"
@@ -343,14 +345,67 @@ func TestUpgradeGivesUp(t *testing.T) {
 // to the old process by a connection that is still there, holds in the new one.
 func TestUpgradeInACluster(t *testing.T) {
 	secret := write(t, "secret", cluster.NewSecret().Reveal()+"\n")
-	gossip := "cluster: {gossip: \"127.0.0.1:0\", peer: \"127.0.0.1:0\", secret_file: " + secret
-	n := newUpgradeNode(t, gossip+"}\n")
+	n := newUpgradeNode(t, "cluster: {gossip: \"127.0.0.1:0\", peer: \"127.0.0.1:0\", secret_file: "+secret+"}\n")
 	address := regexp.MustCompile(`gossip=(127\.0\.0\.1:\d+)`).FindStringSubmatch(n.await(t, `gossip is up.*`, 1))[1]
+	other := startOther(t, secret, func(c *configs.Config) { c.Cluster.Join = []string{address} })
+	before := other.cluster.Stats()
+	n.purgeAndUpgrade(t)
+	after := other.cluster.Stats()
+	if before.RingVersion != after.RingVersion || before.RingsPublished != after.RingsPublished || after.Left+after.Dead > 0 {
+		t.Errorf("the other node saw the node leave: %+v, before %+v", after, before)
+	}
+	if after.NameConflicts > 0 {
+		t.Errorf("%d messages claim the node's name", after.NameConflicts)
+	}
+}
+
+// TestUpgradeOfARelay: the node is the way of its region to the others, and stays it: purges of either region hold in both.
+func TestUpgradeOfARelay(t *testing.T) {
+	secret := write(t, "secret", cluster.NewSecret().Reveal()+"\n")
+	relay := freePorts(t, 1)[0]
+	n := newUpgradeNode(t, "cluster: {gossip: \"127.0.0.1:0\", peer: \"127.0.0.1:0\", secret_file: "+secret+", wan: {gossip: \""+relay+"\"}}\n",
+		"name: edge-1,", "name: edge-1, region: here,")
+	other := startOther(t, secret, func(c *configs.Config) {
+		c.Node.Region, c.Cluster.WAN = "there", configs.WAN{Gossip: "127.0.0.1:0", Join: []string{relay}}
+	})
+	before := other.wan.Stats()
+	var purging sync.WaitGroup
+	var over atomic.Bool
+	count := 0
+	purging.Go(func() {
+		for ; !over.Load(); count++ {
+			receipt, err := other.purge(t.Context(), console.Purge{Kind: string(tag.URL), Items: []string{"http://127.0.0.1/of-there"}})
+			missing := slices.ContainsFunc(receipt.Nodes, func(r console.NodeReceipt) bool {
+				return r.State != console.Applied && !strings.Contains(r.Error, context.DeadlineExceeded.Error()) // a busy machine may
+			})
+			if err != nil || len(receipt.Nodes) != 2 || missing {
+				t.Errorf("purge %d of the other region: %+v, %v", count, receipt.Nodes, err)
+				return
+			}
+		}
+	})
+	stop := func() {
+		over.Store(true)
+		purging.Wait()
+	}
+	t.Cleanup(stop)
+	n.purgeAndUpgrade(t)
+	stop()
+	t.Logf("%d purges of the other region meanwhile", count)
+	if after := other.wan.Stats(); after.Left+after.Dead > 0 || after.NameConflicts > 0 {
+		t.Errorf("the other region saw the relay leave: %+v, before %+v", after, before)
+	}
+}
+
+// startOther starts a node in this process, and waits until it has found another one, which change tells it of.
+func startOther(t *testing.T, secret string, change func(c *configs.Config)) *node {
+	t.Helper()
 	config := configs.Default()
 	config.Node.Name, config.Node.Dir = "edge-2", t.TempDir()
 	config.Listen.HTTP, config.Listen.HTTPS, config.Listen.Admin, config.Cache.Disk = "127.0.0.1:0", "", "127.0.0.1:0", 0
-	config.Cluster.Gossip, config.Cluster.Peer, config.Cluster.SecretFile, config.Cluster.Join = "127.0.0.1:0", "127.0.0.1:0", secret, []string{address}
+	config.Cluster.Gossip, config.Cluster.Peer, config.Cluster.SecretFile = "127.0.0.1:0", "127.0.0.1:0", secret
 	config.Sites = []configs.Site{{Hosts: []string{"*"}, Origins: []string{"http://127.0.0.1:1"}}}
+	change(config)
 	keyring, err := openKeyring(config.Cluster, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -371,18 +426,23 @@ func TestUpgradeInACluster(t *testing.T) {
 	awaitReady(t, other.admin.listener.Addr().String())
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.After(time.Minute); other.ring().Len() < 2; {
+	for end := time.After(time.Minute); other.wan == nil && other.ring().Len() < 2 || other.wan != nil && len(other.otherRegions()) < 1; {
 		select {
 		case <-tick.C:
 		case <-end:
 			t.Fatal("the two nodes do not find each other")
 		}
 	}
+	return other
+}
+
+// purgeAndUpgrade upgrades the node three times; a purge after each holds at both nodes.
+func (n *upgradeNode) purgeAndUpgrade(t *testing.T) {
+	t.Helper()
 	c, base := n.client(t, ways()[0])
 	get := func(path string) proof.Result {
 		return c.Get(t.Context(), base+path, proof.Options{Truth: "127.0.0.1"})
 	}
-	before := other.cluster.Stats()
 	for i := range 3 {
 		path := fmt.Sprintf("/o/16KiB/purged-%d", i)
 		if r := get(path); r.Err != nil {
@@ -398,13 +458,6 @@ func TestUpgradeInACluster(t *testing.T) {
 			t.Errorf("after the purge: %s", r)
 		}
 		n.await(t, "the process before has ended", i+1)
-	}
-	after := other.cluster.Stats()
-	if before.RingVersion != after.RingVersion || before.RingsPublished != after.RingsPublished || after.Left+after.Dead > 0 {
-		t.Errorf("the other node saw the node leave: %+v, before %+v", after, before)
-	}
-	if after.NameConflicts > 0 {
-		t.Errorf("%d messages claim the node's name", after.NameConflicts)
 	}
 }
 
