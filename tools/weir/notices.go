@@ -183,6 +183,7 @@ func (n *node) peerHandler() http.Handler {
 		if r.Method == http.MethodPost { // the edge asks its peers by GET and HEAD alone
 			switch r.URL.Path {
 			case noticePath:
+				n.awaitRegions(r.Context())
 				n.notices.ServeHTTP(w, r)
 				return
 			case sessionPath:

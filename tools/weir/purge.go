@@ -23,6 +23,7 @@ func (n *node) purge(ctx context.Context, p console.Purge) (console.Receipt, err
 	case <-ctx.Done():
 		return console.Receipt{}, ctx.Err()
 	}
+	n.awaitRegions(ctx)
 	plan, err := n.edge.Plan(tag.Kind(p.Kind), p.Items, p.Soft)
 	if err != nil {
 		return console.Receipt{}, purgeMistake(p, err)
@@ -33,8 +34,9 @@ func (n *node) purge(ctx context.Context, p console.Purge) (console.Receipt, err
 		return console.Receipt{}, fmt.Errorf("the purge holds on this node alone and until it restarts, and could not be kept for later: %w; make room under %s and send it again", err, n.config.Node.Dir)
 	}
 	now := time.Now()
+	when := now.Add(-n.purges.Time(now).Sub(plan.Time)) // by the machine's clock
 	receipt := console.Receipt{
-		ID: plan.ID, Time: plan.Time, Kind: p.Kind, Items: plan.Items, Soft: plan.Soft,
+		ID: plan.ID, Time: when.UTC(), Kind: p.Kind, Items: plan.Items, Soft: plan.Soft,
 		Nodes: []console.NodeReceipt{{Node: n.config.Node.Name, Region: n.config.Node.Region, State: console.Applied, Time: &now, Removed: removed}},
 	}
 	others, err := n.spread(ctx, plan)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"slices"
+	"time"
 
 	"weir/cluster"
 	"weir/cluster/notice"
@@ -32,6 +33,26 @@ func (n *node) buildWAN(options cluster.Options) (err error) {
 	}
 	n.wan, err = cluster.New(options)
 	return err
+}
+
+// awaitRegions has a relay that has just started, or taken over, look for the other regions before it passes on what they
+// are to hear. It returns gossipTimeout after the start at most: a region may be cut off.
+func (n *node) awaitRegions(ctx context.Context) {
+	if n.wan == nil {
+		return
+	}
+	select {
+	case <-n.wan.Ready():
+		return
+	default:
+	}
+	enough := time.NewTimer(time.Until(n.started.Add(gossipTimeout)))
+	defer enough.Stop()
+	select {
+	case <-n.wan.Ready():
+	case <-enough.C:
+	case <-ctx.Done():
+	}
 }
 
 // everyMember lists the members of the region, and on a relay the relays of all.
