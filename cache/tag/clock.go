@@ -6,6 +6,9 @@ import "time"
 // fetching is enough. After a start the clock is ahead of the machine's by at most that, for nothing but the comparison.
 const lease = time.Minute
 
+// farthest is how far the clock may have been ahead of all that a damaged file still tells, a lease for each start after another.
+const farthest = 24 * time.Hour
+
 // Time is the reading of the table's clock at a time of the process. That clock begins with the machine's, and behind
 // all that the file knows of; then it goes on with the process's monotonic clock, wherever the machine's is set to.
 //

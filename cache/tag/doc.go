@@ -29,7 +29,8 @@
 //
 // With Options.File the generations survive the process: one line each, with a checksum, appended at each purge and
 // synced before Table.Purge returns, rewritten when most lines are out of date. A torn last line is what was being
-// written at a crash and nobody was told of. Any other damage is logged, and all that is older counts as purged.
+// written at a crash and nobody was told of. Any other damage is logged, and all that was fetched before counts as purged:
+// as nobody knows then how far the clock was, up to a day behind the last that the file tells.
 //
 // # Concurrency
 //

@@ -52,7 +52,7 @@ func openJournal(path string, t *Table, now time.Time, log *slog.Logger, shared 
 	lines, whole, err := readLines(string(text), t.enterLocked)
 	if err != nil && !missing {
 		log.Error("the purges of before cannot be read whole: everything stored until now counts as purged", "file", path, "line", lines+2, "error", err)
-		t.enterLocked(entry{kind: All, times: times{hard: now.UnixNano()}})
+		t.enterLocked(entry{kind: All, times: times{hard: max(now.UnixNano(), t.last, t.reach.Load()) + int64(farthest)}})
 	}
 	t.mu.Unlock()
 	j.lines = lines

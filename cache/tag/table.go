@@ -48,7 +48,7 @@ type Table struct {
 	journal *journal               // nil without a file
 }
 
-// New reads the file and starts nothing. now is when its clock begins, see Time, and counts where the file is damaged. An
+// New reads the file and starts nothing. now is when its clock begins, see Time. An
 // error means that the file cannot be used at all.
 func New(o Options, now time.Time) (*Table, error) {
 	t := &Table{began: now, start: now.UnixNano(), ahead: o.Shared}
