@@ -139,6 +139,8 @@ func TestOwnersThatComeAndGo(t *testing.T) {
 		for _, m := range p.nodes {
 			versions[m.name] = &atomic.Uint64{}
 			versions[m.name].Store(1)
+		}
+		for _, m := range p.nodes {
 			run(m)
 		}
 		var names []string
