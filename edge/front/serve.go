@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // A part is one of the servers that a Run consists of.
@@ -61,9 +63,11 @@ func (s *Server) parts(bound sockets) ([]part, error) {
 		limits:   limits,
 		seats:    s.seats,
 		stop:     newStopper(),
+		over:     make(chan struct{}),
 	}
-	return append(parts, acceptor,
-		s.httpPart(http1, &s.stats.http1, altSvc, false), s.httpPart(http2, &s.stats.http2, altSvc, true)), nil
+	secure, multiplexed := s.httpPart(http1, &s.stats.http1, altSvc, false), s.httpPart(http2, &s.stats.http2, altSvc, true)
+	secure.over, multiplexed.over = acceptor.over, acceptor.over
+	return append(parts, acceptor, secure, multiplexed), nil
 }
 
 // tlsConfig is the configuration for TLS over TCP. Of TLS 1.2 it leaves the suites that
@@ -129,11 +133,20 @@ func (s *Server) run(ctx context.Context, parts []part) error {
 type httpPart struct {
 	server   *http.Server
 	listener net.Listener
-	conns    sync.WaitGroup // connections whose goroutine has not ended
+	http2    bool
+	over     <-chan struct{} // closed when nobody puts connections into listener any more; nil: it is the system's
+	conns    sync.WaitGroup  // connections whose goroutine has not ended
+	open     atomic.Int64    // how many those are
+	draining atomic.Bool
+	served   chan struct{} // closed when nothing is accepted any more
 }
 
+// freshPatience is how long a connection that was accepted last may take, from the begin of a drain on, until its handshake is
+// over and its first request there.
+const freshPatience = time.Second
+
 func (s *Server) httpPart(l net.Listener, p *protocolCounters, altSvc string, http2 bool) *httpPart {
-	part := &httpPart{listener: l}
+	part := &httpPart{listener: l, http2: http2, served: make(chan struct{})}
 	headerLimit := maxHeaderBytes
 	if !http2 {
 		headerLimit = 2 * maxHeaderBytes // the guard has its own, and says so
@@ -164,9 +177,11 @@ func (s *Server) httpPart(l net.Listener, p *protocolCounters, altSvc string, ht
 			switch state {
 			case http.StateNew: // called before the connection's goroutine starts
 				part.conns.Add(1)
+				part.open.Add(1)
 				p.connected()
 			case http.StateClosed, http.StateHijacked:
 				p.disconnected()
+				part.open.Add(-1)
 				part.conns.Done()
 			case http.StateActive, http.StateIdle: // not counted
 			}
@@ -176,14 +191,41 @@ func (s *Server) httpPart(l net.Listener, p *protocolCounters, altSvc string, ht
 }
 
 func (p *httpPart) serve(ctx context.Context) error {
+	defer close(p.served)
 	p.server.BaseContext = func(net.Listener) context.Context { return ctx }
 	err := p.server.Serve(p.listener)
-	if errors.Is(err, http.ErrServerClosed) {
+	if errors.Is(err, http.ErrServerClosed) || p.draining.Load() {
 		return nil
 	}
 	return err
 }
 
-func (p *httpPart) drain(ctx context.Context) error { return p.server.Shutdown(ctx) }
-func (p *httpPart) cut()                            { _ = p.server.Close() } // what it closes is lost anyway
-func (p *httpPart) wait()                           { p.conns.Wait() }
+// drain ends when all connections have. net/http's Shutdown closes one whose first request it has not read yet, without an
+// answer: so before that those that were accepted at the last moment get one.
+func (p *httpPart) drain(ctx context.Context) error {
+	p.settle(ctx)
+	return p.server.Shutdown(ctx)
+}
+
+func (p *httpPart) settle(ctx context.Context) {
+	limit, cancel := context.WithTimeout(ctx, freshPatience)
+	defer cancel()
+	if p.over != nil {
+		select {
+		case <-p.over:
+		case <-limit.Done():
+		}
+	}
+	if p.http2 {
+		return // a client that gets GOAWAY asks again
+	}
+	p.server.SetKeepAlivesEnabled(false) // who is idle is closed, and each other one with its next response
+	p.draining.Store(true)
+	_ = p.listener.Close() // nothing is lost
+	<-p.served
+	for p.open.Load() > 0 && rest(limit, leastPause) == nil {
+	}
+}
+
+func (p *httpPart) cut()  { _ = p.server.Close() } // what it closes is lost anyway
+func (p *httpPart) wait() { p.conns.Wait() }

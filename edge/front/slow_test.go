@@ -41,6 +41,33 @@ func inTime(t *testing.T, o Options, test func(t *testing.T, s *Server, dial fun
 	})
 }
 
+// TestDrainAnswersWhoCameLast: a connection that was accepted before a drain, and asks for something soon after it has begun,
+// gets its answer, and is told that it is the last; who takes longer finds it closed.
+func TestDrainAnswersWhoCameLast(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		after time.Duration
+		want  string
+	}{
+		{time.Millisecond, "HTTP/1.1 200 OK"}, {freshPatience - leastPause, "HTTP/1.1 200 OK"}, {2 * freshPatience, ""},
+	} {
+		var answer []byte
+		inTime(t, Options{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}, func(_ *testing.T, _ *Server, dial func() net.Conn) {
+			conn := dial()
+			synctest.Wait() // the server waits for a request
+			go func() {     // ends with the connection
+				defer conn.Close()
+				time.Sleep(tt.after)
+				_, _ = io.WriteString(conn, get11+"\r\n")
+				answer, _ = io.ReadAll(conn)
+			}()
+		})
+		if !strings.HasPrefix(string(answer), tt.want) || tt.want == "" != (len(answer) == 0) || tt.want != "" && !strings.Contains(string(answer), "Connection: close") {
+			t.Errorf("after %v: %q, want %q", tt.after, answer, tt.want)
+		}
+	}
+}
+
 // TestSlowHeaders: a thousand connections that send a byte of a header now and then are each ended in time and counted
 // once, and a client that does not dawdle is served as ever.
 func TestSlowHeaders(t *testing.T) {

@@ -71,12 +71,14 @@ type tlsAcceptor struct {
 	guard        *http2Guard
 	limits       *http1Limits
 	seats        *seats
-	stop         *stopper // by drain
+	stop         *stopper      // by drain
+	over         chan struct{} // closed when all handshakes are
 }
 
 // serve accepts until the listener is closed, and returns when all handshakes are
 // over. Its error is nil after a close.
 func (a *tlsAcceptor) serve(ctx context.Context) error {
+	defer close(a.over)
 	ctx, cancel := context.WithCancel(ctx)
 	var handshakes sync.WaitGroup
 	defer handshakes.Wait()
@@ -85,6 +87,9 @@ func (a *tlsAcceptor) serve(ctx context.Context) error {
 		c, seat, err := a.seats.accept(a.listener, a.gate, a.stop.done)
 		switch {
 		case errors.Is(err, net.ErrClosed):
+			late := time.AfterFunc(freshPatience, cancel)
+			defer late.Stop()
+			handshakes.Wait()
 			return nil
 		case err != nil:
 			return err
