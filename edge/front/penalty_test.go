@@ -226,17 +226,26 @@ func rawOnce(text string) func(t *testing.T, s *running) error {
 	}
 }
 
+// tryHTTP2 is rawHTTP2 for who may be refused.
+func tryHTTP2(s *running) (*rawHTTP2, error) {
+	conn, err := tls.Dial("tcp", s.HTTPSAddr(), &tls.Config{RootCAs: s.pool, NextProtos: []string{"h2"}})
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	c := newRawHTTP2(conn)
+	_ = c.WriteSettings()
+	return c, nil
+}
+
 // http2Once floods a connection until it is ended.
 func http2Once(t *testing.T, s *running, name string) error {
 	t.Helper()
-	raw, err := tls.Dial("tcp", s.HTTPSAddr(), &tls.Config{RootCAs: s.pool, NextProtos: []string{"h2"}})
+	c, err := tryHTTP2(s)
 	if err != nil {
 		return err
 	}
-	defer raw.Close()
-	_ = raw.SetDeadline(time.Now().Add(patience))
-	c := newRawHTTP2(raw)
-	_ = c.WriteSettings()
+	defer c.Close()
 	for _, flood := range http2Floods {
 		if flood.name == name {
 			for i := range uint32(2 * controlFrames) {
@@ -255,14 +264,11 @@ func http2Once(t *testing.T, s *running, name string) error {
 // largeHTTP2 sends so many requests with a header that is too large, and fails where one has another answer than 431.
 func largeHTTP2(t *testing.T, s *running, n int) error {
 	t.Helper()
-	raw, err := tls.Dial("tcp", s.HTTPSAddr(), &tls.Config{RootCAs: s.pool, NextProtos: []string{"h2"}})
+	c, err := tryHTTP2(s)
 	if err != nil {
 		return err
 	}
-	defer raw.Close()
-	_ = raw.SetDeadline(time.Now().Add(patience))
-	c := newRawHTTP2(raw)
-	_ = c.WriteSettings()
+	defer c.Close()
 	c.ReadMetaHeaders = hpack.NewDecoder(hpackTable, nil)
 	for i := range n {
 		stream := uint32(2*i + 1)
