@@ -19,8 +19,8 @@
 // So a limit is exact in a region as long as one of a group's two owners is there, through the loss of any one node and
 // the moving of a group to a node that joins; where neither of two halves of a cluster can reach the other, each half
 // keeps the limit for itself, and the exchange after the split ends what is too much. When the ring changes, and when a
-// node begins anew, the owners are sent what they should have, within seconds; of groups of more than 64 sessions they
-// learn with the next renewals. Two nodes that die before that take sessions with them: their players open new ones.
+// node begins anew, the owners are sent what they should have within seconds, large groups in parts of 1,000. Two nodes that
+// die before that take sessions with them: their players open new ones.
 //
 // Between regions nothing is waited for: an owner sends what changed to the owners of the same place in each other region,
 // through relays, and each renewal sends it again. There the limit is late by the way between the regions, and where a

@@ -3,7 +3,8 @@ package session
 import (
 	"encoding/json"
 	"fmt"
-	"math"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -15,7 +16,10 @@ const exportPart = 1000
 // error is hand's.
 func (b *Book) Export(hand func(part []byte) error) error {
 	for i := range b.shards {
-		messages := b.shards[i].export(time.Now(), math.MaxInt)
+		var messages []*message
+		for _, place := range b.shards[i].places() {
+			messages = append(messages, b.shards[i].export(place, time.Now())...)
+		}
 		for len(messages) > 0 {
 			size, n := 0, 0
 			for ; n < len(messages) && size < exportPart; n++ {
@@ -30,26 +34,31 @@ func (b *Book) Export(hand func(part []byte) error) error {
 	return nil
 }
 
-// export copies the groups of at most that many sessions, those that are large in several messages.
-func (s *shard) export(now time.Time, most int) (messages []*message) {
+// places lists those of the groups.
+func (s *shard) places() []Place {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for place, g := range s.groups {
-		if len(g.sessions) > most {
-			continue
-		}
-		m := &message{Verb: merge, Place: place, Part: true}
-		for _, e := range g.sessions {
-			if len(m.Sessions) == exportPart {
-				messages = append(messages, m)
-				m = &message{Verb: merge, Place: place, Part: true}
-			}
-			m.Sessions = append(m.Sessions, toWire(e, now))
-		}
-		m.Part = g.part // with the last of its messages a group is as whole as it was
-		messages = append(messages, m)
+	return slices.Collect(maps.Keys(s.groups))
+}
+
+// export copies a group, a large one in several messages; none where it is not here.
+func (s *shard) export(place Place, now time.Time) (messages []*message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.groups[place]
+	if g == nil {
+		return nil
 	}
-	return messages
+	m := &message{Verb: merge, Place: place, Part: true}
+	for _, e := range g.sessions {
+		if len(m.Sessions) == exportPart {
+			messages = append(messages, m)
+			m = &message{Verb: merge, Place: place, Part: true}
+		}
+		m.Sessions = append(m.Sessions, toWire(e, now))
+	}
+	m.Part = g.part // with the last of its messages a group is as whole as it was
+	return append(messages, m)
 }
 
 // Import takes in a part of another process's [Book.Export]. Sessions beyond Options.Max are left out.

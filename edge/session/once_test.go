@@ -119,26 +119,10 @@ func TestOnceInRegions(t *testing.T) {
 // other, and after nodes have left for good: it is brought to those that take their place.
 func TestOwnersThatComeAndGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(t, "", "", "", "")
-		versions := map[string]*atomic.Uint64{}
-		var wg sync.WaitGroup
-		defer wg.Wait()
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
+		p, stop := runPool(t, "", "", "", "")
+		defer stop()
 		run := func(m *member) {
-			o := m.book.options
-			o.Lease, o.Keep = 24*time.Hour, time.Minute
-			o.Ring = func() (uint64, []Node) { return versions[m.name].Load(), p.owners(m, 0) }
-			book, err := New(o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p.set(func() { m.book = book })
-			wg.Go(func() { _ = book.Run(ctx) })
-		}
-		for _, m := range p.nodes {
-			versions[m.name] = &atomic.Uint64{}
-			versions[m.name].Store(1)
+			p.run(m, func(o *Options) { o.Lease, o.Keep = 24*time.Hour, time.Minute })
 		}
 		for _, m := range p.nodes {
 			run(m)
@@ -175,7 +159,7 @@ func TestOwnersThatComeAndGo(t *testing.T) {
 			p.set(func() { m.down = true })
 			for _, other := range left {
 				p.set(func() { p.cut[[2]string{other.name, m.name}] = true })
-				versions[other.name].Add(1)
+				p.versions[other.name].Add(1)
 				time.Sleep(3 * time.Second)
 			}
 			known("without "+m.name, left)

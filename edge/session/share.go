@@ -12,8 +12,7 @@ const (
 )
 
 // share brings groups to their owners, until ctx ends: all that is here when the ring changes, and to a node that has begun
-// anew what it should have. What is renewed would come to them anyway, what is used once would not. Groups with more than
-// wholeGroup sessions are left to that.
+// anew what it should have. What is renewed would come to them anyway, what is used once would not.
 func (b *Book) share(ctx context.Context) {
 	if b.options.Ring == nil {
 		return
@@ -64,7 +63,8 @@ func (b *Book) askAll(ctx context.Context, nodes []Node) bool {
 	return all
 }
 
-// shareWith sends a node the groups here of which it is one of the first two owners. It tells whether all went there.
+// shareWith sends a node the groups here of which it is one of the first two owners, in messages of up to twice exportPart
+// sessions. It tells whether all went there.
 func (b *Book) shareWith(ctx context.Context, to Node) bool {
 	var batch []*message
 	size := 0
@@ -80,14 +80,16 @@ func (b *Book) shareWith(ctx context.Context, to Node) bool {
 		return err == nil
 	}
 	for i := range b.shards {
-		for _, m := range b.shards[i].export(time.Now(), wholeGroup) {
-			owners := b.options.Owners(m.Place)
+		for _, place := range b.shards[i].places() {
+			owners := b.options.Owners(place)
 			if !slices.ContainsFunc(owners[:min(2, len(owners))], func(n Node) bool { return n.Name == to.Name }) {
 				continue
 			}
-			batch, size = append(batch, m), size+len(m.Sessions)
-			if size >= exportPart && !flush() {
-				return false
+			for _, m := range b.shards[i].export(place, time.Now()) {
+				batch, size = append(batch, m), size+len(m.Sessions)
+				if size >= exportPart && !flush() {
+					return false
+				}
 			}
 		}
 	}
