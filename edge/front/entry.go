@@ -44,14 +44,14 @@ func (e *entry) via(p *protocolCounters, altSvc string) http.Handler {
 		}
 		defer e.leave()
 		p.requests.Add(1)
+		conn := r.Context().Value(connKey{})
 		if status, why := e.gate(r); status != 0 {
 			if why != allowed {
-				e.stats.refusals.add(why, r.RemoteAddr)
+				e.count(r, conn, why)
 			}
 			http.Error(w, http.StatusText(status), status)
 			return
 		}
-		conn := r.Context().Value(connKey{})
 		if c, ok := conn.(*http2Conn); ok {
 			r.TLS = c.tls
 		}
@@ -61,6 +61,17 @@ func (e *entry) via(p *protocolCounters, altSvc string) http.Handler {
 		defer e.recover(r)
 		e.next.ServeHTTP(newResponseWriter(w, r, conn), r)
 	})
+}
+
+// count counts a refusal, also against the client.
+func (e *entry) count(r *http.Request, conn any, why reason) {
+	e.stats.refusals.add(why, r.RemoteAddr)
+	switch c := conn.(type) {
+	case *http3Stream:
+		c.conn.offend(why)
+	case seated:
+		c.place().offend(why.points())
+	}
 }
 
 // gate returns the status of the answer to a request that the Handler should not see, or 0. The reason is allowed where
@@ -156,7 +167,7 @@ func (e *entry) close() {
 	<-e.idle
 }
 
-// connKey is the key under which a request's context holds its connection.
+// connKey is the key under which a request's context holds its connection; of HTTP/3 its stream.
 type connKey struct{}
 
 // An aborter is a connection that can be ended so that the client sees a reset.

@@ -124,7 +124,7 @@ func (c *http2Conn) Read(p []byte) (int, error) {
 		c.setDeadline()
 	}
 	if c.armed && errors.Is(err, os.ErrDeadlineExceeded) {
-		c.guard.refusals.add(slowHeader, c.RemoteAddr().String())
+		c.count(slowHeader)
 	}
 	return n, err
 }
@@ -170,7 +170,7 @@ func (c *http2Conn) received(p []byte, at int) {
 		c.requests.payload(c.in.frame, at, p)
 	} else if clientPreface[at:at+len(p)] != string(p) && !c.strange {
 		c.strange = true // net/http hangs up
-		c.guard.refusals.add(http2Malformed, c.RemoteAddr().String())
+		c.count(http2Malformed)
 	}
 }
 
@@ -239,14 +239,18 @@ func (c *http2Conn) refuse(why reason) {
 	if why != http2HeaderLen && c.guard.trusted || !c.why.CompareAndSwap(int32(allowed), int32(why)) {
 		return
 	}
+	c.count(why)
+}
+
+// count counts a refusal, also against the client.
+func (c *http2Conn) count(why reason) {
 	c.guard.refusals.add(why, c.RemoteAddr().String())
 	c.place().offend(why.points())
 }
 
 // requestRefused counts a request that net/http refuses.
 func (c *http2Conn) requestRefused(why reason) {
-	c.guard.refusals.add(why, c.RemoteAddr().String())
-	c.place().offend(why.points())
+	c.count(why)
 	if why == headerBytes { // which has an answer: a reset is an odd event anyway
 		c.spend(&c.odd, http2Odd)
 	}

@@ -50,9 +50,7 @@ func (c *quicConn) serveUni(str *quic.ReceiveStream) {
 		c.malformed(http3.ErrCodeStreamCreationError)
 	default: // RFC 9114, 6.2: of an unknown type, or of none
 		str.CancelRead(quic.StreamErrorCode(http3.ErrCodeStreamCreationError))
-		if err == nil {
-			c.spendIdle()
-		}
+		c.spendIdle()
 	}
 }
 

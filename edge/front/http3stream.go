@@ -60,8 +60,11 @@ type http3Stream struct {
 
 // Value implements context.Context.
 func (s *http3Stream) Value(key any) any {
-	if key == http.LocalAddrContextKey {
+	switch key {
+	case http.LocalAddrContextKey:
 		return s.conn.conn.LocalAddr()
+	case connKey{}:
+		return s
 	}
 	return s.Context.Value(key)
 }

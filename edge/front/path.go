@@ -36,9 +36,6 @@ type pathed interface {
 // tells, by one system call a second at most, what it has seen acknowledged; of QUIC it is what the congestion window lets go in
 // a round trip.
 func (w *responseWriter) Path() (bytesPerSecond int64, rtt time.Duration) {
-	if http3, ok := w.ResponseWriter.(*http3Response); ok {
-		return http3.stream.conn.way()
-	}
 	if w.way == nil {
 		return 0, 0
 	}
@@ -60,13 +57,13 @@ func (c *http2Conn) way() (int64, time.Duration) {
 	return 0, 0
 }
 
-func (c *quicConn) way() (int64, time.Duration) {
-	return c.path.of(func() (int64, time.Duration) {
-		s := c.conn.ConnectionStats()
-		if s.SmoothedRTT <= 0 {
+func (s *http3Stream) way() (int64, time.Duration) {
+	return s.conn.path.of(func() (int64, time.Duration) {
+		stats := s.conn.conn.ConnectionStats()
+		if stats.SmoothedRTT <= 0 {
 			return 0, 0
 		}
-		return int64(float64(s.CongestionWindow) / s.SmoothedRTT.Seconds()), s.SmoothedRTT
+		return int64(float64(stats.CongestionWindow) / stats.SmoothedRTT.Seconds()), stats.SmoothedRTT
 	})
 }
 

@@ -42,17 +42,15 @@ func TestPath(t *testing.T) {
 		w.Header()["Content-Length"] = []string{strconv.Itoa(segmentBytes)}
 		w.Header()["X-Path"] = []string{strconv.FormatInt(rate, 10), rtt.String()}
 		_, _ = w.(io.ReaderFrom).ReadFrom(newFileRange(file, 0, segmentBytes))
-		for _, p := range []any{r.Context().Value(connKey{}), w.(*responseWriter).ResponseWriter} { // so that it is looked at anew
-			switch c := p.(type) {
-			case *tcpConn:
-				c.path.looked.Store(0)
-			case *http1TLSConn:
-				c.raw.path.looked.Store(0)
-			case *http2Conn:
-				c.Conn.(*tlsConn).raw.path.looked.Store(0)
-			case *http3Response:
-				c.stream.conn.path.looked.Store(0)
-			}
+		switch c := r.Context().Value(connKey{}).(type) { // so that it is looked at anew
+		case *tcpConn:
+			c.path.looked.Store(0)
+		case *http1TLSConn:
+			c.raw.path.looked.Store(0)
+		case *http2Conn:
+			c.Conn.(*tlsConn).raw.path.looked.Store(0)
+		case *http3Stream:
+			c.conn.path.looked.Store(0)
 		}
 	})})
 	eachProtocol(t, s, func(t *testing.T, c *http.Client, url string, _ int) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -167,6 +168,40 @@ func TestWhatIsAnOffence(t *testing.T) {
 		}},
 		{"large headers of HTTP/2", 60, func(t *testing.T, s *running) error { return largeHTTP2(t, s, 1) }},
 		{"large headers of HTTP/3", 60, func(t *testing.T, s *running) error { return largeHTTP3(t, s, 1) }},
+		{"garbage of HTTP/2", 60, func(_ *testing.T, s *running) error {
+			conn, err := tls.Dial("tcp", s.HTTPSAddr(), &tls.Config{RootCAs: s.pool, NextProtos: []string{"h2"}})
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			_, _ = io.WriteString(conn, strings.Repeat("x", prefaceBytes))
+			_, _ = io.ReadAll(conn) // until it is ended
+			return nil
+		}},
+		{"fields of HTTP/2", 60, func(t *testing.T, s *running) error { return manyFields(t, s, "h2") }},
+		{"fields of HTTP/3", 60, func(t *testing.T, s *running) error { return manyFields(t, s, "h3") }},
+		{"unidirectional streams of HTTP/3", 10, func(t *testing.T, s *running) error {
+			conn, err := quic.DialAddr(t.Context(), s.HTTPSAddr(), &tls.Config{RootCAs: s.pool, NextProtos: []string{"h3"}}, nil)
+			if err != nil {
+				return err
+			}
+			for range 2 * controlFrames {
+				if str, err := conn.OpenUniStreamSync(t.Context()); err == nil {
+					str.CancelWrite(0x10c)
+				}
+			}
+			var ended *quic.ApplicationError
+			select {
+			case <-conn.Context().Done():
+			case <-time.After(patience):
+			}
+			if err := context.Cause(conn.Context()); !errors.As(err, &ended) || ended.ErrorCode != quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad) {
+				_ = conn.CloseWithError(0, "")
+				return fmt.Errorf("it ended with %w", err)
+			}
+			return nil
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -203,6 +238,29 @@ func TestWhatIsAnOffence(t *testing.T) {
 			}
 		})
 	}
+}
+
+// manyFields sends one request with more fields than there may be.
+func manyFields(t *testing.T, s *running, protocol string) error {
+	t.Helper()
+	c, url := s.client(t, protocol)
+	defer c.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	for i := range maxFields + 1 {
+		r.Header.Set(fmt.Sprint("a", i), "b")
+	}
+	res, err := c.Do(r)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		return fmt.Errorf("answered with %s", res.Status)
+	}
+	return nil
 }
 
 // rawOnce sends a text in the clear, and reads to the end. An error is that of a connection that hears nothing.
