@@ -49,7 +49,7 @@ func (e *Edge) fill(x *Exchange, stale *cache.Object) {
 				e.settle(x, turn.Fill, nil, nil, errOverload, stale)
 				return
 			}
-			f = e.launch(x, turn.Fill, stale, wantedPart(x.Request))
+			f = e.launch(ctx, x, turn.Fill, stale, wantedPart(x.Request))
 		} else if e.overloaded(x) {
 			return
 		}
@@ -196,14 +196,16 @@ func (e *Edge) takeOver(x *Exchange, f *flight) {
 	}
 }
 
-// refreshBehind revalidates a stale object while it is served.
+// refreshBehind revalidates a stale object while it is served. Nobody waits for a response that may not be shared.
 func (e *Edge) refreshBehind(x *Exchange, stale *cache.Object) {
 	if !e.beginFetch(x) {
 		return // the next request tries
 	}
 	turn := e.options.Cache.Begin(x.key, stale)
 	if turn.Leader {
-		e.launch(x, turn.Fill, stale, part{}).keep.drop()
+		nobody, over := context.WithCancel(x.Request.Context())
+		over()
+		e.launch(nobody, x, turn.Fill, stale, part{}).keep.drop()
 		return
 	}
 	e.endFetch(x.site)

@@ -29,7 +29,7 @@ type flight struct {
 	until   time.Time   // when who asked gives up; zero: not known
 	slice   bool        // of slices, whose version is known
 	stale   *cache.Object
-	leader  context.Context // of the request that caused it
+	leader  context.Context // of the request that waits for it
 
 	lifetimeOurs bool // the response names no lifetime, and got one as media; the fill's goroutine's
 	owner        bool // this node keeps the response for others; the fill's goroutine's
@@ -91,11 +91,12 @@ type answer struct {
 	aged        bool   // it came from a cache
 }
 
-// launch starts the goroutine that writes a fill, and ends what beginFetch has begun. It outlives the request.
-func (e *Edge) launch(x *Exchange, fill *cache.Fill, stale *cache.Object, wants part) *flight {
+// launch starts the goroutine that writes a fill, and ends what beginFetch has begun. It outlives the request. leader is over when
+// nobody takes a response any more that may not be shared.
+func (e *Edge) launch(leader context.Context, x *Exchange, fill *cache.Fill, stale *cache.Object, wants part) *flight {
 	f := &flight{
 		fill: fill, key: x.key, place: x.key.ID, wants: wants, target: x.Target, site: x.site, request: x.Request.Header.Clone(), hops: x.hops, until: deadlineOf(x),
-		joined: []*cache.Fill{fill}, stale: stale, leader: x.Request.Context(), handover: make(chan *upstream.Response),
+		joined: []*cache.Fill{fill}, stale: stale, leader: leader, handover: make(chan *upstream.Response),
 	}
 	if !x.site.RequestControl {
 		delete(f.request, "Cache-Control") // it does not keep the response from being stored either

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"weir/edge/limit"
@@ -323,6 +324,88 @@ func TestAnotherNodeTriesAgain(t *testing.T) {
 		x.Peer = false
 		if again := b.edge.settle(x, nil, nil, nil, errOverload, nil); again || w.Code != http.StatusServiceUnavailable {
 			t.Errorf("a client: again %v, status %d", again, w.Code)
+		}
+	})
+}
+
+// TestFetchesAheadCount: what is fetched ahead counts as long as it is fetched, and is turned away as any other miss.
+func TestFetchesAheadCount(t *testing.T) {
+	t.Parallel()
+	origin := func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/2.ts" {
+			time.Sleep(time.Second)
+		}
+		say(w, []string{"Cache-Control", "max-age=600"}, "body")
+	}
+	inTime(t, Site{Reports: &Reports{Prefetch: true}}, origin, func(b *timeBench) {
+		v := b.protect(OverloadOptions{Fetches: 10})
+		ask := func(next string) {
+			r := from("192.0.2.1", http.MethodGet, "/1.ts")
+			r.Header.Set("CMCD-Request", `nor="`+next+`"`)
+			b.edge.ServeHTTP(httptest.NewRecorder(), r)
+			synctest.Wait()
+		}
+		ask("2.ts")
+		ask("2.ts") // joins nobody
+		site := b.edge.sites.Load().list[0].fetches
+		if n, own := v.Stats().Fetches, site.Stats().Running; n != 1 || own != 1 {
+			t.Errorf("%d fetches count, %d of the site's, while one runs", n, own)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		ask("2.ts") // is stored
+		v.press(0.999)
+		ask("3.ts")
+		if n, own := v.Stats().Fetches, site.Stats().Running; n != 0 || own != 0 {
+			t.Errorf("%d fetches count, %d of the site's, when all are over", n, own)
+		}
+		if n := b.origin.Load(); n != 2 {
+			t.Errorf("the origin was asked %d times, want 2", n)
+		}
+	})
+}
+
+// stuckWriter is a client that takes nothing until it is let go.
+type stuckWriter struct {
+	*httptest.ResponseRecorder
+	free <-chan struct{}
+}
+
+func (w stuckWriter) Write(p []byte) (int, error) {
+	<-w.free
+	return w.ResponseRecorder.Write(p)
+}
+
+// TestRefreshBehindWaitsForNobody: what comes in place of a stale response, and is for one request alone, is given up at once,
+// and not when the client has taken the stale one.
+func TestRefreshBehindWaitsForNobody(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	origin := func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1) == 1 {
+			say(w, []string{"Cache-Control", "max-age=1, stale-while-revalidate=600"}, "body")
+			return
+		}
+		say(w, []string{"Cache-Control", "no-store"}, "for one alone")
+	}
+	inTime(t, Site{}, origin, func(b *timeBench) {
+		v := b.protect(OverloadOptions{Fetches: 10})
+		b.ask("/a.ts")
+		time.Sleep(2 * time.Second)
+		free := make(chan struct{})
+		w := stuckWriter{httptest.NewRecorder(), free}
+		var client sync.WaitGroup
+		ctx, leave := context.WithCancel(b.t.Context())
+		defer leave()
+		client.Go(func() { b.edge.ServeHTTP(w, from("192.0.2.1", http.MethodGet, "/a.ts").WithContext(ctx)) })
+		synctest.Wait()
+		if n := v.Stats().Fetches; asked.Load() != 2 || n != 0 {
+			t.Errorf("the origin was asked %d times, and %d fetches run while the client takes nothing", asked.Load(), n)
+		}
+		close(free)
+		client.Wait()
+		if w.Body.String() != "body" {
+			t.Errorf("the client got %q", w.Body)
 		}
 	})
 }

@@ -291,15 +291,18 @@ func (e *Edge) fetchAhead(x *Exchange) {
 		object.Release() // stale or not: whoever asks renews it
 		return
 	}
+	if !e.beginFetch(x) {
+		return
+	}
 	turn := e.options.Cache.Begin(x.key, nil)
-	if turn.Object != nil {
-		turn.Object.Release()
-		return
-	}
 	if !turn.Leader {
+		e.endFetch(x.site)
+		if turn.Object != nil {
+			turn.Object.Release()
+		}
 		return
 	}
-	f := e.launch(x, turn.Fill, nil, wantedPart(x.Request))
+	f := e.launch(ctx, x, turn.Fill, nil, wantedPart(x.Request))
 	defer f.keep.drop()
 	object, err := turn.Fill.Object(ctx)
 	if err != nil {
