@@ -87,8 +87,14 @@ func (c *claims) hold(s *scheme, v *Verifier, q *Request, now time.Time) *Error 
 		}
 		return err
 	}
-	if !c.nested || c.issuer != "" && c.audience != nil {
-		if err := s.parties(c.issuer, c.audience); err != nil {
+	if !c.nested || c.issuer != "" { // a nested set need not say what the whole does
+		if err := s.issued(c.issuer); err != nil {
+			err.label = claimIssuer
+			return err
+		}
+	}
+	if !c.nested || c.audience != nil {
+		if err := s.addressed(c.audience); err != nil {
 			err.label = claimAudience
 			return err
 		}
@@ -192,10 +198,17 @@ func (c *claims) holdComposites(s *scheme, v *Verifier, q *Request, now time.Tim
 	if c.or == nil {
 		return nil
 	}
+	var unsure *Error
 	for _, set := range c.or {
-		if set.hold(s, v, q, now) == nil {
+		switch err := set.hold(s, v, q, now); {
+		case err == nil:
 			return nil
+		case err.Reason == Unsupported:
+			unsure = err
 		}
+	}
+	if unsure != nil {
+		return unsure
 	}
 	return unmet(claimOr, "none of its sets holds")
 }

@@ -227,6 +227,7 @@ func TestClaims(t *testing.T) {
 		{name: "nor", claims: `{"nor": [{"catm": ["POST"]}, {"catu": {"host": {"exact": "b"}}}]}`},
 		{name: "no nor", claims: `{"nor": [{"catm": ["GET"]}]}`, want: Claim},
 		{name: "what cannot be checked does not hold in nor", claims: `{"nor": [{"cattprint": {"0": 1}}]}`, want: Unsupported},
+		{name: "nor does it in or within nor", claims: `{"nor": [{"or": [{"cattprint": {"0": 1}}, {"catm": ["POST"]}]}]}`, want: Unsupported},
 		{name: "what cannot be checked beside what holds", claims: `{"or": [{"cattprint": {"0": 1}}, {"catm": ["GET"]}]}`},
 		{name: "replay inside", claims: `{"and": [{"catreplay": 1}]}`, want: Unsupported},
 		{name: "one-time without an end", claims: `{"catreplay": 1}`, want: Unsupported},
@@ -273,6 +274,10 @@ func TestParties(t *testing.T) {
 		{`{"aud": "other"}`, nil, nil, Claim},
 		{`{}`, nil, []string{"edge"}, Claim},
 		{`{"iss": "me", "and": [{"catm": ["GET"]}]}`, []string{"me"}, nil, ""},
+		{`{"aud": "edge", "and": [{"catm": ["GET"]}]}`, nil, []string{"edge"}, ""},
+		{`{"and": [{"aud": "other"}]}`, nil, nil, Claim},
+		{`{"nor": [{"aud": "other"}]}`, nil, nil, ""},
+		{`{"iss": "me", "or": [{"aud": "other"}, {"iss": "you"}]}`, []string{"me"}, nil, Claim},
 	} {
 		v := verifier(t, Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key), Issuers: tt.issuers, Audiences: tt.audiences}}})
 		if _, err := v.Check(t.Context(), get("https://a/x?CAT="+mint(t, key, tt.claims)), now); reason(err) != tt.want {

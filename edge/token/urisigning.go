@@ -59,7 +59,10 @@ func (p *uriPackage) holds(s *scheme, v *Verifier, q *Request, now time.Time) *E
 	if err := v.within(p.begin, p.end, now); err != nil {
 		return err
 	}
-	if err := s.parties(p.issuer, p.audience); err != nil {
+	if err := s.issued(p.issuer); err != nil {
+		return err
+	}
+	if err := s.addressed(p.audience); err != nil {
 		return err
 	}
 	if p.networks != nil && !slices.ContainsFunc(p.networks, func(n netip.Prefix) bool { return n.Contains(q.Addr.Unmap()) }) {
@@ -80,16 +83,20 @@ func (p *uriPackage) holds(s *scheme, v *Verifier, q *Request, now time.Time) *E
 	return nil
 }
 
-// parties checks who has signed, and for whom.
-func (s *scheme) parties(issuer string, audience []string) *Error {
-	if s.Issuers != nil && !slices.Contains(s.Issuers, issuer) {
-		return wrong(Claim, "the issuer %.40q is none of this site's", issuer)
+// issued checks who has signed.
+func (s *scheme) issued(by string) *Error {
+	if s.Issuers != nil && !slices.Contains(s.Issuers, by) {
+		return wrong(Claim, "the issuer %.40q is none of this site's", by)
 	}
-	// RFC 8392, 3.1.3 and RFC 7519, 4.1.3: who is not in the audience must not take it.
-	if audience != nil && !slices.ContainsFunc(audience, func(a string) bool { return slices.Contains(s.Audiences, a) }) {
-		return wrong(Claim, "the audience %.80q has none of this site's names", audience)
+	return nil
+}
+
+// addressed checks for whom. RFC 8392, 3.1.3 and RFC 7519, 4.1.3: who is not in the audience must not take it.
+func (s *scheme) addressed(to []string) *Error {
+	if to != nil && !slices.ContainsFunc(to, func(a string) bool { return slices.Contains(s.Audiences, a) }) {
+		return wrong(Claim, "the audience %.80q has none of this site's names", to)
 	}
-	if audience == nil && s.Audiences != nil {
+	if to == nil && s.Audiences != nil {
 		return wrong(Claim, "it names no audience, and the site wants one of %.80q", s.Audiences)
 	}
 	return nil
