@@ -68,8 +68,9 @@ func (s *scheme) openCAT(v *Verifier, text string) (*cat, *Error) {
 	if t.claims.id != nil { // RFC 8392, 3.1.7: unique for its issuer
 		hash.Write([]byte("cti\x00" + t.claims.issuer + "\x00"))
 		hash.Write(t.claims.id)
-	} else {
-		hash.Write([]byte("token\x00" + text))
+	} else { // what is signed: the text can be written in other ways
+		hash.Write([]byte("claims\x00"))
+		hash.Write(m.Payload)
 	}
 	hash.Sum(t.sum[:0])
 	return t, nil

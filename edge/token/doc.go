@@ -25,9 +25,9 @@
 // 4.1.4), give or take [Options.Leeway]; a token without exp never ends. catif's answers and catr's renewals are made with
 // the keys here; a token renewed is the same but for exp, and for cti where it is good once.
 //
-// One-time tokens (catreplay 1) are told by issuer and cti, and [Options.Once] says whether one is used for the first time;
-// where it cannot say they are refused, and so they are in early data (RFC 8470). With reuse detection (2) the second use
-// that [Replays] sees on this node is told, and allowed.
+// One-time tokens (catreplay 1) are told by issuer and cti, or else by all that they say, however they are written, and
+// [Options.Once] says whether one is used for the first time; where it cannot say they are refused, and so they are in early
+// data (RFC 8470). With reuse detection (2) the second use that [Replays] sees on this node is told, and allowed.
 //
 // A token with cnf, the thumbprint of a key (jkt), opens with a proof of that key in the field DPoP (RFC 9449, with ES256,
 // PS256 or RS256): for this method, URL and token, made within the window of catdpop, 300 s where that is silent, and good

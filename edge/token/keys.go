@@ -326,8 +326,7 @@ func (k *Key) fromModulus(j *jwk) error {
 	return k.check()
 }
 
-// decode64 reads base64url, with or without padding (RFC 4648, 5). What it writes back is the same: two texts of one value
-// are not both taken.
+// decode64 reads base64url, with or without padding (RFC 4648, 5). One value has many texts: by padding, and by line breaks.
 func decode64(text string) ([]byte, error) {
 	return base64.RawURLEncoding.Strict().DecodeString(strings.TrimRight(text, "="))
 }

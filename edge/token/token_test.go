@@ -529,6 +529,21 @@ func TestOneTime(t *testing.T) {
 	check("the same id of another issuer", `{"exp": 1700000010, "iss": "x", "cti": "01", "catreplay": 1}`, "GET", false, "")
 	check("without an id", `{"exp": 1700000010, "sub": "x", "catreplay": 1}`, "GET", false, "")
 	check("without an id again", `{"exp": 1700000010, "sub": "x", "catreplay": 1}`, "GET", false, Replayed)
+	text := mint(t, key, `{"exp": 1700000010, "sub": "y", "catreplay": 1}`)
+	m, failed := v.codec.unwrap(text)
+	if failed != nil {
+		t.Fatal(failed)
+	}
+	m.Unprotected[int64(99)] = "not signed"
+	more, err := v.codec.enc.Marshal(&m.envelope)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, spelling := range []string{text, text + "=", text + "%0A", base64.RawURLEncoding.EncodeToString(more)} { // one token, however it is written
+		if _, err := v.Check(t.Context(), get("https://a/x?CAT="+spelling), now); (err == nil) != (i == 0) {
+			t.Errorf("spelling %d of a token that was used: got %v", i, err)
+		}
+	}
 	check("nobody knows", `{"exp": 1700009000, "cti": "02", "catreplay": 1}`, "GET", false, Unsure)
 	for id, lasting := range used {
 		if lasting < 11*time.Second { // exp and the leeway
