@@ -255,10 +255,38 @@ func TestTheSameOpeningTwice(t *testing.T) {
 		if _, err := p.nodes[1].book.End(t.Context(), a.ID); err != nil {
 			t.Fatal(err)
 		}
-		if b := mustOpen(t, p.nodes[1].book, account("ann"), o); b.ID == a.ID {
+		b := mustOpen(t, p.nodes[1].book, account("ann"), o)
+		if b.ID == a.ID {
 			t.Error("an opening after the end is the session that has ended")
 		}
+		// It stays so when the one that has ended is forgotten, and where that comes from another node later.
+		for range 4 {
+			time.Sleep(DefaultLease * 2 / 3)
+			if _, err := p.nodes[0].book.Renew(t.Context(), b.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c := mustOpen(t, p.nodes[0].book, account("ann"), o); c.ID != b.ID {
+			t.Errorf("the same opening, when one before it was forgotten: got %s, want %s", c.ID, b.ID)
+		}
 	})
+}
+
+// TestKeyOfTwoOpenings: a key is that of the last opening, in whatever order a node hears of them.
+func TestKeyOfTwoOpenings(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	one := &entry{Session: Session{ID: "one", Started: now.Add(-time.Minute), Expires: now.Add(time.Minute), Ended: true}, key: "k"}
+	two := &entry{Session: Session{ID: "two", Started: now, Expires: now.Add(time.Minute)}, key: "k"}
+	for _, order := range [][]*entry{{one, two}, {two, one}} {
+		g := newGroup()
+		for _, e := range order {
+			g.merge(e, now)
+		}
+		if e := g.opened(&Opening{Key: "k"}); e != two {
+			t.Errorf("%s first: the key leads to %+v", order[0].ID, e)
+		}
+	}
 }
 
 func TestManyAtOnce(t *testing.T) {

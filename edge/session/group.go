@@ -9,7 +9,7 @@ import (
 // group holds the sessions that count together. Not safe for concurrent use: its shard's lock guards it.
 type group struct {
 	sessions map[ID]*entry
-	byKey    map[string]ID // of idempotent openings that are still here
+	byKey    map[string]ID // of idempotent openings that are still here; of several with one key the last that lives
 	sweep    time.Time     // nothing expires before
 	live     int           // at the last sweep, and what was opened or ended since
 	part     bool          // other owners may have more of it
@@ -43,7 +43,9 @@ func (g *group) expire(now time.Time, keep time.Duration) (forgotten int) {
 			g.sweep = earlier(g.sweep, next)
 		case !now.Before(next.Add(keep)):
 			delete(g.sessions, id)
-			delete(g.byKey, e.key)
+			if g.byKey[e.key] == id { // a later opening may have it
+				delete(g.byKey, e.key)
+			}
 			forgotten++
 		default:
 			g.sweep = earlier(g.sweep, next.Add(keep))
@@ -66,7 +68,9 @@ func earlier(a, b time.Time) time.Time {
 func (g *group) put(e *entry, now time.Time) {
 	g.sessions[e.ID] = e
 	if e.key != "" {
-		g.byKey[e.key] = e.ID
+		if last := g.sessions[g.byKey[e.key]]; last == nil || !last.Live(now) || compare(last, e) < 0 {
+			g.byKey[e.key] = e.ID
+		}
 	}
 	if e.Live(now) {
 		g.live++
