@@ -70,16 +70,8 @@ func (a *API) newDownload(w http.ResponseWriter, r *http.Request) *problem {
 	if p != nil {
 		return p
 	}
-	opening := session.Opening{
-		Session: session.Session{Asset: call.Asset, Device: call.Device, Label: call.Label}, Key: r.Header.Get("Idempotency-Key"),
-		Limit: a.options.DownloadLimit, Replace: call.Replace,
-	}
-	if viewer.Account == "" {
-		opening.Limit = 0
-	}
-	opened, err := a.options.Downloads.Open(r.Context(), a.accountPlace(viewer.Account, opening.Key), opening)
-	if err != nil {
-		p := problemOf(err)
+	opened, p := a.openIn(a.options.Downloads, r, &call.playCall, viewer.Account, a.options.DownloadLimit)
+	if p != nil {
 		if p.name == "sessions" {
 			limited := newProblem("downloads", fmt.Sprintf("%d of %d downloads are kept", len(p.Sessions), p.Limit))
 			limited.Limit, limited.Sessions = p.Limit, p.Sessions

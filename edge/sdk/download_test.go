@@ -3,6 +3,7 @@ package sdk
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -107,6 +108,20 @@ func TestDownload(t *testing.T) {
 		}
 		if w := ask(a, "DELETE", "/sdk/v1/downloads/"+d.Download, ""); w.Code != http.StatusNoContent {
 			t.Errorf("give up: got %d", w.Code)
+		}
+		// A key repeats one call, and is no place to keep something.
+		repeat := func(body, key string) *httptest.ResponseRecorder {
+			return ask(a, "POST", "/sdk/v1/downloads", body, "Authorization", "Bearer bob", "Idempotency-Key", key)
+		}
+		one := decode[download](t, repeat(`{"asset":"demo"}`, "k"), 201)
+		if two := decode[download](t, repeat(`{"asset":"demo"}`, "k"), 201); two.Download != one.Download {
+			t.Errorf("repeated: got %s, want %s", two.Download, one.Download)
+		}
+		if w := repeat(`{"asset":"other"}`, "k"); w.Code != http.StatusUnprocessableEntity {
+			t.Errorf("another title with the same key: got %d, want 422", w.Code)
+		}
+		if p := decode[problem](t, repeat(`{"asset":"demo"}`, strings.Repeat("k", 257)), 400); p.Field != "Idempotency-Key" {
+			t.Errorf("a key of 257 bytes: got %+v", p)
 		}
 		if w := ask(testAPI(t, Options{}), "POST", "/sdk/v1/downloads", `{"asset":"demo"}`); w.Code != http.StatusNotFound {
 			t.Errorf("where there are none: got %d", w.Code)

@@ -224,24 +224,9 @@ func (a *API) pass(r *http.Request, rule *Asset, asset string, query url.Values)
 
 // open takes a place in the account and in the audience of the asset.
 func (a *API) open(r *http.Request, rule *Asset, call *playCall, viewer Viewer) (session.Session, *problem) {
-	key := r.Header.Get("Idempotency-Key")
-	if len(key) > 256 {
-		p := newProblem("request", "Idempotency-Key has more than 256 bytes")
-		p.Field = "Idempotency-Key"
+	opened, p := a.openIn(a.options.Sessions, r, call, viewer.Account, viewer.Limit)
+	if p != nil {
 		return session.Session{}, p
-	}
-	opening := session.Opening{
-		Session: session.Session{Asset: call.Asset, Device: call.Device, Label: call.Label}, Key: key, Limit: viewer.Limit, Replace: call.Replace,
-	}
-	if viewer.Account == "" {
-		opening.Limit = 0
-	}
-	opened, err := a.options.Sessions.Open(r.Context(), a.accountPlace(viewer.Account, key), opening)
-	if err != nil {
-		return session.Session{}, problemOf(err)
-	}
-	if opened.Asset != call.Asset || opened.Device != call.Device || opened.Label != call.Label {
-		return session.Session{}, newProblem("idempotency", "with this key another title or device was asked for")
 	}
 	if rule.Limit > 0 {
 		audience := session.Opening{Session: session.Session{ID: opened.ID}, Limit: rule.Limit}
@@ -253,6 +238,33 @@ func (a *API) open(r *http.Request, rule *Asset, call *playCall, viewer Viewer) 
 			}
 			return session.Session{}, p
 		}
+	}
+	return opened, nil
+}
+
+// maxKeyBytes bounds what a client has kept for as long as its session or download is.
+const maxKeyBytes = 256
+
+// openIn takes a place in the account, of sessions or of downloads. A call with an Idempotency-Key may be repeated.
+func (a *API) openIn(book *session.Book, r *http.Request, call *playCall, account string, limit int) (session.Session, *problem) {
+	key := r.Header.Get("Idempotency-Key")
+	if len(key) > maxKeyBytes {
+		p := newProblem("request", fmt.Sprintf("Idempotency-Key has more than %d bytes", maxKeyBytes))
+		p.Field = "Idempotency-Key"
+		return session.Session{}, p
+	}
+	opening := session.Opening{
+		Session: session.Session{Asset: call.Asset, Device: call.Device, Label: call.Label}, Key: key, Limit: limit, Replace: call.Replace,
+	}
+	if account == "" {
+		opening.Limit = 0
+	}
+	opened, err := book.Open(r.Context(), a.accountPlace(account, key), opening)
+	if err != nil {
+		return session.Session{}, problemOf(err)
+	}
+	if opened.Asset != call.Asset || opened.Device != call.Device || opened.Label != call.Label {
+		return session.Session{}, newProblem("idempotency", "with this key another title or device was asked for")
 	}
 	return opened, nil
 }
