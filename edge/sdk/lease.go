@@ -53,7 +53,11 @@ func (a *API) heartbeat(w http.ResponseWriter, r *http.Request) *problem {
 		return problemOf(err)
 	}
 	if rule := a.asset(s.Asset); rule != nil && rule.Limit > 0 {
-		_, err := a.options.Sessions.RenewIn(r.Context(), a.audience(s.Asset), s.ID)
+		audience := a.audience(s.Asset)
+		_, err := a.options.Sessions.RenewIn(r.Context(), audience, s.ID)
+		if errors.Is(err, session.ErrUnknown) { // it is older than the limit, or nodes were lost: it counts, and goes on
+			_, err = a.options.Sessions.Join(r.Context(), audience, session.Opening{Session: session.Session{ID: s.ID}})
+		}
 		var conflict *session.Conflict
 		if errors.As(err, &conflict) || errors.Is(err, session.ErrEnded) {
 			a.forget(r.Context(), rule, s)

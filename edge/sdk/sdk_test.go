@@ -189,6 +189,30 @@ func TestAudience(t *testing.T) {
 	})
 }
 
+// TestLaterAudience: who watches already counts when a title gets a limit, and when the limit's owners have lost it, and goes on.
+func TestLaterAudience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		book := testBook(t)
+		before := testAPI(t, Options{Sessions: book})
+		var watching []played
+		for range 3 {
+			watching = append(watching, decode[played](t, ask(before, "POST", "/sdk/v1/sessions", `{"asset":"match"}`), 201))
+		}
+		a := testAPI(t, Options{Sessions: book, Assets: []Asset{{Match: "match", HLS: "/match.m3u8", Limit: 3}}})
+		for range 3 {
+			time.Sleep(30 * time.Second)
+			for _, p := range watching {
+				decode[renewed](t, ask(a, "POST", "/sdk/v1/sessions/"+p.Session+"/heartbeat", ""), 200)
+			}
+		}
+		if w := ask(a, "POST", "/sdk/v1/sessions", `{"asset":"match"}`); w.Code != http.StatusConflict {
+			t.Errorf("a fourth of three viewers: got %d, want 409", w.Code)
+		}
+		ask(a, "DELETE", "/sdk/v1/sessions/"+watching[0].Session, "")
+		decode[played](t, ask(a, "POST", "/sdk/v1/sessions", `{"asset":"match"}`), 201)
+	})
+}
+
 // TestRefusals are all problems a client can cause, with what they name.
 func TestRefusals(t *testing.T) {
 	a := testAPI(t, Options{
