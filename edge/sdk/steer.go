@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"cmp"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -153,7 +154,8 @@ func portOf(authority string) string {
 // its throughput.
 func viewerOf(q *question, r *http.Request) *steered {
 	query := r.URL.Query()
-	v := &steered{asset: q.asset, viewer: cmp.Or(q.session, r.RemoteAddr), avoid: q.avoid.pathway}
+	address, _, _ := net.SplitHostPort(r.RemoteAddr) // the next question may come from another port
+	v := &steered{asset: q.asset, viewer: cmp.Or(q.session, address), avoid: q.avoid.pathway}
 	names := strings.Split(strings.Trim(cmp.Or(query.Get("_HLS_pathway"), query.Get("_DASH_pathway")), `"`), ",")
 	rates := strings.Split(strings.Trim(cmp.Or(query.Get("_HLS_throughput"), query.Get("_DASH_throughput")), `"`), ",")
 	if len(names) > maxListed {

@@ -198,3 +198,30 @@ func TestManifestsWays(t *testing.T) {
 		t.Errorf("clones for DASH: %+v", m.Clones)
 	}
 }
+
+// TestViewersWithoutSession: they are told apart by their addresses, whatever port they come from next.
+func TestViewersWithoutSession(t *testing.T) {
+	t.Parallel()
+	policy := Steering{Pathways: []Pathway{{ID: "b", Host: "b.example", Weight: 1}}}
+	a := testAPI(t, Options{Node: "edge-1", Nodes: func(bool) []Node { return nodesNamed("edge-1") }, Steering: policy})
+	first := func(address string) string {
+		r := httptest.NewRequest(http.MethodGet, "https://edge.example/steer/v1/film?from=edge-1", http.NoBody)
+		r.RemoteAddr = address
+		w := httptest.NewRecorder()
+		a.ServeHTTP(w, r)
+		return decode[steeringManifest](t, w, http.StatusOK).Priority[0]
+	}
+	elsewhere := 0
+	for i := range 200 {
+		one, two := first(fmt.Sprintf("[2001:db8::%x]:1000", i)), first(fmt.Sprintf("[2001:db8::%x]:2000", i))
+		if one != two {
+			t.Fatalf("viewer %d goes to %s from one port, and to %s from another", i, one, two)
+		}
+		if one == "b" {
+			elsewhere++
+		}
+	}
+	if elsewhere < 60 || elsewhere > 140 {
+		t.Errorf("%d of 200 viewers go to another CDN, want about half", elsewhere)
+	}
+}
