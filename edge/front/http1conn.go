@@ -66,13 +66,10 @@ func (g *http1Guard) read(c guarded, p []byte) (int, error) {
 		g.refuse(c)
 		return 0, &net.OpError{Op: "read", Net: "tcp", Err: errRefused}
 	case len(p) == 1 && !g.answered:
-		// net/http waits for the end of the connection while it handles the request before. It keeps the byte for later, where
-		// it does no harm: no head gets whole by it.
-		n, err := c.readBelow(p)
-		if n > 0 {
-			p[0] = '?'
-		}
-		return n, err
+		// net/http waits for the end of the connection while it handles the request before, or has room for no more in the
+		// middle of a line. It gets a byte that does no harm, as no head gets whole by it, and asks again when it can be told.
+		p[0] = '?'
+		return 1, nil
 	}
 	g.answer(c)
 	return 0, &net.OpError{Op: "read", Net: "tcp", Err: errRefused}

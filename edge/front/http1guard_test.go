@@ -465,3 +465,27 @@ func BenchmarkHTTP1Guard(b *testing.B) {
 		}
 	})
 }
+
+// TestHTTP1RefusesAtOnce: what is wrong is answered when its byte has come, also where net/http has room for one byte alone.
+func TestHTTP1RefusesAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, head := range map[string]string{
+		"a byte":                         get11 + "a: \x01",
+		"behind 4,095 bytes of a target": "GET /" + strings.Repeat("a", 4090) + "\x01",
+		"behind 4,095 bytes of a line":   get11 + "a: " + strings.Repeat("a", 4092) + "\x01",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the handler is called") })
+			inTime(t, Options{Handler: handler}, func(t *testing.T, s *Server, dial func() net.Conn) {
+				conn, begun := dial(), time.Now()
+				defer conn.Close()
+				go func() { _, _ = io.WriteString(conn, head) }() // ends with the connection
+				answer, _ := io.ReadAll(conn)
+				if took, n := time.Since(begun), s.Stats().Refused[http1Syntax.String()]; took > 0 || n != 1 || !bytes.HasPrefix(answer, []byte("HTTP/1.1 400 ")) {
+					t.Errorf("after %v: %q, %d refusals", took, answer, n)
+				}
+			})
+		})
+	}
+}
