@@ -54,6 +54,27 @@ func TestPanicsOfHandshakes(t *testing.T) {
 	}
 }
 
+// TestPanicLeavesNoSeat: a panic in the middle of a handshake gives the connection's seat back.
+func TestPanicLeavesNoSeat(t *testing.T) {
+	t.Parallel()
+	cert, err := MintCertificate(t.TempDir(), nil, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{cert}, VerifyConnection: func(tls.ConnectionState) error { panic("a bug") }}
+	s := startWith(t, Options{Handler: http.NotFoundHandler(), TLS: config, Connections: Connections{Total: 1}})
+	for range 2 {
+		conn, err := tls.Dial("tcp", s.HTTPSAddr(), &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}) //nolint:gosec // the certificate is the test's
+		if err == nil {
+			t.Error("the handshake ends well")
+			_ = conn.Close()
+		}
+	}
+	if got := s.Stats(); got.Panics != 2 || got.Connections != 0 {
+		t.Errorf("%d panics are counted, %d connections; want 2 and none", got.Panics, got.Connections)
+	}
+}
+
 // TestPanicOfAStream: what reads streams of HTTP/3 ends its connection alone.
 func TestPanicOfAStream(t *testing.T) {
 	t.Parallel()

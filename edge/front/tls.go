@@ -114,8 +114,8 @@ func (a *tlsAcceptor) handshake(ctx context.Context, c net.Conn, s *seat) {
 		}
 		c = &clientConn{Conn: c, client: client}
 	}
-	defer a.stats.caught(a.log, "a handshake", func() { _ = c.Close() }) // closed is closed
 	raw := &batchConn{Conn: c, seat: s, socket: socketOf(c)}
+	defer a.stats.caught(a.log, "a handshake", func() { _ = raw.Close() }) // closed is closed
 	conn := tls.Server(raw, a.config)
 	deadline := time.Now().Add(a.timeout)
 	_ = conn.SetDeadline(deadline) // it fails on a closed connection, as the handshake will
