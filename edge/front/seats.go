@@ -2,12 +2,14 @@ package front
 
 import (
 	"cmp"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -41,7 +43,7 @@ type seats struct {
 	refusals  *refusals
 	gaveWay   atomic.Int64
 	penalties atomic.Int64
-	short     atomic.Int64 // times that the system had no descriptor, or no memory, for a connection
+	short     atomic.Int64 // times that the system had no descriptor, or no memory, for a connection, or that one was in error
 
 	mu       sync.Mutex // guards the fields below
 	limits   Connections
@@ -300,11 +302,12 @@ func (g *seats) accept(l net.Listener, gate *proxyGate, stop <-chan struct{}) (n
 			}
 			continue
 		}
-		if !isTemporary(err) {
+		passes, short := acceptsAgain(err)
+		if !passes {
 			return nil, nil, err
 		}
 		g.short.Add(1)
-		if pause = min(max(2*pause, leastPause), longestPause); g.giveWay() {
+		if pause = min(max(2*pause, leastPause), longestPause); short && g.giveWay() {
 			pause = leastPause
 		}
 		timer := time.NewTimer(pause)
@@ -317,7 +320,24 @@ func (g *seats) accept(l net.Listener, gate *proxyGate, stop <-chan struct{}) (n
 	}
 }
 
-// leastPause and longestPause are how long nothing is accepted after the system had no descriptor.
+// acceptsAgain tells whether an error of accept(2) passes, and whether it says that the system is short of something. Among those
+// that pass are errors of the connection that waited, which Linux tells there, and a firewall's.
+func acceptsAgain(err error) (passes, short bool) {
+	errno, ok := errors.AsType[syscall.Errno](err)
+	if !ok {
+		return false, false
+	}
+	switch errno {
+	case syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS:
+		return true, true
+	case syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK, syscall.EFAULT: // the listener is none
+		return false, false
+	default:
+		return true, false
+	}
+}
+
+// leastPause and longestPause are how long nothing is accepted after an error.
 const leastPause, longestPause = 5 * time.Millisecond, 250 * time.Millisecond
 
 // Of connections that get no seat so many are closed one after the other, and then there is a pause. A flood of them never lets

@@ -2,6 +2,7 @@ package front
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -112,12 +114,13 @@ type shortListener struct {
 	net.Listener
 	until time.Time
 	calls int
+	err   syscall.Errno // 0: EMFILE
 }
 
 func (l *shortListener) Accept() (net.Conn, error) {
 	l.calls++
 	if time.Now().Before(l.until) {
-		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: syscall.EMFILE}
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", cmp.Or(l.err, syscall.EMFILE))}
 	}
 	c, _ := net.Pipe()
 	return c, nil
@@ -151,6 +154,33 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 			t.Errorf("it was stopped, and says %v", err)
 		}
 	})
+}
+
+// TestAcceptErrors: what is wrong with one connection, or passes, ends no server, and only a lack of something ends idle
+// connections; what is wrong with the listener ends it.
+func TestAcceptErrors(t *testing.T) {
+	t.Parallel()
+	for err, want := range map[syscall.Errno]struct {
+		goesOn bool
+		closed int
+	}{
+		syscall.EMFILE: {true, 1}, syscall.ENFILE: {true, 1}, syscall.ENOMEM: {true, 1}, syscall.ENOBUFS: {true, 1},
+		syscall.EPERM: {true, 0}, syscall.EPROTO: {true, 0}, syscall.EHOSTUNREACH: {true, 0}, syscall.ENETDOWN: {true, 0},
+		syscall.EBADF: {false, 0}, syscall.EINVAL: {false, 0}, syscall.ENOTSOCK: {false, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g, _ := testSeats(Connections{})
+			closed := 0
+			g.enter(from("192.0.2.1"), true, func() { closed++ }).state(http.StateIdle)
+			c, _, got := g.accept(&shortListener{until: time.Now().Add(time.Second), err: err}, nil, newStopper().done)
+			if got == nil {
+				_ = c.Close()
+			}
+			if (got == nil) != want.goesOn || closed != want.closed {
+				t.Errorf("%v: it ended with %v, %d idle connections closed; want %+v", err, got, closed, want)
+			}
+		})
+	}
 }
 
 // TestConnectionsAreBounded over every protocol: an idle one gives way, a busy one does not.

@@ -19,7 +19,7 @@ type Stats struct {
 	ConnectionsLimit   int64 // the most of them, 0 for any number
 	ConnectionsGaveWay int64 // idle ones that were closed for others
 	Penalties          int64 // times that a client, or a network, got no new connection for a while
-	AcceptErrors       int64 // times that the system had no descriptor, or no memory, for a connection
+	AcceptErrors       int64 // times that the system had no descriptor, or no memory, for a connection, or that one was in error
 
 	SendfileCalls int64 // sendfile(2) calls, those that had to wait included
 	SendfileBytes int64 // body bytes sent by them

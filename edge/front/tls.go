@@ -153,11 +153,6 @@ func explainTLS(err error) {
 	}
 }
 
-func isTemporary(err error) bool {
-	var t interface{ Temporary() bool }
-	return errors.As(err, &t) && t.Temporary()
-}
-
 // A connQueue is a net.Listener fed by put.
 type connQueue struct {
 	addr   net.Addr

@@ -237,6 +237,6 @@ func (n *node) registerLimitMetrics() error {
 	return errors.Join(append(errs,
 		n.metrics.Counter("weir_front_connections_gave_way_total", "Idle connections that were closed for others, because all were there.", func() float64 { return float64(n.public.Stats().ConnectionsGaveWay) }),
 		n.metrics.Counter("weir_front_penalties_total", "Times that a client or a network that floods got no new connection for a while.", func() float64 { return float64(n.public.Stats().Penalties) }),
-		n.metrics.Counter("weir_front_accept_errors_total", "Times that the system had no descriptor, or no memory, for a connection.", func() float64 { return float64(n.public.Stats().AcceptErrors) }),
+		n.metrics.Counter("weir_front_accept_errors_total", "Times that the system had no descriptor, or no memory, for a connection, or that one was in error.", func() float64 { return float64(n.public.Stats().AcceptErrors) }),
 		n.metrics.Gauge("weir_limit_running", "Requests that count for a limit of how many may run at once, once for each such limit.", func() float64 { return float64(n.edge.Limits().Running) }))...)
 }
