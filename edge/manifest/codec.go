@@ -224,7 +224,7 @@ func coversNumbers(has, wants []byte) bool {
 	return true
 }
 
-// number reads decimal digits, up to the first other byte or the ninth digit.
+// number reads decimal digits, up to the first other byte, and fifteen at most.
 func number(digits []byte) int64 {
 	const longest = 15
 	var n int64

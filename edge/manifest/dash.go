@@ -57,6 +57,7 @@ type dash struct {
 	path    [][]byte // names of the elements that are open
 	sets    []adaptation
 	periods int
+	listed  int // Representations of the period
 
 	edits []edit    // in the order of the text
 	slots [2][]slot // of AdaptationSets, of Representations
@@ -106,7 +107,9 @@ func (d *dash) scan() bool {
 			if len(d.path) == maxDepth {
 				return false
 			}
-			d.open(&t)
+			if d.open(&t); d.listed > maxRenditions {
+				return false
+			}
 			d.path = append(d.path, t.name)
 		}
 		if t.closes {
@@ -143,7 +146,7 @@ func (d *dash) open(t *token) {
 	switch string(t.name) {
 	case "Period":
 		if len(d.path) == 1 {
-			d.periods++
+			d.periods, d.listed = d.periods+1, 0
 		}
 	case "AdaptationSet":
 		if len(d.path) == 2 {
@@ -160,6 +163,7 @@ func (d *dash) open(t *token) {
 			one.refer(t.attributes, t.at)
 			set.kind(t.attributes)
 			set.representations = append(set.representations, one)
+			d.listed++
 		}
 	case "ContentComponent":
 		if set := d.set(); set != nil && len(d.path) == 3 {

@@ -85,30 +85,59 @@ func names(list []byte, commas bool) iter.Seq[[]byte] {
 	return bytes.FieldsFuncSeq(list, func(r rune) bool { return r == ' ' || r == '\t' || r == '\n' || r == '\r' || commas && r == ',' })
 }
 
+// absent is the names, in one period, of what is gone.
+type absent struct{ sets, representations map[string]bool }
+
+func (a *absent) set(id []byte) bool { return a.sets[string(id)] }
+
+func (a *absent) representation(id []byte) bool { return a.representations[string(id)] }
+
+// settle notes the representations of a set that are gone, and the set with the last of them.
+func (a *absent) settle(set *adaptation) {
+	left := len(set.representations) == 0
+	for i := range set.representations {
+		if one := &set.representations[i]; one.gone {
+			a.representations[string(one.id)] = true
+		} else {
+			left = true
+		}
+	}
+	if set.gone = !left; !set.gone {
+		return
+	}
+	a.sets[string(set.id)] = true
+	for _, c := range set.components {
+		a.sets[string(c)] = true
+	}
+}
+
 // loosen takes away, within the sets of one period, what refers to what is gone, until nothing does.
 func (d *dash) loosen(sets []adaptation) {
+	gone := absent{map[string]bool{}, map[string]bool{}}
 	for again := true; again; {
 		again = false
 		for i := range sets {
+			gone.settle(&sets[i])
+		}
+		for i := range sets {
 			set := &sets[i]
-			trick := len(set.trickOf) > 0 && !anyName(set.trickOf, true, func(id []byte) bool { return !goneSet(sets, id) })
+			trick := len(set.trickOf) > 0 && !anyName(set.trickOf, true, func(id []byte) bool { return !gone.set(id) })
 			for j := range set.representations {
 				one := &set.representations[j]
 				if one.gone {
 					continue
 				}
 				associated := d.text[one.associated.start:one.associated.end]
-				one.gone = trick || anyName(one.depends, false, func(id []byte) bool { return goneRepresentation(sets, id) }) ||
-					len(associated) > 0 && !anyName(associated, false, func(id []byte) bool { return !goneRepresentation(sets, id) })
+				one.gone = trick || anyName(one.depends, false, gone.representation) ||
+					len(associated) > 0 && !anyName(associated, false, func(id []byte) bool { return !gone.representation(id) })
 				again = again || one.gone
 			}
-			set.gone = len(set.representations) > 0 && !slices.ContainsFunc(set.representations, func(one representation) bool { return !one.gone })
 		}
 	}
 	for i := range sets {
 		for j := range sets[i].representations {
 			if one := &sets[i].representations[j]; !one.gone && one.associated.end > 0 {
-				d.shorten(one.associated, one.types, false, func(id []byte) bool { return goneRepresentation(sets, id) })
+				d.shorten(one.associated, one.types, false, gone.representation)
 			}
 		}
 	}
@@ -118,15 +147,15 @@ func (d *dash) loosen(sets []adaptation) {
 			continue
 		}
 		list := d.text[r.names.start:r.names.end]
-		lost := anyName(list, r.commas, func(id []byte) bool { return goneSet(sets, id) })
+		lost := anyName(list, r.commas, gone.set)
 		switch {
 		case !lost:
-		case r.whole || !anyName(list, r.commas, func(id []byte) bool { return !goneSet(sets, id) }):
+		case r.whole || !anyName(list, r.commas, func(id []byte) bool { return !gone.set(id) }):
 			if r.end > 0 {
 				d.cut(r.span)
 			}
 		default:
-			d.shorten(r.names, span{}, r.commas, func(id []byte) bool { return goneSet(sets, id) })
+			d.shorten(r.names, span{}, r.commas, gone.set)
 		}
 	}
 }
@@ -162,29 +191,6 @@ func anyName(list []byte, commas bool, is func([]byte) bool) bool {
 	for id := range names(list, commas) {
 		if is(id) {
 			return true
-		}
-	}
-	return false
-}
-
-// goneSet tells whether the AdaptationSet of that name, or with that ContentComponent, is gone.
-func goneSet(sets []adaptation, id []byte) bool {
-	for i := range sets {
-		set := &sets[i]
-		if set.gone && (bytes.Equal(set.id, id) || slices.ContainsFunc(set.components, func(c []byte) bool { return bytes.Equal(c, id) })) {
-			return true
-		}
-	}
-	return false
-}
-
-// goneRepresentation tells whether the Representation of that name is gone.
-func goneRepresentation(sets []adaptation, id []byte) bool {
-	for i := range sets {
-		for j := range sets[i].representations {
-			if one := &sets[i].representations[j]; one.gone && bytes.Equal(one.id, id) {
-				return true
-			}
 		}
 	}
 	return false

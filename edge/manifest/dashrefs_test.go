@@ -1,6 +1,8 @@
 package manifest
 
 import (
+	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -123,6 +125,34 @@ func dangling(t *testing.T, what, text string) {
 			if !slices.Contains(ids, id) {
 				t.Errorf("%s: %s names what is not there", what, match[0])
 			}
+		}
+	}
+}
+
+// TestManyRepresentations: a chain of needs is followed to its end, and one that no title has is not followed at all.
+func TestManyRepresentations(t *testing.T) {
+	t.Parallel()
+	f, err := NewFilter(Limits{Height: 2160})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		chain, periods int
+		want           error
+	}{{maxRenditions - 1, 1, nil}, {maxRenditions - 1, 2, nil}, {maxRenditions, 1, ErrFormat}} {
+		var b strings.Builder
+		b.WriteString("<MPD>")
+		for range tt.periods {
+			b.WriteString(`<Period><AdaptationSet contentType="video">`)
+			for i := range tt.chain - 1 {
+				fmt.Fprintf(&b, `<Representation id="%d" dependencyId="%d"/>`, i, i+1)
+			}
+			fmt.Fprintf(&b, `<Representation id="%d" height="4320"/><Representation id="ok"/></AdaptationSet></Period>`, tt.chain-1)
+		}
+		b.WriteString("</MPD>")
+		out, err := (&Rewrite{Filter: f}).AppendDASH(nil, []byte(b.String()))
+		if !errors.Is(err, tt.want) || err == nil && strings.Count(string(out), "<Representation ") != tt.periods {
+			t.Errorf("a chain of %d in %d periods: got %v and %d representations", tt.chain, tt.periods, err, strings.Count(string(out), "<Representation "))
 		}
 	}
 }

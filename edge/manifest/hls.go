@@ -111,7 +111,8 @@ func (h *hls) parse() bool {
 	return renditions <= maxRenditions
 }
 
-// maxRenditions bounds variants and renditions of one playlist: five times of what the largest services have.
+// maxRenditions bounds variants and renditions of one playlist, and Representations of one Period: five times of what the
+// largest services have.
 const maxRenditions = 1024
 
 func kindOf(tag []byte) lineKind {
