@@ -34,6 +34,8 @@
 //
 // # Bounds
 //
+// What a player says of an object counts up to a minute, of a start or a stall up to ten; what is beyond is not believed.
+//
 // 100,000 sessions that are followed, 20,000 that wait to be sent, 500 names of each kind in an hour, after which more
 // count under "other". What is beyond is counted in [Stats.Dropped].
 package quality

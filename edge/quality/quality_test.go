@@ -378,6 +378,29 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestLies: no player's word moves the sums of all others, or is kept at any length.
+func TestLies(t *testing.T) {
+	t.Parallel()
+	l, err := New(Options{Name: "edge-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for i, d := range []time.Duration{math.MaxInt64, math.MinInt64, 24 * time.Hour, -time.Second} {
+		l.Add(&Sample{Session: Session(i), Title: strings.Repeat("x", 8000), Edge: "edge-1", Video: true, Duration: d, StartUp: d, Stalled: d, Ended: true}, now)
+	}
+	for _, v := range l.pending {
+		if len(v.Title) > 256 {
+			t.Errorf("a title of %d bytes is kept", len(v.Title))
+		}
+	}
+	l.hand(t.Context(), now)
+	l.closeIdle(now.Add(lastWord))
+	if f := l.Total(); f.Sessions != 4 || f.Stalled != 0 || f.Stalls != 0 || f.StartUpTime != 0 || f.Started != 0 || f.Watched != 0 {
+		t.Errorf("got %+v", f)
+	}
+}
+
 func TestAddAllocatesNothing(t *testing.T) {
 	l, err := New(Options{Name: "edge-1"})
 	if err != nil {

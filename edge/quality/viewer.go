@@ -97,7 +97,19 @@ const (
 	maxParts     = 16 // of a session; more count for none
 	// longestObject bounds what a player may say of an object: more is no segment.
 	longestObject = time.Minute
+	// longestWait bounds what it may say of a start or a stall: nobody waits for longer, and one that lies would be all that
+	// the sums tell.
+	longestWait  = 10 * time.Minute
+	maxNameBytes = 256 // of a title and the like; CMCD's cid has 128 at most, a path may have 8 KiB
 )
+
+// believed is a wait that can be true; 0: the player says nothing.
+func believed(wait time.Duration) time.Duration {
+	if wait < 0 || wait > longestWait {
+		return 0
+	}
+	return wait
+}
 
 func newViewer(now time.Time) *viewer {
 	return &viewer{first: now, last: now, Parts: map[part]*rest{}}
@@ -110,8 +122,8 @@ func (v *viewer) add(s *Sample, now time.Time) {
 	v.say(&v.Device, s.Device)
 	v.say(&v.Network, s.Network)
 	v.say(&v.Edge, s.Edge)
-	if s.StartUp > 0 {
-		v.StartUp = s.StartUp
+	if startUp := believed(s.StartUp); startUp > 0 {
+		v.StartUp = startUp
 	}
 	v.Waited = v.Waited || s.Starting && v.began.IsZero()
 	if s.Video && !s.Starting && v.began.IsZero() {
@@ -134,7 +146,7 @@ func (v *viewer) add(s *Sample, now time.Time) {
 		}
 		v.Bitrate = s.Bitrate
 	}
-	stalls, stalled := int64(s.Stalls), s.Stalled
+	stalls, stalled := int64(s.Stalls), believed(s.Stalled)
 	if s.Starved && !v.began.IsZero() {
 		v.Starved++
 	}
@@ -182,9 +194,10 @@ func (v *viewer) played(to time.Time, kbps int, parts ...*rest) {
 	}
 }
 
+// say keeps a name, and nothing of the request that it is a piece of.
 func (v *viewer) say(what *string, text string) {
-	if text != "" {
-		*what = text
+	if text = text[:min(len(text), maxNameBytes)]; text != "" && text != *what {
+		*what = strings.Clone(text)
 	}
 }
 
