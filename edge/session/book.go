@@ -26,8 +26,10 @@ type Options struct {
 	Owners func(Place) []Node
 	// Send brings a message to [Book.Serve] of another node, and its answer back. Required with Owners.
 	Send func(ctx context.Context, to Node, message []byte) ([]byte, error)
-	// Ring is all nodes of the region, this one too, and a version that changes with them and with what Owners says. With
-	// it groups go to new owners at once, else when they are renewed. Called once a second.
+	// Ring is all nodes of the region, this one too, and a version that changes with them and with what Owners says; no nodes
+	// while it is not known who is there. With it groups go to new owners at once, else when they are renewed, and after a
+	// start limits wait for [Book.Run] to find that all nodes have this version, for five seconds at most. Called once a
+	// second, and ten times a second at first; must not block.
 	Ring func() (version uint64, nodes []Node)
 	// Relays lists nodes of this region that reach other regions, and Regions, on such a node, those of each other
 	// region. nil: there are none.
@@ -45,9 +47,11 @@ type Book struct {
 	options Options
 	log     *slog.Logger
 	shards  [shards]shard
-	count   atomic.Int64 // sessions that are here
-	changes chan change  // for other regions
-	wanted  chan string  // names of nodes that want the groups that they should have
+	count   atomic.Int64  // sessions that are here
+	changes chan change   // for other regions
+	wanted  chan string   // names of nodes that want the groups that they should have
+	young   atomic.Bool   // a node that is new, to which the others have not brought all that it should have
+	agreed  chan struct{} // closed once the nodes place groups alike, or long enough after Run has begun
 
 	mu    sync.Mutex           // guards the field below
 	quiet map[string]time.Time // nodes that did not answer, until when they are left out
@@ -86,7 +90,11 @@ func New(o Options) (*Book, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &Book{options: o, log: o.Log, quiet: map[string]time.Time{}, changes: make(chan change, maxChanges), wanted: make(chan string, maxShares)}
+	b := &Book{options: o, log: o.Log, quiet: map[string]time.Time{}, changes: make(chan change, maxChanges), wanted: make(chan string, maxShares), agreed: make(chan struct{})}
+	if o.Ring == nil {
+		close(b.agreed)
+	}
+	b.young.Store(o.Ring != nil)
 	for i := range b.shards {
 		b.shards[i].groups = map[Place]*group{}
 	}

@@ -100,14 +100,14 @@ func (p *pool) send(ctx context.Context, from *member, to Node, text []byte) ([]
 	p.sent++
 	i := slices.IndexFunc(p.nodes, func(m *member) bool { return m.name == to.Name })
 	m := p.nodes[i]
-	silent := m.down || from.down || p.cut[[2]string{from.name, m.name}]
+	silent, book := m.down || from.down || p.cut[[2]string{from.name, m.name}], m.book
 	p.mu.Unlock()
 	if silent {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
 	time.Sleep(time.Millisecond)
-	return m.book.Serve(ctx, text)
+	return book.Serve(ctx, text)
 }
 
 func (p *pool) node(name string) *member {

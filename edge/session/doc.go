@@ -22,6 +22,12 @@
 // node begins anew, the owners are sent what they should have within seconds, large groups in parts of 1,000. Two nodes that
 // die before that take sessions with them: their players open new ones.
 //
+// A node that has just begun opens nothing for which there is a limit before all nodes of its ring have said that they have the
+// same one, for five seconds at most: a node may be lost, or nobody there. In its first seconds it asks the first 16 nodes
+// for a group that it does not know, because nodes that join together may have taken the places of all who have it. What
+// is let in beyond a limit all the same, by nodes that agree among themselves and have not met the rest, ends at its first
+// renewal with a *Conflict.
+//
 // Between regions nothing is waited for: an owner sends what changed to the owners of the same place in each other region,
 // through relays, and each renewal sends it again. There the limit is late by the way between the regions, and where a
 // region is not reached by a fourth of a lease after it is, or by a renewal.

@@ -41,6 +41,7 @@ type answer struct {
 	Session  *onWire   `json:"session,omitempty"`
 	Sessions []*onWire `json:"sessions,omitempty"` // of a conflict: the others; else what the answering node knows
 	Part     bool      `json:"part,omitempty"`     // it may not know all of the group
+	Ring     uint64    `json:"ring,omitempty"`     // to want: its version here
 }
 
 type state string

@@ -28,6 +28,9 @@ func (b *Book) decide(ctx context.Context, m *message) (*answer, error) {
 		if m.Opening == nil {
 			return nil, fmt.Errorf("session: a message to %s says nothing of the session", m.Verb)
 		}
+		if err := b.await(ctx, m); err != nil {
+			return nil, err
+		}
 		return b.open(ctx, m.Place, m.Opening), nil
 	case renew:
 		return b.renew(ctx, m.Place, m.ID), nil
@@ -43,7 +46,7 @@ func (b *Book) decide(ctx context.Context, m *message) (*answer, error) {
 	case want:
 		select {
 		case b.wanted <- m.Name:
-			return told(true), nil
+			return &answer{State: done, Ring: b.ring()}, nil
 		default: // it asks again
 			return nil, errors.New("session: too many nodes wait for their groups")
 		}
@@ -54,6 +57,13 @@ func (b *Book) decide(ctx context.Context, m *message) (*answer, error) {
 		return told(b.toRegions(ctx, m)), nil
 	}
 	return nil, fmt.Errorf("session: %q is not known here", m.Verb)
+}
+
+func (b *Book) ring() (version uint64) {
+	if b.options.Ring != nil {
+		version, _ = b.options.Ring()
+	}
+	return version
 }
 
 func (b *Book) open(ctx context.Context, p Place, o *Opening) *answer {

@@ -73,12 +73,12 @@ func (b *Book) toOne(ctx context.Context, relays []Node, m *message) bool {
 // one asks it.
 func (b *Book) toOwners(ctx context.Context, p Place, sessions []*onWire) (taken bool) {
 	m := &message{Verb: merge, Place: p, Sessions: sessions, Part: true} // this region's own are not among them
-	owners := b.owners(p)
+	owners := b.owners(p, 2)
 	if len(owners) == 0 {
 		_, err := b.decide(ctx, m)
 		return err == nil
 	}
-	for _, n := range owners[:min(2, len(owners))] {
+	for _, n := range owners {
 		_, err := b.send(ctx, n, m, askTimeout)
 		taken = taken || err == nil
 	}

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
 const (
 	asked      = 3                      // owners that are tried
+	sought     = 16                     // nodes that one which is new asks for a group
 	askTimeout = 500 * time.Millisecond // for one of them
 	copyTime   = 250 * time.Millisecond // for the copy: longer than any way inside a region takes
 	quietTime  = time.Second            // that a node is left out for after it did not answer
@@ -77,7 +79,10 @@ func (b *Book) Place(id ID) (Place, error) {
 
 // route has an owner decide, the best that answers.
 func (b *Book) route(ctx context.Context, m *message) (Session, error) {
-	owners := b.owners(m.Place)
+	if err := b.await(ctx, m); err != nil {
+		return Session{}, fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	owners := b.owners(m.Place, asked)
 	if len(owners) == 0 {
 		a, err := b.decide(ctx, m)
 		if err != nil {
@@ -96,13 +101,26 @@ func (b *Book) route(ctx context.Context, m *message) (Session, error) {
 	return Session{}, fmt.Errorf("%w: %w", ErrUnreachable, errors.Join(failed...))
 }
 
-// owners are those of the place that are tried, who did not answer a moment ago last; none alone.
-func (b *Book) owners(p Place) []Node {
+// await holds back what a limit is for until the nodes place groups alike: at who is asked, and at who decides.
+func (b *Book) await(ctx context.Context, m *message) error {
+	if m.Verb != open || m.Opening.Limit == 0 {
+		return nil
+	}
+	select {
+	case <-b.agreed:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("session: the nodes do not agree yet on who keeps it: %w", ctx.Err())
+	}
+}
+
+// owners are the first of the place, up to most, who did not answer a moment ago last; none alone.
+func (b *Book) owners(p Place, most int) []Node {
 	if b.options.Owners == nil {
 		return nil
 	}
 	all := b.options.Owners(p)
-	all = all[:min(asked, len(all))]
+	all = all[:min(most, len(all))]
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -150,30 +168,52 @@ func (b *Book) send(ctx context.Context, to Node, m *message, limit time.Duratio
 	return &a, nil
 }
 
+func (b *Book) unhush(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.quiet, name)
+}
+
 func (b *Book) hush(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.quiet[name] = time.Now().Add(quietTime)
 }
 
-// ask takes in what the other owners know of a group: the first two that answer.
+// ask takes in what the other owners know of a group: the first two that answer. A node that is new asks many: those that
+// joined with it may have taken the places of all who have the group, and these have not shared it yet.
 func (b *Book) ask(ctx context.Context, p Place) {
+	if b.young.Load() {
+		var asking sync.WaitGroup
+		for _, n := range b.owners(p, sought) {
+			asking.Go(func() { b.fetch(ctx, n, p) })
+		}
+		asking.Wait()
+		return
+	}
 	answered := 0
-	for _, n := range b.owners(p) {
-		if n.Name == b.options.Name {
-			continue
-		}
-		a, err := b.send(ctx, n, &message{Verb: fetch, Place: p}, copyTime)
-		if err != nil {
-			continue // another one may know; if none does, this node begins anew
-		}
-		if now := time.Now(); a.State == done {
-			b.take(p, b.fromWire(a.Sessions, now), a.Part, now)
-		}
-		if answered++; answered == 2 {
-			return
+	for _, n := range b.owners(p, asked) {
+		if b.fetch(ctx, n, p) {
+			if answered++; answered == 2 {
+				return
+			}
 		}
 	}
+}
+
+// fetch takes in what another node knows of a group. It tells whether that one answers: if none does, this node begins anew.
+func (b *Book) fetch(ctx context.Context, from Node, p Place) bool {
+	if from.Name == b.options.Name {
+		return false
+	}
+	a, err := b.send(ctx, from, &message{Verb: fetch, Place: p}, copyTime)
+	if err != nil {
+		return false
+	}
+	if now := time.Now(); a.State == done {
+		b.take(p, b.fromWire(a.Sessions, now), a.Part, now)
+	}
+	return true
 }
 
 // exchange brings a change to the next owner, and what that one knows better here. Where it does not answer another one
@@ -183,7 +223,7 @@ func (b *Book) exchange(ctx context.Context, p Place, id ID) {
 	now := time.Now()
 	some, part := b.some(p, id, now)
 	m := &message{Verb: merge, Place: p, Sessions: listToWire(some, now), Part: part}
-	for _, n := range b.owners(p) {
+	for _, n := range b.owners(p, asked) {
 		if n.Name == b.options.Name {
 			continue
 		}

@@ -77,9 +77,17 @@ func (n *node) sessionOwners(p session.Place) []session.Node {
 	return nodes
 }
 
-// sessionRing is all nodes of the region.
+// sessionRing is all nodes of the region; none before gossip has begun, and while nobody answers of those that are to be there.
 func (n *node) sessionRing() (version uint64, nodes []session.Node) {
 	r := n.ring()
+	select {
+	case <-n.cluster.Ready():
+	default:
+		return r.Version(), nil
+	}
+	if r.Len() == 1 && len(n.config.Cluster.Join) > 0 {
+		return r.Version(), nil
+	}
 	for _, node := range r.Nodes() {
 		nodes = append(nodes, session.Node{Name: node.Name, Address: node.Addr})
 	}

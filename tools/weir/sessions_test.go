@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -57,7 +58,6 @@ func TestPlaySessions(t *testing.T) {
 	names := []string{"edge-1", "edge-2", "edge-3", "edge-4"}
 	inLabWith(t, map[string]string{"pages": "yes"}, names, func(l *lab, origin *proof.Origin) {
 		t := l.t
-		time.Sleep(5 * time.Second) // the last one to join is on every ring
 		for round, lost := range names[1:] {
 			asset := fmt.Sprint("match-", round)
 			var in atomic.Int64
@@ -123,6 +123,50 @@ func TestPlaySessions(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestLimitInANewCluster: as many viewers as may watch are let in by nodes that have just been started, while they find one
+// another, whether one after the other or all at about the same time.
+func TestLimitInANewCluster(t *testing.T) {
+	t.Parallel()
+	for round := range 8 {
+		random := rand.New(rand.NewPCG(uint64(round), 1))
+		inLabWith(t, nil, nil, func(l *lab, _ *proof.Origin) {
+			t := l.t
+			var in atomic.Int64
+			var nodes, viewers sync.WaitGroup
+			for i := range 5 {
+				name, pause := fmt.Sprint("edge-", i+1), time.Duration(random.IntN(400))*time.Millisecond
+				nodes.Go(func() {
+					time.Sleep(pause)
+					if err := l.StartNode(name, map[string]string{"origin": "o", "pages": "yes"}); err != nil {
+						t.Error(err)
+						return
+					}
+					for k := range 6 {
+						viewers.Go(func() {
+							time.Sleep(time.Duration(k) * 150 * time.Millisecond)
+							switch _, status := l.play(name, "match"); status {
+							case http.StatusCreated:
+								in.Add(1)
+							case http.StatusConflict:
+							default:
+								t.Errorf("play at %s: status %d", name, status)
+							}
+						})
+					}
+				})
+				if inTurn := round%2 == 0; inTurn {
+					nodes.Wait()
+				}
+			}
+			nodes.Wait()
+			viewers.Wait()
+			if in.Load() != 3 {
+				t.Errorf("round %d: %d viewers were let in, want 3", round, in.Load())
+			}
+		})
+	}
 }
 
 // TestSessionsAcrossRegions: what is opened in one region counts in the other.
