@@ -34,7 +34,11 @@ func (s *scheme) checkCAT(ctx context.Context, v *Verifier, q *Request, c *candi
 		s.cats.put(key, t)
 	}
 	q.token = c.text
-	if err := t.claims.hold(s, v, q, now); err != nil {
+	err := t.claims.hold(s, v, q, now)
+	if err == nil && t.claims.proof.thumbprint != nil {
+		err = t.claims.holdProof(ctx, v, q, now)
+	}
+	if err != nil {
 		err.Answer = s.answer(v, t.claims, err.label, now)
 		return Grant{}, err
 	}
@@ -100,10 +104,7 @@ func (c *claims) hold(s *scheme, v *Verifier, q *Request, now time.Time) *Error 
 			return err
 		}
 	}
-	if err := c.holdParts(s, v, q, now); err != nil || c.proof.thumbprint == nil {
-		return err
-	}
-	return c.holdProof(v, q, now) // last: what is refused uses no proof up
+	return c.holdParts(s, v, q, now)
 }
 
 // holdParts checks all that a nested set may say too, but time and parties.
@@ -233,8 +234,7 @@ func (s *scheme) replayed(ctx context.Context, v *Verifier, t *cat, q *Request, 
 	switch t.claims.replay {
 	case replayDetect:
 		if v.options.Replays != nil && t.claims.end != 0 {
-			first, _ := v.options.Replays.note(t.sum, time.Unix(t.claims.end, 0).Add(v.options.Leeway), now)
-			g.Reused = !first
+			g.Reused = !v.firstSeen(ctx, t, now)
 		}
 		return nil
 	case replayOnce:
@@ -257,6 +257,18 @@ func (s *scheme) replayed(ctx context.Context, v *Verifier, t *cat, q *Request, 
 		return wrong(Replayed, "it was used before")
 	}
 	return nil
+}
+
+// firstSeen tells whether a token was not seen before: here, and where that is told, on another node.
+//
+// Hot path: the others are asked at the first use here alone.
+func (v *Verifier) firstSeen(ctx context.Context, t *cat, now time.Time) bool {
+	end := time.Unix(t.claims.end, 0).Add(v.options.Leeway)
+	if first := v.options.Replays.note(t.sum, end, now); !first || v.options.Seen == nil {
+		return first
+	}
+	first, err := v.options.Seen(ctx, t.sum, end.Sub(now))
+	return first || err != nil // it is allowed in any case
 }
 
 // renewCAT makes the next token: the same claims, and another end.

@@ -27,12 +27,14 @@
 //
 // One-time tokens (catreplay 1) are told by issuer and cti, or else by all that they say, however they are written, and
 // [Options.Once] says whether one is used for the first time; where it cannot say they are refused, and so they are in early
-// data (RFC 8470). With reuse detection (2) the second use that [Replays] sees on this node is told, and allowed.
+// data (RFC 8470). With reuse detection (2) each use but the first is told, and allowed: [Replays] tells one on this node, and
+// [Options.Seen] is asked at the first use here whether it is one in the region.
 //
 // A token with cnf, the thumbprint of a key (jkt), opens with a proof of that key in the field DPoP (RFC 9449, with ES256,
 // PS256 or RS256): for this method, URL and token, made within the window of catdpop, 300 s where that is silent, and good
-// once on a node unless catdpop says otherwise (jti 0). Its URL has to have the path in canonical form. A proof is one more
-// signature for each request, which is not remembered. cnf in other forms, and inside of composites, refuses.
+// once, as one-time tokens are, unless catdpop says otherwise (jti 0): each costs the owners of its hash a message. Its URL
+// has to have the path in canonical form. A proof is one more signature for each request, which is not remembered. cnf in
+// other forms, and inside of composites, refuses.
 //
 // # What it costs
 //

@@ -2,6 +2,7 @@ package token
 
 import (
 	"bytes"
+	"context"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -89,7 +90,8 @@ func (c *claims) readDPoP(value any) *Error {
 }
 
 // holdProof checks that the client has the key that the token names, by the proof in the field DPoP (RFC 9449, 4.3 and 7.1).
-func (c *claims) holdProof(v *Verifier, q *Request, now time.Time) *Error {
+// It is the last thing to be checked: what is refused uses no proof up.
+func (c *claims) holdProof(ctx context.Context, v *Verifier, q *Request, now time.Time) *Error {
 	p := &c.proof
 	fields := q.Header["Dpop"]
 	if len(fields) != 1 || len(fields[0]) > maxProofBytes {
@@ -122,13 +124,13 @@ func (c *claims) holdProof(v *Verifier, q *Request, now time.Time) *Error {
 	if p.often {
 		return nil
 	}
-	if v.options.Replays == nil {
+	if v.options.Once == nil {
 		return wrong(Unsupported, "nothing remembers proofs here")
 	}
 	id := sha256.Sum256(slices.Concat([]byte("jti\x00"), p.thumbprint, []byte(claims.ID)))
-	switch first, room := v.options.Replays.note(id, time.Unix(int64(claims.Issued)+window+1, 0), now); {
-	case !room:
-		return wrong(Unsupported, "there is no room to remember one more proof")
+	switch first, err := v.options.Once(ctx, id, time.Unix(int64(claims.Issued)+window+1, 0).Sub(now)); {
+	case err != nil:
+		return wrong(Unsure, "whether its proof was used before cannot be told: %v", err)
 	case !first:
 		return wrong(Replayed, "its proof was used before")
 	}

@@ -1,16 +1,19 @@
 package token
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/big"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -101,11 +104,25 @@ func TestThumbprints(t *testing.T) {
 	}
 }
 
+// onceHere remembers what was used, and for no longer than it was told.
+func onceHere() func(context.Context, [sha256.Size]byte, time.Duration) (bool, error) {
+	var used sync.Map
+	return func(_ context.Context, id [sha256.Size]byte, lasting time.Duration) (bool, error) {
+		_, again := used.LoadOrStore(id, true)
+		return !again && lasting > 0, nil
+	}
+}
+
+// nobody knows what was used.
+func nobody(context.Context, [sha256.Size]byte, time.Duration) (bool, error) {
+	return false, errors.New("nobody answers")
+}
+
 // TestProof: a token bound to a key opens with a proof of that key for this request and this token, once.
 func TestProof(t *testing.T) {
 	t.Parallel()
 	key, _, _ := testKeys()
-	o := Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key), Carriers: Carriers{Header: "Authorization", Query: "CAT"}}}, Replays: NewReplays(100)}
+	o := Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key), Carriers: Carriers{Header: "Authorization", Query: "CAT"}}}, Once: onceHere()}
 	v := verifier(t, o)
 	client, other := newProver(t, "ES256"), newProver(t, "ES256")
 	text := mint(t, key, `{"cnf": {"jkt": "`+client.thumbprint(t)+`"}, "catdpop": {"window": 60}}`)
@@ -212,22 +229,22 @@ func TestProofSettings(t *testing.T) {
 	for i, tt := range []struct {
 		settings string // of cnf and catdpop
 		age      time.Duration
-		replays  *Replays
+		once     func(context.Context, [sha256.Size]byte, time.Duration) (bool, error)
 		want     [2]Reason
 	}{
-		{`"cnf": {"jkt": "%s"}`, 299 * time.Second, NewReplays(1), [2]Reason{"", Replayed}},
-		{`"cnf": {"jkt": "%s"}`, 300 * time.Second, NewReplays(1), [2]Reason{Claim, Claim}},
+		{`"cnf": {"jkt": "%s"}`, 299 * time.Second, onceHere(), [2]Reason{"", Replayed}},
+		{`"cnf": {"jkt": "%s"}`, 300 * time.Second, onceHere(), [2]Reason{Claim, Claim}},
 		{`"cnf": {"jkt": "%s"}, "catdpop": {"jti": 0}`, 0, nil, [2]Reason{"", ""}},
-		{`"cnf": {"jkt": "%s"}, "catdpop": {"jti": 1}`, 0, NewReplays(1), [2]Reason{"", Replayed}},
-		{`"cnf": {"jkt": "%s"}, "catdpop": {"jti": 1}`, 0, NewReplays(0), [2]Reason{Unsupported, Unsupported}},
+		{`"cnf": {"jkt": "%s"}, "catdpop": {"jti": 1}`, 0, onceHere(), [2]Reason{"", Replayed}},
+		{`"cnf": {"jkt": "%s"}, "catdpop": {"jti": 1}`, 0, nobody, [2]Reason{Unsure, Unsure}},
 		{`"cnf": {"jkt": "%s"}`, 0, nil, [2]Reason{Unsupported, Unsupported}},
-		{`"cnf": {"jkt": "%s"}, "catdpop": {"jti": 2}`, 0, NewReplays(1), [2]Reason{Unsupported, Unsupported}},
-		{`"cnf": {"jkt": "%s"}, "catdpop": {"window": 0}`, 0, NewReplays(1), [2]Reason{Unsupported, Unsupported}},
-		{`"cnf": {"jkt": "%s"}, "catdpop": {"window": 3601}`, 0, NewReplays(1), [2]Reason{Unsupported, Unsupported}},
-		{`"cnf": {"jkt": "%s"}, "catdpop": {"crit": [9]}`, 0, NewReplays(1), [2]Reason{Unsupported, Unsupported}},
+		{`"cnf": {"jkt": "%s"}, "catdpop": {"jti": 2}`, 0, onceHere(), [2]Reason{Unsupported, Unsupported}},
+		{`"cnf": {"jkt": "%s"}, "catdpop": {"window": 0}`, 0, onceHere(), [2]Reason{Unsupported, Unsupported}},
+		{`"cnf": {"jkt": "%s"}, "catdpop": {"window": 3601}`, 0, onceHere(), [2]Reason{Unsupported, Unsupported}},
+		{`"cnf": {"jkt": "%s"}, "catdpop": {"crit": [9]}`, 0, onceHere(), [2]Reason{Unsupported, Unsupported}},
 	} {
 		text := mint(t, key, fmt.Sprintf("{"+tt.settings+"}", client.thumbprint(t)))
-		v := verifier(t, Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key)}}, Replays: tt.replays})
+		v := verifier(t, Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key)}}, Once: tt.once})
 		for use, want := range tt.want {
 			q := get("https://a/x?CAT=" + text)
 			q.Header.Set("DPoP", client.prove(t, q, text, "1", func(_, claims map[string]any) { claims["iat"] = now.Add(-tt.age).Unix() }))
@@ -248,7 +265,7 @@ func TestProofSettings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := verifier(t, Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key)}}, Replays: NewReplays(1)})
+		v := verifier(t, Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key)}}, Once: onceHere()})
 		if _, err := v.Check(t.Context(), get("https://a/x?CAT="+text), now); reason(err) != Unsupported && reason(err) != Malformed {
 			t.Errorf("cnf with %s: got %v", name, err)
 		}
@@ -270,7 +287,7 @@ func TestProofOfOthers(t *testing.T) {
 		if err := json.Unmarshal(script(t, "dpop.mjs", in), &made); err != nil {
 			t.Fatal(err)
 		}
-		v := verifier(t, Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key)}}, Replays: NewReplays(10)})
+		v := verifier(t, Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key)}}, Once: onceHere()})
 		for _, tt := range []struct {
 			path string
 			want Reason
@@ -288,7 +305,7 @@ func TestProofOfOthers(t *testing.T) {
 func FuzzProof(f *testing.F) {
 	key, _, _ := testKeys()
 	client := newProver(f, "ES256")
-	v := verifier(f, Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key)}}, Replays: NewReplays(10)})
+	v := verifier(f, Options{Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key)}}, Once: onceHere()})
 	text := mint(f, key, `{"cnf": {"jkt": "`+client.thumbprint(f)+`"}}`)
 	good := client.prove(f, get("https://a/y"), text, "1", nil) // of another path
 	f.Add(good)

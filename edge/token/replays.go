@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Replays remembers on one node what was seen there, until it ends: tokens with reuse detection, proofs of possession. It
-// outlives new keys. Safe for concurrent use.
+// Replays remembers on one node which tokens with reuse detection were seen there, until they end. It outlives new keys. Safe
+// for concurrent use.
 type Replays struct {
 	most int
 
@@ -16,19 +16,18 @@ type Replays struct {
 	swept int64 // Unix seconds
 }
 
-// NewReplays remembers at most that many, about 60 bytes each. Where it is full, a reuse is not told, and a proof is
-// refused: one that is forgotten could be used again.
+// NewReplays remembers at most that many, about 60 bytes each. Where it is full, a reuse on this node is not told.
 func NewReplays(most int) *Replays {
 	return &Replays{most: most, seen: map[[sha256.Size]byte]int64{}}
 }
 
-// note notes that something is seen; first tells that it was not before, room that it could be noted.
-func (r *Replays) note(sum [sha256.Size]byte, end, now time.Time) (first, room bool) {
+// note notes that a token is seen, and tells whether it was not before.
+func (r *Replays) note(sum [sha256.Size]byte, end, now time.Time) (first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at := now.Unix()
 	if until, ok := r.seen[sum]; ok && at < until {
-		return false, true
+		return false
 	}
 	if len(r.seen) >= r.most && r.swept != at { // once a second at most: it looks at all
 		r.swept = at
@@ -39,10 +38,10 @@ func (r *Replays) note(sum [sha256.Size]byte, end, now time.Time) (first, room b
 		}
 	}
 	if len(r.seen) >= r.most {
-		return true, false
+		return true
 	}
 	r.seen[sum] = end.Unix()
-	return true, true
+	return true
 }
 
 // Len is how many are remembered.

@@ -590,6 +590,42 @@ func TestReuseDetection(t *testing.T) {
 	}
 }
 
+// TestReuseElsewhere: what another node has seen is a reuse at its first use here, and the others are asked then alone; where
+// they do not answer it is told as far as it is known here.
+func TestReuseElsewhere(t *testing.T) {
+	t.Parallel()
+	key, _, _ := testKeys()
+	shared := onceHere()
+	var asked int
+	down := false
+	node := func() *Verifier {
+		return verifier(t, Options{
+			Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key)}}, Replays: NewReplays(10),
+			Seen: func(ctx context.Context, id [sha256.Size]byte, lasting time.Duration) (bool, error) {
+				if asked++; down {
+					return nobody(ctx, id, lasting)
+				}
+				return shared(ctx, id, lasting)
+			},
+		})
+	}
+	one, two := node(), node()
+	check := func(what string, v *Verifier, id string, want bool, questions int) {
+		t.Helper()
+		g, err := v.Check(t.Context(), get("https://a/x?CAT="+mint(t, key, `{"exp": 1700000010, "cti": "`+id+`", "catreplay": 2}`)), now)
+		if err != nil || g.Reused != want || asked != questions {
+			t.Errorf("%s: got %t, %v after %d questions, want %t after %d", what, g.Reused, err, asked, want, questions)
+		}
+	}
+	check("the first use", one, "01", false, 1)
+	check("the second, here", one, "01", true, 1)
+	check("the third, at another node", two, "01", true, 2)
+	check("the fourth, there", two, "01", true, 2)
+	down = true
+	check("nobody answers", two, "02", false, 3)
+	check("nobody answers, again", two, "02", true, 3)
+}
+
 // TestAnswer: catif says what to answer where a claim does not hold, with a new token if it wants.
 func TestAnswer(t *testing.T) {
 	t.Parallel()

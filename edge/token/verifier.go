@@ -64,10 +64,14 @@ type Options struct {
 	Leeway  time.Duration // how far the clocks of issuers may be off, either way; 0: exp and nbf hold to the second
 	Tokens  int           // about how many are remembered; 0: 32,768
 
-	// Once notes that a one-time token is used, for as long as it may be, and tells whether that is for the first time. nil:
-	// such tokens are refused, and so they are where there is an error. id is of the token and its issuer.
-	Once    func(ctx context.Context, id [sha256.Size]byte, lasting time.Duration) (first bool, err error)
-	Replays *Replays                 // what was seen on this node; nil: a reuse is not told, and tokens whose proofs are good once are refused
+	// Once notes that a one-time token or a proof is used, for as long as it may be, and tells whether that is for the first
+	// time. nil: such tokens, and those whose proofs are good once, are refused, and so they are where there is an error. id is
+	// of the token and its issuer, or of the proof and its key.
+	Once func(ctx context.Context, id [sha256.Size]byte, lasting time.Duration) (first bool, err error)
+	// Seen is Once for tokens with reuse detection, asked when one is seen on this node for the first time: whether none has
+	// seen it. nil: a reuse is told where it is one on this node.
+	Seen    func(ctx context.Context, id [sha256.Size]byte, lasting time.Duration) (first bool, err error)
+	Replays *Replays                 // what was seen on this node; nil: a reuse is not told
 	Locate  func(a netip.Addr) Place // nil: nobody knows where a client is, and claims about that do not hold
 	Chance  func() float64           // from 0 to 1, for catpor; nil: such tokens are refused
 }

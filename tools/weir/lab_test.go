@@ -64,7 +64,7 @@ func TestScenarios(t *testing.T) {
 }
 
 // StartNode starts an edge, or starts it again with what it has on disk.
-// Options: origin=NAME (required), alone, strict, pages (of Weir's own; any small object is an asset with three viewers at most), zone=Z, region=R, shield, relay, home=R (of the origin), disk=SIZE, memory=SIZE,
+// Options: origin=NAME (required), alone, strict, pages (of Weir's own; any small object is an asset with three viewers at most), zone=Z, region=R, shield, relay, home=R (of the origin), keys=FILE (of the tokens that it wants), disk=SIZE, memory=SIZE,
 // secrets=NAME,NAME, allow=NETWORK, cleartext, graceful (takes its time to leave).
 func (l *lab) StartNode(name string, options map[string]string) error {
 	config, err := l.configuration(name, options)
@@ -134,6 +134,9 @@ func (l *lab) configuration(name string, options map[string]string) (*configs.Co
 		c.Cluster.Join = append(c.Cluster.Join, net.JoinHostPort(l.network.Host(seed).IP().String(), "7946"))
 	}
 	c.Sites = []configs.Site{{Hosts: []string{"*"}, Home: options["home"], Origins: []string{"http://" + origin + ":80"}}}
+	if file := options["keys"]; file != "" {
+		c.Sites[0].Token = configs.Token{Schemes: []configs.TokenScheme{{Kind: "cat", KeysFile: file}}}
+	}
 	if _, pages := options["pages"]; pages {
 		c.Sites[0].Pages, c.Sites[0].SDK.Downloads.Allow = true, true
 		c.Sites[0].SDK.Assets = []configs.Asset{{Match: "*", HLS: "/o/4KiB/{asset}", Viewers: 3}}

@@ -172,7 +172,7 @@ func (c *tokenVerify) Run(std streams) error {
 		return err
 	}
 	s.Issuers, s.Audiences = c.Issuer, c.Audience
-	v, err := token.New(token.Options{Schemes: []token.Scheme{s}, Leeway: c.Leeway, Once: firstTime, Replays: token.NewReplays(1)})
+	v, err := token.New(token.Options{Schemes: []token.Scheme{s}, Leeway: c.Leeway, Once: firstTime})
 	if err != nil {
 		return usageError{err}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -17,12 +18,17 @@ import (
 )
 
 const (
-	// oneTimeTokens is how many one-time tokens a node remembers until they end, copies included: about 80 MB.
-	oneTimeTokens = 1 << 17
+	// oneTimeTokens is how many one-time tokens, proofs and reused tokens a node remembers until they end, copies included: about
+	// 160 MB. A proof takes a place at two nodes for ten minutes where catdpop does not say: a node has room for 430 a second.
+	oneTimeTokens = 1 << 18
+	// reusedTokens is up to how many there are those with reuse detection are remembered there: they must not take the places of
+	// what may be used once.
+	reusedTokens = oneTimeTokens / 2
+	seenTimeout  = 500 * time.Millisecond // for a question that holds up a request which is allowed in any case
 	// oneTimeLease is how long that may be, and oneTimeKeep how much longer one is there: a token's end is checked first.
 	oneTimeLease = 366 * 24 * time.Hour
 	oneTimeKeep  = time.Minute
-	// replays is how many proofs and reused tokens a node remembers until they end: about 15 MB.
+	// replays is how many reused tokens a node remembers itself until they end: about 15 MB.
 	replays = 1 << 18
 )
 
@@ -33,7 +39,7 @@ func (n *node) tokens(config *configs.Token) (*token.Verifier, error) {
 		return nil, nil
 	}
 	options := token.Options{
-		Paths: config.Paths, Exempt: config.Exempt, Leeway: config.Leeway.D(), Once: n.useToken, Replays: n.replays, Locate: edge.Locator(n.geo), Chance: rand.Float64,
+		Paths: config.Paths, Exempt: config.Exempt, Leeway: config.Leeway.D(), Once: n.useToken, Seen: n.seeToken, Replays: n.replays, Locate: edge.Locator(n.geo), Chance: rand.Float64,
 	}
 	for i := range config.Schemes {
 		scheme, err := tokenScheme(&config.Schemes[i])
@@ -46,12 +52,25 @@ func (n *node) tokens(config *configs.Token) (*token.Verifier, error) {
 	return token.New(options)
 }
 
-// useToken has the owners of a one-time token note that it is used.
+// useToken has the owners of a one-time token or a proof note that it is used.
 func (n *node) useToken(ctx context.Context, id [sha256.Size]byte, lasting time.Duration) (first bool, err error) {
 	if lasting > oneTimeLease {
-		return false, fmt.Errorf("a one-time token has to end within %s", oneTimeLease)
+		return false, fmt.Errorf("what is good once has to end within %s", oneTimeLease)
 	}
 	return n.spent.Once(ctx, session.Place(binary.BigEndian.Uint64(id[:])), lasting)
+}
+
+// errNoRoom: whether another node has seen a token is not told.
+var errNoRoom = errors.New("there is no room for one more token with reuse detection")
+
+// seeToken has the owners of a token with reuse detection note that it was seen on this node.
+func (n *node) seeToken(ctx context.Context, id [sha256.Size]byte, lasting time.Duration) (first bool, err error) {
+	if n.spent.Len() >= reusedTokens {
+		return false, errNoRoom
+	}
+	ctx, cancel := context.WithTimeout(ctx, seenTimeout)
+	defer cancel()
+	return n.useToken(ctx, id, lasting)
 }
 
 func tokenScheme(c *configs.TokenScheme) (token.Scheme, error) {

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"weir/tools/proof"
+)
+
+// prover is a client with a key, for proofs of possession (RFC 9449).
+type prover struct {
+	key  *ecdsa.PrivateKey
+	x, y string
+}
+
+func newProver(t *testing.T) *prover {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	point, err := key.PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	enc := base64.RawURLEncoding.EncodeToString
+	return &prover{key, enc(point[1:33]), enc(point[33:])}
+}
+
+// thumbprint is jkt (RFC 7638).
+func (p *prover) thumbprint() string {
+	sum := sha256.Sum256([]byte(`{"crv":"P-256","kty":"EC","x":"` + p.x + `","y":"` + p.y + `"}`))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// prove makes the proof of a GET.
+func (p *prover) prove(t *testing.T, url, token, jti string) string {
+	t.Helper()
+	enc, hash := base64.RawURLEncoding.EncodeToString, sha256.Sum256([]byte(token))
+	text := enc(fmt.Appendf(nil, `{"typ":"dpop+jwt","alg":"ES256","jwk":{"kty":"EC","crv":"P-256","x":%q,"y":%q}}`, p.x, p.y)) + "." +
+		enc(fmt.Appendf(nil, `{"jti":%q,"htm":"GET","htu":%q,"iat":%d,"ath":%q}`, jti, url, time.Now().Unix(), enc(hash[:])))
+	sum := sha256.Sum256([]byte(text))
+	r, s, err := ecdsa.Sign(rand.Reader, p.key, sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature := make([]byte, 64)
+	r.FillBytes(signature[:32])
+	s.FillBytes(signature[32:])
+	return text + "." + enc(signature)
+}
+
+// TestProofsAreGoodOnceInARegion: a proof opens one request, whichever nodes are asked at once, and none after any one node
+// was killed; each refusal is counted. A token with reuse detection is told at whichever node it is used again.
+func TestProofsAreGoodOnceInARegion(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "keys")
+	keyLine(t, file, "k1", "0123456789abcdef0123456789abcdef")
+	names := []string{"edge-1", "edge-2", "edge-3", "edge-4"}
+	inLabWith(t, map[string]string{"keys": file}, names, func(l *lab, _ *proof.Origin) {
+		t := l.t
+		client := newProver(t)
+		const path = "/o/4KiB/a"
+		text := mintCAT(t, file, `{"cnf": {"jkt": "`+client.thumbprint()+`"}}`)
+		ask := func(node, token, proof string) int {
+			r := httptest.NewRequest(http.MethodGet, "http://site.example"+path, http.NoBody)
+			r.RequestURI = path
+			r.Header.Set("CTA-Common-Access-Token", token)
+			if proof != "" {
+				r.Header.Set("DPoP", proof)
+			}
+			w := httptest.NewRecorder()
+			l.node(node).edge.ServeHTTP(w, r)
+			return w.Code
+		}
+		count := func() (refused, reused int64) {
+			for _, name := range names {
+				refused += l.node(name).edge.Refused("token-replayed")
+				reused += l.node(name).edge.Reused()
+			}
+			return refused, reused
+		}
+		for round, lost := range names {
+			good := client.prove(t, "http://site.example"+path, text, fmt.Sprint("jti-", round))
+			detected := mintCAT(t, file, fmt.Sprintf(`{"catreplay": 2, "cti": "0%d"}`, round))
+			before, reused := count()
+			var opened atomic.Int64
+			var wg sync.WaitGroup
+			for i := range 12 {
+				wg.Go(func() {
+					switch status := ask(names[i%4], text, good); status {
+					case http.StatusOK:
+						opened.Add(1)
+					case http.StatusForbidden:
+					default:
+						t.Errorf("a proof that is used at once: status %d", status)
+					}
+				})
+			}
+			wg.Wait()
+			if refused, _ := count(); opened.Load() != 1 || refused-before != 11 {
+				t.Errorf("of 12 uses of a proof %d are let in and %d counted as refused, want 1 and 11", opened.Load(), refused-before)
+			}
+			for i := range 8 {
+				if status := ask(names[i%4], detected, ""); status != http.StatusOK {
+					t.Errorf("a token with reuse detection: status %d", status)
+				}
+			}
+			if _, now := count(); now-reused != 7 {
+				t.Errorf("of 8 uses of a token at 4 nodes %d are told as reuses, want 7", now-reused)
+			}
+			l.network.Kill(lost)
+			if err := l.KillNode(lost); err != nil {
+				t.Error(err)
+			}
+			for _, name := range names {
+				if name == lost {
+					continue
+				}
+				if status := ask(name, text, good); status != http.StatusForbidden {
+					t.Errorf("%s is lost: a used proof at %s: status %d, want 403", lost, name, status)
+				}
+			}
+			if err := l.StartNode(lost, map[string]string{"origin": "o", "keys": file}); err != nil {
+				t.Fatal(err)
+			}
+			if status := ask(lost, text, good); status != http.StatusForbidden {
+				t.Errorf("%s is back: a used proof there: status %d, want 403", lost, status)
+			}
+			time.Sleep(10 * time.Second)
+		}
+	})
+}
