@@ -33,6 +33,9 @@ func (e *Edge) authorizeByToken(x *Exchange) *refusal {
 	}
 	if r.TLS != nil {
 		q.Scheme = "https"
+		if w, ok := x.w.(printer); ok {
+			q.JA3, q.JA4 = w.Prints()
+		}
 		if len(r.TLS.PeerCertificates) > 0 {
 			q.ClientKey = r.TLS.PeerCertificates[0].RawSubjectPublicKeyInfo
 		}
@@ -52,6 +55,11 @@ func (e *Edge) authorizeByToken(x *Exchange) *refusal {
 		e.noteReused(x, grant.Key)
 	}
 	return x.renew(grant.Renewal)
+}
+
+// A printer is a ResponseWriter that knows the fingerprints of the client's TLS; "" is unknown.
+type printer interface {
+	Prints() (ja3, ja4 string)
 }
 
 // refusedToken says no more to the client than that it may not: the log says why.

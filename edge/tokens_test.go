@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -354,6 +355,47 @@ func TestTokenReasons(t *testing.T) {
 	for _, r := range token.Reasons() {
 		if !slices.Contains(Reasons(), string(r)) {
 			t.Errorf("%s has no counter", r)
+		}
+	}
+}
+
+// printedWriter knows the fingerprints of its client.
+type printedWriter struct {
+	*httptest.ResponseRecorder
+
+	ja3, ja4 string
+}
+
+func (w *printedWriter) Prints() (ja3, ja4 string) { return w.ja3, w.ja4 }
+
+// TestTokenOfAFingerprint opens for the client that says hello so, over TLS.
+func TestTokenOfAFingerprint(t *testing.T) {
+	t.Parallel()
+	const hello, other, md5 = "t13d1516h2_8daaf6152771_e5627efa2ab1", "t13d1516h2_8daaf6152771_b186095e22b6", "ada70206e40642a3e4461f35503241d5"
+	b := newSiteBench(t, Site{Tokens: newTokens(t, token.Options{Schemes: []token.Scheme{tokenScheme(token.CAT)}})}, cacheable(600, "body"))
+	for _, tt := range []struct {
+		kind     int
+		value    string
+		ja3, ja4 string
+		secure   bool
+		status   int
+	}{
+		{2, hello, md5, hello, true, http.StatusOK},
+		{0, md5, md5, hello, true, http.StatusOK},
+		{2, hello, md5, other, true, http.StatusForbidden},
+		{2, hello, "", "", true, http.StatusForbidden},
+		{2, hello, "", "", false, http.StatusForbidden},
+	} {
+		text := catFor(t, fmt.Sprintf(`{"cattprint": {"fingerprint-type": %d, "fingerprint-value": %q}}`, tt.kind, tt.value))
+		r := httptest.NewRequest(http.MethodGet, "http://site.example/a?CAT="+text, http.NoBody)
+		if tt.secure {
+			r.TLS = &tls.ConnectionState{}
+		}
+		r.RequestURI = "/a?CAT=" + text
+		w := &printedWriter{httptest.NewRecorder(), tt.ja3, tt.ja4}
+		b.edge.ServeHTTP(w, r)
+		if w.Code != tt.status {
+			t.Errorf("%+v: status %d", tt, w.Code)
 		}
 	}
 }

@@ -39,6 +39,11 @@
 // Options.TicketSecret and the time, so that servers with one secret take each other's
 // tickets without a word.
 //
+// # Fingerprints
+//
+// What each client offers first in its handshake is kept as JA3 and JA4, over TCP and QUIC, for tokens that are bound to it
+// (Prints of a ResponseWriter). That is 4 µs of a handshake and some 200 bytes of a connection.
+//
 // # Behind a balancer
 //
 // A TCP connection from an address of Options.ProxyProtocol begins with a PROXY protocol

@@ -148,6 +148,7 @@ func New(o Options) (*Server, error) {
 	if o.TLS != nil {
 		s.opts.TLS = o.TLS.Clone()
 		newTickets(o.TicketSecret).configure(s.opts.TLS)
+		notePrints(s.opts.TLS)
 		s.stats.guardTLS(s.opts.TLS, s.log)
 	}
 	s.stats.refusals.log = s.log

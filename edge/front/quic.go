@@ -102,7 +102,7 @@ func (p *quicPart) admit(ctx context.Context, client *quic.ClientInfo) (context.
 		return nil, errRefused
 	}
 	context.AfterFunc(ctx, s.leave) // when the connection has ended, or has not become one
-	return context.WithValue(ctx, seatKey{}, s), nil
+	return withPrints(context.WithValue(ctx, seatKey{}, s), &prints{quic: true}), nil
 }
 
 func (p *quicPart) serve(ctx context.Context) error {

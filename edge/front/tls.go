@@ -21,7 +21,8 @@ const batchFrom = 1 << 10
 // through ConnectionState it finds the TLS state.
 type tlsConn struct {
 	*tls.Conn
-	raw *batchConn
+	raw   *batchConn
+	hello *prints
 
 	writing atomic.Int32 // Writes that are under way, perhaps past crypto/tls, or wait for room
 	mu      sync.Mutex   // held by the one Write that may batch; no field is guarded
@@ -119,7 +120,8 @@ func (a *tlsAcceptor) handshake(ctx context.Context, c net.Conn, s *seat) {
 	conn := tls.Server(raw, a.config)
 	deadline := time.Now().Add(a.timeout)
 	_ = conn.SetDeadline(deadline) // it fails on a closed connection, as the handshake will
-	if err := conn.HandshakeContext(ctx); err != nil {
+	hello := &prints{}
+	if err := conn.HandshakeContext(withPrints(ctx, hello)); err != nil {
 		a.stats.handshakeErrors.Add(1)
 		s.offend(noHandshake)
 		a.log.Debug("TLS handshake failed", "client", c.RemoteAddr().String(), "error", err)
@@ -133,7 +135,7 @@ func (a *tlsAcceptor) handshake(ctx context.Context, c net.Conn, s *seat) {
 	}
 	_ = conn.SetWriteDeadline(time.Time{})
 	_ = conn.SetReadDeadline(time.Now().Add(a.timeout)) // until the protocol sets its own
-	t := &tlsConn{Conn: conn, raw: raw}
+	t := &tlsConn{Conn: conn, raw: raw, hello: hello}
 	if conn.ConnectionState().NegotiatedProtocol == protoHTTP2 {
 		a.http2.put(newHTTP2Conn(t, a.guard))
 		return

@@ -131,6 +131,9 @@ func (c *claims) holdParts(s *scheme, v *Verifier, q *Request, now time.Time) *E
 	if c.clientKeys != nil && !c.hasKey(q.ClientKey) {
 		return unmet(claimClientKey, "the client's certificate has another key, or it has none")
 	}
+	if c.print != nil && c.print.of(q) != c.print.value {
+		return unmet(claimTLSPrint, "the client's TLS has the fingerprint %q", c.print.of(q))
+	}
 	if c.reject > 0 {
 		if v.options.Chance == nil {
 			return wrong(Unsupported, "catpor cannot be checked here")

@@ -77,6 +77,7 @@ type claims struct {
 	cells           []string // geohashes
 	clientKeys      [][]byte // SHA-256 of SubjectPublicKeyInfo
 	proof           possession
+	print           *tlsPrint // nil: any
 	altitude        *altitude // nil: anywhere
 	or, nor, and    []*claims
 	renewal         *renewal
@@ -217,7 +218,9 @@ func (c *claims) read(label int64, value any, depth int) (err *Error) {
 		err = c.readConfirm(value)
 	case claimDPoP:
 		err = c.readDPoP(value)
-	case claimEncrypted, claimTLSPrint:
+	case claimTLSPrint:
+		c.print, err = readPrint(value)
+	case claimEncrypted:
 		err = wrong(Unsupported, "%s cannot be checked here", claimName(label))
 	}
 	return err

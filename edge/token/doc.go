@@ -20,10 +20,10 @@
 // # Claims
 //
 // All claims of CTA-5007-B and the composites or, nor and and are read. What cannot be checked refuses: an unknown claim or
-// header that is critical (crit), an unknown version, component or way to match, and enc and cattprint, for which the
-// handshake would have to be kept. Other unknown claims say nothing (RFC 8392, 3). A time is over at its second (RFC 7519,
-// 4.1.4), give or take [Options.Leeway]; a token without exp never ends. catif's answers and catr's renewals are made with
-// the keys here; a token renewed is the same but for exp, and for cti where it is good once.
+// header that is critical (crit), an unknown version, component or way to match, and enc. Other unknown claims say nothing
+// (RFC 8392, 3). A time is over at its second (RFC 7519, 4.1.4), give or take [Options.Leeway]; a token without exp never
+// ends. catif's answers and catr's renewals are made with the keys here; a token renewed is the same but for exp, and for cti
+// where it is good once.
 //
 // One-time tokens (catreplay 1) are told by issuer and cti, or else by all that they say, however they are written, and
 // [Options.Once] says whether one is used for the first time; where it cannot say they are refused, and so they are in early
@@ -35,6 +35,11 @@
 // once, as one-time tokens are, unless catdpop says otherwise (jti 0): each costs the owners of its hash a message. Its URL
 // has to have the path in canonical form. A proof is one more signature for each request, which is not remembered. cnf in
 // other forms, and inside of composites, refuses.
+//
+// cattprint binds a token to what a client's TLS says first: JA4 (fingerprint-type 2), the same for all connections of a
+// client, or JA3 (0), which browsers that shuffle their extensions have another one of each time. Over QUIC it is another one
+// than over TCP, and a client that resumes a session may have one more, for its pre_shared_key: an issuer lists them in or.
+// Kinds that a ClientHello does not tell (JA4H, JA4T and so on) refuse. A refusal's text names the fingerprint that there was.
 //
 // # What it costs
 //

@@ -34,6 +34,10 @@ func dpopNames() []named {
 	return []named{{dpopCritical, "crit"}, {dpopWindow, "window"}, {dpopOnce, "jti"}}
 }
 
+func printNames() []named {
+	return []named{{printKind, "fingerprint-type"}, {printValue, "fingerprint-value"}}
+}
+
 func renewalNames() []named {
 	return []named{
 		{0, "type"},
@@ -137,6 +141,8 @@ func claimFromJSON(label int64, value any) (any, error) {
 		})
 	case claimDPoP:
 		return renamed(value, dpopNames(), plain)
+	case claimTLSPrint:
+		return renamed(value, printNames(), plain)
 	case claimOr, claimNor, claimAnd:
 		list, ok := value.([]any)
 		if !ok {
@@ -343,6 +349,8 @@ func claimToJSON(label int64, v any) any {
 		})
 	case claimDPoP:
 		return labelled(v, dpopNames(), readable)
+	case claimTLSPrint:
+		return labelled(v, printNames(), readable)
 	case claimOr, claimNor, claimAnd:
 		if list, ok := v.([]any); ok {
 			all := make([]any, len(list))

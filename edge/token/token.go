@@ -68,6 +68,7 @@ type Request struct {
 	Addr      netip.Addr // of the client; the zero value lies in no network
 	ClientKey []byte     // the SubjectPublicKeyInfo of the client's certificate; nil: none
 	EarlyData bool       // the request may be a replay
+	JA3, JA4  string     // fingerprints of the client's TLS; "": unknown
 
 	token string // that is held against it
 }

@@ -146,6 +146,9 @@ func TestClaims(t *testing.T) {
 	t.Parallel()
 	key, _, _ := testKeys()
 	certificate := []byte("the key of a certificate")
+	hello := func(q *Request) {
+		q.JA3, q.JA4 = "ada70206e40642a3e4461f35503241d5", "t13d1516h2_8daaf6152771_e5627efa2ab1"
+	}
 	sum := sha256.Sum256(certificate)
 	at512 := sha256.Sum256([]byte("/vod/a.m4s"))
 	places := map[string]Place{
@@ -216,7 +219,14 @@ func TestClaims(t *testing.T) {
 		{name: "no luck", claims: `{"catpor": 60}`, want: Claim},
 		{name: "settings of a proof without a key", claims: `{"catdpop": {"window": 10}}`, want: Unsupported},
 		{name: "a proof inside", claims: `{"and": [{"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}]}`, want: Unsupported},
-		{name: "fingerprint", claims: `{"cattprint": {"0": 1}}`, want: Unsupported},
+		{name: "fingerprint", claims: `{"cattprint": {"fingerprint-type": 1}}`, want: Unsupported},
+		{name: "JA4", claims: `{"cattprint": {"fingerprint-type": 2, "fingerprint-value": "T13D1516H2_8daaf6152771_e5627efa2ab1"}}`, change: hello},
+		{name: "another JA4", claims: `{"cattprint": {"fingerprint-type": 2, "fingerprint-value": "t13d1516h2_8daaf6152771_b186095e22b6"}}`, change: hello, want: Claim},
+		{name: "JA3", claims: `{"cattprint": {"fingerprint-type": 0, "fingerprint-value": "ada70206e40642a3e4461f35503241d5"}}`, change: hello},
+		{name: "JA3 for JA4", claims: `{"cattprint": {"fingerprint-type": 2, "fingerprint-value": "ada70206e40642a3e4461f35503241d5"}}`, change: hello, want: Claim},
+		{name: "a fingerprint in the clear", claims: `{"cattprint": {"fingerprint-type": 0, "fingerprint-value": "ada70206e40642a3e4461f35503241d5"}}`, want: Claim},
+		{name: "a fingerprint of headers", claims: `{"cattprint": {"fingerprint-type": 4, "fingerprint-value": "ge11nn05enus_9ed1ff1f7b03_cd8dafe26982"}}`, change: hello, want: Unsupported},
+		{name: "a fingerprint that is not", claims: `{"nor": [{"cattprint": {"fingerprint-type": 2, "fingerprint-value": "t13d1516h2_8daaf6152771_b186095e22b6"}}]}`, change: hello},
 		{name: "encrypted", claims: `{"enc": "00"}`, want: Unsupported},
 		{name: "unknown claim", claims: `{"65000": 1}`},
 		{name: "unknown critical claim", claims: `{"65000": 1, "crit": [65000]}`, want: Unsupported},
@@ -226,9 +236,9 @@ func TestClaims(t *testing.T) {
 		{name: "and", claims: `{"and": [{"catm": ["GET"]}, {"catu": {"host": {"exact": "b"}}}]}`, want: Claim},
 		{name: "nor", claims: `{"nor": [{"catm": ["POST"]}, {"catu": {"host": {"exact": "b"}}}]}`},
 		{name: "no nor", claims: `{"nor": [{"catm": ["GET"]}]}`, want: Claim},
-		{name: "what cannot be checked does not hold in nor", claims: `{"nor": [{"cattprint": {"0": 1}}]}`, want: Unsupported},
-		{name: "nor does it in or within nor", claims: `{"nor": [{"or": [{"cattprint": {"0": 1}}, {"catm": ["POST"]}]}]}`, want: Unsupported},
-		{name: "what cannot be checked beside what holds", claims: `{"or": [{"cattprint": {"0": 1}}, {"catm": ["GET"]}]}`},
+		{name: "what cannot be checked does not hold in nor", claims: `{"nor": [{"cattprint": {"fingerprint-type": 1}}]}`, want: Unsupported},
+		{name: "nor does it in or within nor", claims: `{"nor": [{"or": [{"cattprint": {"fingerprint-type": 1}}, {"catm": ["POST"]}]}]}`, want: Unsupported},
+		{name: "what cannot be checked beside what holds", claims: `{"or": [{"cattprint": {"fingerprint-type": 1}}, {"catm": ["GET"]}]}`},
 		{name: "replay inside", claims: `{"and": [{"catreplay": 1}]}`, want: Unsupported},
 		{name: "one-time without an end", claims: `{"catreplay": 1}`, want: Unsupported},
 	} {
