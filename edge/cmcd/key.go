@@ -3,7 +3,8 @@ package cmcd
 // Key is one that a report may have.
 type Key uint8
 
-// The keys of CTA-5004-B, table 1, and nrr of CTA-5004-A, in the order in which they are written.
+// The keys of CTA-5004-B, table 1, and nrr of CTA-5004-A, in the order in which they are written; and one of our own, with a
+// prefix and a hyphen as the standard wants it.
 const (
 	AggregateBitrate    Key = iota // ab, kbit/s, by object type
 	BufferLength                   // bl, ms, by object type
@@ -55,6 +56,7 @@ const (
 	URL                            // url, of the request that a response event is about
 	Version                        // v
 	Backgrounded                   // bg
+	Offline                        // weir-offline, of our own: it is of what was played from the device, without a server
 
 	nKeys = iota
 )
@@ -137,6 +139,7 @@ var shapes = [nKeys]shape{
 	{"url", text, 0, true},
 	{"v", integer, 0, false},
 	{"bg", boolean, 0, true},
+	{"weir-offline", boolean, 0, true},
 }
 
 // String is the key as it is written.
@@ -252,6 +255,8 @@ func keyOf(name []byte) (Key, bool) {
 		return URL, true
 	case "v":
 		return Version, true
+	case "weir-offline":
+		return Offline, true
 	}
 	return 0, false
 }

@@ -22,6 +22,13 @@
 // joined; a network is the number of its autonomous system, or else the address cut to /24 and /48. A session that is over is
 // in sums alone, and sums are by hour and kept for a day.
 //
+// # What was watched offline
+//
+// Players that keep titles report what was watched without a network when there is one again. Such a sample says when it was,
+// up to [MaxAge] ago: its session follows those times, counts by title under [OfflineKind] alone, in the hour in which it was
+// told, and is no viewer of now, no part of the totals, and no reason for a hint. That a batch counts once is up to whoever
+// takes it in.
+//
 // # Two processes
 //
 // A process that takes over as a node gets what the one before has, sessions that are followed and the sums of the day, and

@@ -28,7 +28,7 @@ func (l *Ledger) Export(ctx context.Context, now time.Time, hand func(part []byt
 	l.hand(ctx, now)
 	l.mu.Lock()
 	followed, over, hours := l.followed, l.over, l.hours
-	l.followed, l.over, l.hours = map[Session]*viewer{}, map[Session]time.Time{}, nil
+	l.followed, l.over, l.hours, l.away = map[Session]*viewer{}, map[Session]time.Time{}, nil, 0
 	l.mu.Unlock()
 	say := func(part *export) error {
 		text, err := json.Marshal(part)

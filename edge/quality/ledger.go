@@ -36,7 +36,11 @@ const (
 	maxFollowed = 100_000
 	maxPending  = 20_000
 	maxBatch    = 2_000 // sessions in one message: 1 MB
+	clockSkew   = 5 * time.Minute
 )
+
+// MaxAge is how old a report of what was watched offline may be.
+const MaxAge = 14 * 24 * time.Hour
 
 // Ledger follows viewers. One mutex: a sample costs a few map accesses; all methods may be called at the same time.
 type Ledger struct {
@@ -48,6 +52,8 @@ type Ledger struct {
 	over     map[Session]time.Time // that ended a moment ago: what comes of them later, from another edge, begins none
 	hours    []*hour               // the newest last
 	total    Figures               // since the start
+	offline  Figures               // since the start, of what was watched without a network
+	away     int                   // of those that are followed
 	dropped  int64
 }
 
@@ -71,6 +77,15 @@ func New(o Options) (*Ledger, error) {
 func (l *Ledger) Add(s *Sample, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if s.Offline {
+		if age := now.Sub(s.At); age > MaxAge || age < -clockSkew {
+			l.dropped++
+			return
+		}
+		if s.At.Before(now) {
+			now = s.At // what it says is of then
+		}
+	}
 	v := l.pending[s.Session]
 	if v == nil {
 		if len(l.pending) >= maxPending {
@@ -86,14 +101,15 @@ func (l *Ledger) Add(s *Sample, now time.Time) {
 // Stats is what a Ledger holds.
 type Stats struct {
 	Followed, Pending int
-	Dropped           int64 // samples and sessions for which there was no room
+	Away              int   // sessions that were watched offline and are being told of
+	Dropped           int64 // samples and sessions for which there was no room, and reports that came too late
 }
 
 // Stats is a snapshot.
 func (l *Ledger) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Stats{Followed: len(l.followed), Pending: len(l.pending), Dropped: l.dropped}
+	return Stats{Followed: len(l.followed) - l.away, Away: l.away, Pending: len(l.pending), Dropped: l.dropped}
 }
 
 // Run sends what was seen to the owners, and closes sessions that are over, until ctx ends.
@@ -220,6 +236,9 @@ func (l *Ledger) take(batch map[Session]*viewer, now time.Time) {
 			v = newViewer(now.Add(-seen.FirstAgo))
 			l.followed[id] = v
 		}
+		if seen.Offline && !v.Offline {
+			l.away++
+		}
 		v.merge(seen, now)
 		if v.Ended && v.ended.IsZero() {
 			v.ended = now
@@ -231,7 +250,11 @@ func (l *Ledger) closeIdle(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id, v := range l.followed {
-		if now.Sub(v.last) >= l.options.Idle || v.Ended && now.Sub(v.ended) >= lastWord {
+		last := v.last
+		if v.Offline {
+			last = v.heard // its times are of days ago
+		}
+		if now.Sub(last) >= l.options.Idle || v.Ended && now.Sub(v.ended) >= lastWord {
 			l.closeLocked(id, v, now)
 		}
 	}
@@ -248,6 +271,14 @@ func (l *Ledger) closeLocked(id Session, v *viewer, now time.Time) {
 		l.over[id] = now
 	}
 	f := v.figures()
+	if v.Offline {
+		l.away--
+		l.offline.Add(&f)
+		if v.Title != "" {
+			l.hourLocked(now).name(OfflineKind, v.Title).Add(&f)
+		}
+		return
+	}
 	l.total.Add(&f)
 	l.hourLocked(now).add(v)
 }
@@ -257,6 +288,13 @@ func (l *Ledger) Total() Figures {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.total
+}
+
+// Offline is of all that was watched without a network and told since the start to this node, as Total is of the rest.
+func (l *Ledger) Offline() Figures {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.offline
 }
 
 // hourLocked is the figures of this hour. Those of more than a day ago go.
@@ -287,7 +325,7 @@ func (l *Ledger) Summary(now time.Time) Summary {
 		}
 	}
 	for _, v := range l.followed {
-		if v.Ended {
+		if v.Ended || v.Offline {
 			continue
 		}
 		s.Viewers++

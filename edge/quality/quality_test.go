@@ -352,6 +352,60 @@ func TestNobodyIsNamed(t *testing.T) {
 	}
 }
 
+// TestOffline: a film that was watched yesterday, without a network, is told today, in two batches to two edges. It counts by
+// its title in figures of its own, with its own times, and nowhere else.
+func TestOffline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, "edge-1", "edge-2")
+		defer p.end()
+		time.Sleep(36 * time.Hour)
+		id := Hide(nil, "on the plane", time.Now())
+		begun := time.Now().Add(-24 * time.Hour)
+		event := func(edge string, after time.Duration, s Sample) {
+			s.Session, s.Title, s.Device, s.Edge, s.Network = id, "film", "phone", edge, "192.0.2.0/24"
+			s.Event, s.Offline, s.At = true, true, begun.Add(after)
+			p.ledgers[edge].Add(&s, time.Now())
+		}
+		event("edge-1", 0, Sample{})
+		event("edge-1", time.Second, Sample{Video: true, Bitrate: 2000, StartUp: time.Second})
+		for i := range 60 {
+			event("edge-1", time.Duration(i+1)*30*time.Second, Sample{Video: true, Bitrate: 2000})
+		}
+		time.Sleep(20 * time.Second) // the first batch has come, the second one is on its way
+		followed, away := 0, 0
+		for _, l := range p.ledgers {
+			followed, away = followed+l.Stats().Followed, away+l.Stats().Away
+		}
+		if s := p.summary(); s.Viewers != 0 || followed != 0 || away != 1 {
+			t.Errorf("who watched yesterday is a viewer: %+v, %d are followed, %d told of, want 0 and 1", s, followed, away)
+		}
+		for i := range 60 {
+			event("edge-2", time.Duration(i+61)*30*time.Second, Sample{Video: true, Bitrate: 2000})
+		}
+		event("edge-2", 3601*time.Second, Sample{Ended: true, Errors: 1})
+		for _, ago := range []time.Duration{MaxAge + time.Minute, -time.Hour} { // too old, and of tomorrow
+			p.ledgers["edge-1"].Add(&Sample{Session: 7, Title: "film", Event: true, Offline: true, At: time.Now().Add(-ago)}, time.Now())
+		}
+		time.Sleep(3 * time.Minute)
+		s := p.summary()
+		n := s.find(OfflineKind, "film")
+		if len(s.Named) != 1 || n.Sessions != 1 || n.Watched.Round(time.Second) != time.Hour || math.Abs(n.MeanBitrate()-2000) > 1 || n.Started != 1 || n.WithErrors != 1 {
+			t.Errorf("got %+v, want one session of an hour", s.Named)
+		}
+		if s.All.Sessions != 0 || s.Viewers != 0 {
+			t.Errorf("it counts among those who watch: %+v", s.All)
+		}
+		total, offline, dropped := int64(0), int64(0), int64(0)
+		for _, l := range p.ledgers {
+			all, away := l.Total(), l.Offline()
+			total, offline, dropped = total+all.Sessions, offline+away.Sessions, dropped+l.Stats().Dropped
+		}
+		if total != 0 || offline != 1 || dropped != 2 {
+			t.Errorf("totals: %d sessions, %d offline, %d dropped, want 0, 1, 2", total, offline, dropped)
+		}
+	})
+}
+
 func TestBounds(t *testing.T) {
 	l, err := New(Options{Name: "edge-1"})
 	if err != nil {

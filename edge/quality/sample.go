@@ -43,6 +43,10 @@ type Sample struct {
 	Edge    string // the node that was asked
 	Network string // see Network
 
+	// Offline tells that it was played from the device, At when. Such reports come late, and count in figures of their own.
+	Offline bool
+	At      time.Time
+
 	Event    bool          // it came by itself, and not with a request
 	Video    bool          // it came with a request for a video object, or one that has video; of an event: it plays
 	Bitrate  int           // kbit/s, of that

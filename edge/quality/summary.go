@@ -18,10 +18,11 @@ const (
 	Edge        Kind = "edge"
 	Rendition   Kind = "rendition" // its bitrate in kbit/s
 	NetworkKind Kind = "network"
+	OfflineKind Kind = "offline" // a title that was watched from devices, without a network; not among the others
 )
 
 // Kinds lists all of them.
-func Kinds() []Kind { return []Kind{Title, Device, Edge, Rendition, NetworkKind} }
+func Kinds() []Kind { return []Kind{Title, Device, Edge, Rendition, NetworkKind, OfflineKind} }
 
 // Named is the figures of one title, edge and so on.
 type Named struct {

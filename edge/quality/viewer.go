@@ -13,6 +13,7 @@ type viewer struct {
 	Device  string `json:"device,omitempty"`
 	Network string `json:"network,omitempty"`
 	Edge    string `json:"edge,omitempty"` // the last
+	Offline bool   `json:"offline,omitempty"`
 
 	// Times between nodes are spans.
 	FirstAgo time.Duration `json:"first_ago"`
@@ -24,6 +25,7 @@ type viewer struct {
 	first    time.Time     // of the first sample
 	last     time.Time
 	ended    time.Time // when its owner heard of the end
+	heard    time.Time // when its owner heard of it last
 	began    time.Time // of the first sample of a video object without su; zero: none came
 
 	Waited  bool          `json:"waited,omitempty"`   // a sample with su came
@@ -117,7 +119,7 @@ func newViewer(now time.Time) *viewer {
 
 // add takes in a sample of this node.
 func (v *viewer) add(s *Sample, now time.Time) {
-	v.last = now
+	v.last, v.Offline = now, v.Offline || s.Offline
 	v.say(&v.Title, s.Title)
 	v.say(&v.Device, s.Device)
 	v.say(&v.Network, s.Network)
@@ -232,6 +234,7 @@ func (v *viewer) merge(o *viewer, now time.Time) {
 	v.say(&v.Device, o.Device)
 	v.say(&v.Network, o.Network)
 	v.say(&v.Edge, o.Edge)
+	v.heard, v.Offline = now, v.Offline || o.Offline
 	if o.StartUp > 0 {
 		v.StartUp = o.StartUp
 	}

@@ -33,6 +33,11 @@
 // bitrate where there are more than 4,000. A download counts for its account until it is given up or its time is over. Where
 // players need tokens its playlists carry its own, for as long as it may be played, and POST /sdk/v1/token renews that too.
 //
+// Players report what was played without a network once there is one (POST /sdk/v1/cmcd, records with ts and the key
+// weir-offline, which is ours: CTA-5004-B has none for it). They need an Idempotency-Key: Options.Once remembers it, in memory and
+// at two nodes as sessions are, so that a batch whose answer was lost counts once. Which of them are too old says whoever counts.
+// A key of the cluster that is replaced within that time lets a batch count again.
+//
 // # Steering
 //
 // Nothing is kept: an answer depends on the asset, the session's id, the edges that are alive, the time, what the player

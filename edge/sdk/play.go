@@ -245,12 +245,20 @@ func (a *API) open(r *http.Request, rule *Asset, call *playCall, viewer Viewer) 
 // maxKeyBytes bounds what a client has kept for as long as its session or download is.
 const maxKeyBytes = 256
 
-// openIn takes a place in the account, of sessions or of downloads. A call with an Idempotency-Key may be repeated.
-func (a *API) openIn(book *session.Book, r *http.Request, call *playCall, account string, limit int) (session.Session, *problem) {
+func idempotencyKey(r *http.Request) (string, *problem) {
 	key := r.Header.Get("Idempotency-Key")
 	if len(key) > maxKeyBytes {
 		p := newProblem("request", fmt.Sprintf("Idempotency-Key has more than %d bytes", maxKeyBytes))
 		p.Field = "Idempotency-Key"
+		return "", p
+	}
+	return key, nil
+}
+
+// openIn takes a place in the account, of sessions or of downloads. A call with an Idempotency-Key may be repeated.
+func (a *API) openIn(book *session.Book, r *http.Request, call *playCall, account string, limit int) (session.Session, *problem) {
+	key, p := idempotencyKey(r)
+	if p != nil {
 		return session.Session{}, p
 	}
 	opening := session.Opening{

@@ -61,6 +61,8 @@ type Options struct {
 	Starves func(*http.Request) bool
 	// Report takes CMCD events, and tells whether more are welcome; nil: they are dropped. A report is valid during the call.
 	Report func(r *http.Request, report *cmcd.Report) bool
+	// Once keeps which batches of events came with an Idempotency-Key, for its lease; nil: a key means nothing.
+	Once *session.Book
 	// Assist tells how fast the viewer of a session may expect to be served; nil: nobody knows. Must not block.
 	Assist func(*http.Request, session.ID) Advice
 

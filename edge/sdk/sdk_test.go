@@ -336,6 +336,43 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// TestOfflineEvents: what was watched offline counts once, however often it is sent; without a key nobody could tell.
+func TestOfflineEvents(t *testing.T) {
+	book, err := session.New(session.Options{Keys: func() [][]byte { return [][]byte{{1}} }, Lease: time.Hour, Max: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	a := testAPI(t, Options{Once: book, Report: func(_ *http.Request, report *cmcd.Report) bool {
+		got = append(got, fmt.Sprintf("%d %v", report.Int(cmcd.Timestamp), report.Bool(cmcd.Offline)))
+		return true
+	}})
+	for _, c := range []struct {
+		key, body string
+		status    int
+		field     string
+	}{
+		{"", "e=t,ts=1,v=2,weir-offline", 400, "Idempotency-Key"},
+		{strings.Repeat("x", 257), "e=t,ts=1,v=2,weir-offline", 400, "Idempotency-Key"},
+		{"1", "e=t,ts=2,v=2,weir-offline\ne=ps,ts=3,v=2,weir-offline", 204, ""},
+		{"1", "e=t,ts=2,v=2,weir-offline\ne=ps,ts=3,v=2,weir-offline", 204, ""},
+		{"", "e=t,ts=4,v=2", 204, ""},
+		{"", "e=t,ts=4,v=2", 204, ""}, // nobody said that it is the same
+		{"2", "e=t,ts=5,v=2", 204, ""},
+		{"2", "e=t,ts=5,v=2", 204, ""},
+		{"3", "e=t,ts=6,v=2,weir-offline", 204, ""},
+		{"4", "e=t,ts=7,v=2,weir-offline", 503, ""},
+	} {
+		w := ask(a, "POST", "/sdk/v1/cmcd", c.body, "Content-Type", "application/cmcd", "Idempotency-Key", c.key)
+		if w.Code != c.status || c.field != "" && decode[problem](t, w, c.status).Field != c.field {
+			t.Errorf("%+v: got %d %s", c, w.Code, w.Body)
+		}
+	}
+	if want := []string{"2 true", "3 true", "4 false", "4 false", "5 false", "6 true"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := testAPI(t, Options{})

@@ -3,7 +3,9 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"strings"
 	"testing"
+	"time"
 
 	"weir/tools/proof"
 )
@@ -19,8 +21,8 @@ func TestBrowserDownloads(t *testing.T) {
 		{"page", "hls.js"}, {"page", "browser"}, {"client", "hls.js"}, {"client", "shaka"}, {"client", "browser"},
 	} {
 		t.Run(tt.by+" "+tt.engine, func(t *testing.T) {
-			s := startSystemWith(t, 1, settings{site: `, sdk: {downloads: {allow: true}}`}, anyPort)
-			arguments, err := json.Marshal(map[string]any{"url": "https://" + s.edges[0].https, "by": tt.by, "engine": tt.engine, "spki": s.spki})
+			s := startSystemWith(t, 2, settings{site: `, sdk: {downloads: {allow: true}}`}, anyPort)
+			arguments, err := json.Marshal(map[string]any{"url": "https://" + s.edges[0].https, "other": "https://" + s.edges[1].https, "by": tt.by, "engine": tt.engine, "spki": s.spki})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -28,6 +30,7 @@ func TestBrowserDownloads(t *testing.T) {
 				Failures []string
 				Files    int
 				Local    string
+				Told     int
 			}
 			runScript(t, node, "offline.mjs", string(arguments), s.edges[0].kill, &result)
 			for _, failure := range result.Failures {
@@ -36,8 +39,41 @@ func TestBrowserDownloads(t *testing.T) {
 			if result.Files < 20 || result.Local == "" {
 				t.Errorf("%d files were compared, %q plays", result.Files, result.Local)
 			}
-			t.Logf("%d files are the same", result.Files)
+			t.Logf("%d files are the same, %d records were told", result.Files, result.Told)
+			if tt.by == "client" && tt.engine == "hls.js" {
+				checkOffline(t, s.edges[1])
+			}
 		})
+	}
+}
+
+// checkOffline waits until a session that was watched offline is over, and looks for it where it should count, and where not.
+func checkOffline(t *testing.T, e *edgeProcess) {
+	t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.After(time.Minute); !strings.Contains(admin(t, e, "/metrics"), "\nweir_offline_sessions_total 1\n"); {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal("no session that was watched offline was counted in a minute")
+		}
+	}
+	var viewers struct {
+		Now  int
+		All  struct{ Sessions int64 }
+		Rows []struct {
+			By, Name string
+			Sessions int64
+			Watched  float64 `json:"watched_seconds"`
+		}
+	}
+	if err := json.Unmarshal([]byte(admin(t, e, "/v1/viewers")), &viewers); err != nil {
+		t.Fatal(err)
+	}
+	if viewers.Now != 0 || viewers.All.Sessions != 0 || len(viewers.Rows) != 1 || viewers.Rows[0].By != "offline" || viewers.Rows[0].Name != "demo" ||
+		viewers.Rows[0].Sessions != 1 || viewers.Rows[0].Watched < 2 {
+		t.Errorf("got %+v, want one session of demo, offline, and nothing else", viewers)
 	}
 }
 

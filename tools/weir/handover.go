@@ -66,6 +66,7 @@ const (
 	bookSessions  = "sessions"
 	bookDownloads = "downloads"
 	bookSpent     = "spent" // one-time tokens
+	bookReports   = "reports"
 	bookQuality   = "quality"
 )
 

@@ -104,7 +104,7 @@ func (n *node) listeners() []func(context.Context) error {
 
 // background is what must outlive them.
 func (n *node) background() []func(context.Context) error {
-	background := []func(context.Context) error{n.sessions.Run, n.overload.Run, n.downloads.Run, n.spent.Run, n.quality.Run, n.reportReady, n.reloader, n.upgrader, n.runTLS, n.watchdog}
+	background := []func(context.Context) error{n.sessions.Run, n.overload.Run, n.downloads.Run, n.spent.Run, n.reports.Run, n.quality.Run, n.reportReady, n.reloader, n.upgrader, n.runTLS, n.watchdog}
 	if t := n.options.takeOver; t != nil {
 		background = append(background, n.followBefore)
 	}

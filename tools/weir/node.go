@@ -95,6 +95,7 @@ type node struct {
 	downloads *session.Book    // of viewers
 	players   *sdk.Gate        // of the endpoints for players
 	spent     *session.Book    // one-time tokens that were used
+	reports   *session.Book    // of players, that came and may not count twice
 	quality   *quality.Ledger  // of what their players report
 	pressures pressures        // of other nodes
 	paces     paces            // of how fast they were served here

@@ -201,6 +201,9 @@ func (n *node) peerHandler() http.Handler {
 			case spentPath:
 				n.serveSessions(n.spent, w, r)
 				return
+			case reportPath:
+				n.serveSessions(n.reports, w, r)
+				return
 			}
 		}
 		edge.ServeHTTP(w, r)

@@ -72,7 +72,13 @@ func (n *node) report(r *http.Request, report *cmcd.Report) bool {
 	case event == "e" && s.Errors == 0, event == "rr" && report.Has(cmcd.ResponseCode) && failed(int(report.Int(cmcd.ResponseCode))):
 		s.Errors = 1
 	}
+	if s.Offline = report.Bool(cmcd.Offline); s.Offline {
+		s.At = time.UnixMilli(report.Int(cmcd.Timestamp))
+	}
 	n.addSample(report, &s, r.RemoteAddr, "")
+	if s.Offline {
+		return true // it says nothing of this edge
+	}
 	if id := report.Text(cmcd.SessionID); len(id) > 0 {
 		now := time.Now()
 		n.paces.note(quality.Hide(n.qualityKey(), string(id), now), report, 0, 0, now)
@@ -112,7 +118,11 @@ func (n *node) addSample(report *cmcd.Report, s *quality.Sample, client, target 
 		return
 	}
 	now := time.Now()
-	s.Session, s.Edge = quality.Hide(n.qualityKey(), string(id), now), n.config.Node.Name
+	day := now
+	if s.Offline {
+		day = s.At
+	}
+	s.Session, s.Edge = quality.Hide(n.qualityKey(), string(id), day), n.config.Node.Name
 	if s.Title = string(report.Text(cmcd.ContentID)); s.Title == "" && target != "" {
 		s.Title = path.Dir(target)
 	}

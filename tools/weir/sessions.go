@@ -12,6 +12,7 @@ import (
 
 	"weir/configs"
 	"weir/edge/limit"
+	"weir/edge/quality"
 	"weir/edge/sdk"
 	"weir/edge/session"
 	"weir/edge/upstream"
@@ -21,14 +22,18 @@ const (
 	// sessionPath is where nodes ask each other for play sessions, on the peers' listener and nowhere else, as noticePath is.
 	sessionPath       = "/./sessions"
 	downloadPath      = "/./downloads"
-	spentPath         = "/./spent" // one-time tokens
-	sessionLimitBytes = 32 << 20   // of a message: a group of 100,000 has about 20 MB
+	spentPath         = "/./spent"   // one-time tokens
+	reportPath        = "/./reports" // of what was watched offline, that they were taken
+	sessionLimitBytes = 32 << 20     // of a message: a group of 100,000 has about 20 MB
 )
+
+// maxReports is how many batches of reports a node remembers that may not count again, copies included: about 160 MB.
+const maxReports = 1 << 18
 
 // downloadLease is how long a download counts that its player does not ask about.
 const downloadLease = 30 * 24 * time.Hour
 
-// buildSessions makes what keeps the sessions and downloads of viewers and the one-time tokens that they used, and finds those
+// buildSessions makes what keeps the sessions and downloads of viewers, the one-time tokens that they used and which reports came, and finds those
 // that other nodes keep.
 func (n *node) buildSessions() (err error) {
 	n.ownKey = make([]byte, 32)
@@ -52,7 +57,16 @@ func (n *node) buildSessions() (err error) {
 	if options.Send != nil {
 		options.Send = n.askSpent
 	}
-	n.spent, err = session.New(options)
+	if n.spent, err = session.New(options); err != nil {
+		return err
+	}
+	options.Lease, options.Keep, options.Max = quality.MaxAge, oneTimeKeep, maxReports
+	if options.Send != nil {
+		options.Send = func(ctx context.Context, to session.Node, message []byte) ([]byte, error) {
+			return n.askNode(ctx, to, reportPath, message)
+		}
+	}
+	n.reports, err = session.New(options)
 	return err
 }
 
@@ -184,7 +198,7 @@ func (n *node) takeBook(m message) error {
 }
 
 func (n *node) books() map[string]*session.Book {
-	return map[string]*session.Book{bookSessions: n.sessions, bookDownloads: n.downloads, bookSpent: n.spent}
+	return map[string]*session.Book{bookSessions: n.sessions, bookDownloads: n.downloads, bookSpent: n.spent, bookReports: n.reports}
 }
 
 // newAPI makes the endpoints for players of a site.
@@ -194,7 +208,7 @@ func (n *node) newAPI(s *configs.Site) (*sdk.API, error) {
 		return nil, err
 	}
 	options := sdk.Options{
-		Sessions: n.sessions, Key: func() []byte { return n.sessionKeys()[0] }, Report: n.report, Node: n.config.Node.Name, Nodes: n.steeredNodes, Probe: n.probe,
+		Sessions: n.sessions, Key: func() []byte { return n.sessionKeys()[0] }, Report: n.report, Once: n.reports, Node: n.config.Node.Name, Nodes: n.steeredNodes, Probe: n.probe,
 		Heartbeat: s.SDK.Heartbeat.D(), Assist: n.assist(s), Log: n.log, Gate: n.players,
 		Steering: steering, Starves: starves,
 		Rates: sdk.Rates{Network: sdkRate(s.SDK.Limits.Network), Account: sdkRate(s.SDK.Limits.Account)},

@@ -5,7 +5,9 @@
 // offline.js, a service worker, serves the caches under /player/kept/ to whatever plays.
 
 import { multivariant, localize } from "./playlist.js";
+import { Reports } from "./reports.js";
 import { recall, remember } from "./resume.js";
+import { Seen } from "./seen.js";
 import { Servers, WeirError, ask, backoff, browserEnv, errorOf, newKey, retryAfter } from "./wire.js";
 
 /**
@@ -55,6 +57,7 @@ const TELL_MS = 200;
 const SPARE = 0.05; // of what the browser gives, left for others
 const RENEW_MS = 86400e3;
 const AGAIN_MS = 15000;
+const REPORT_S = 30;
 
 /** @param {string} name */
 const key = (name) => `/player/kept/${name}`;
@@ -88,6 +91,7 @@ export class Downloads extends EventTarget {
     this.store = store;
     this.env = { ...browserEnv(), ...options.env };
     this.base = [options.server ?? new URL(import.meta.url).origin].flat();
+    this.seen = new Seen(store, new Servers(this.base), this.env);
   }
 
   /** The newest first. */
@@ -116,10 +120,13 @@ export class Downloads extends EventTarget {
       if (one.record.state === "loading") void one.resume();
       else if (one.record.state === "kept") void one.renew();
     }
+    for (const one of this.list) this.seen.servers.learn(one.record.servers);
+    void this.seen.send();
     globalThis.addEventListener?.("online", () => this.#online());
   }
 
   #online() {
+    void this.seen.send();
     for (const one of this.list) if (one.record.state === "loading") void one.resume();
   }
 
@@ -523,19 +530,19 @@ export class Download extends EventTarget {
   /**
    * Plays it, with a network or without.
    * @param {HTMLVideoElement} video
-   * @param {{engine: import("./session.js").Engine, position?: number, resume?: boolean, autoplay?: boolean}} options  an engine
-   *   that plays HLS; position in seconds, default: where the viewer left it
+   * @param {{engine: import("./session.js").Engine, position?: number, resume?: boolean, autoplay?: boolean, cmcd?: boolean}} options
+   *   an engine that plays HLS; position in seconds, default: where the viewer left it; cmcd false: nothing is reported
    * @returns {Promise<KeptPlayback>}
    * @throws {WeirError}
    */
-  async play(video, { engine, position, resume = true, autoplay = true }) {
+  async play(video, { engine, position, resume = true, autoplay = true, cmcd = true }) {
     if (this.over) {
       await this.all.gone(this, new WeirError("expired"));
       throw new WeirError("expired");
     }
     if (engine.format !== "hls") throw new WeirError("unsupported", { detail: `${engine.name} plays no HLS, which downloads are.` });
     if (!engine.blobs) await this.all.serve();
-    const playback = new KeptPlayback(this, video, engine, resume);
+    const playback = new KeptPlayback(this, video, engine, resume, cmcd);
     await playback.start(position);
     if (autoplay) await video.play().catch(() => {}); // the page has to ask for a click
     return playback;
@@ -560,18 +567,20 @@ async function* chunksOf(response, signal) {
   }
 }
 
-/** Playback of what is kept. Emits "problem" (WeirError). There is no session: the service is not asked. */
+/** Playback of what is kept. Emits "problem" (WeirError). There is no session: the service is told afterwards. */
 export class KeptPlayback extends EventTarget {
   #stop = new AbortController();
   /** @type {string[]} */ #blobs = [];
+  /** @type {Reports | null} */ #reports = null;
 
-  /** @param {Download} download @param {HTMLVideoElement} video @param {import("./session.js").Engine} engine @param {boolean} resume */
-  constructor(download, video, engine, resume) {
+  /** @param {Download} download @param {HTMLVideoElement} video @param {import("./session.js").Engine} engine @param {boolean} resume @param {boolean} cmcd */
+  constructor(download, video, engine, resume, cmcd) {
     super();
     this.download = download;
     this.video = video;
     this.engine = engine;
     this.resume = resume;
+    this.cmcd = cmcd;
   }
 
   /** @param {number} [position] */
@@ -580,14 +589,17 @@ export class KeptPlayback extends EventTarget {
     const { record, all } = download;
     /** @param {import("./session.js").Failure} failure */
     const failed = ({ kind, status = 0, message }) => {
+      this.#reports?.failed({ kind, status });
       const over = status === 404 || status === 410;
       this.dispatchEvent(new CustomEvent("problem", { detail: new WeirError(over ? "expired" : kind === "media" ? "media" : "storage", { status, detail: message }) }));
     };
     await engine.attach(video, {
-      route: (url) => url, failed, doubt() {}, changed() {}, cmcd: null, headers: {}, licenses: record.licenses, limits: { height: 0, bitrate: 0 },
+      route: (url) => url, failed, doubt() {}, changed: () => this.#reports?.changed(), cmcd: null, headers: {}, licenses: record.licenses, limits: { height: 0, bitrate: 0 },
       buffer: { goal_s: 30, refill_s: 8, offline_s: 0 },
     });
+    if (this.cmcd) this.#reports = new Reports(video, engine, all.seen.begin(record.asset), REPORT_S, all.env);
     const { signal } = this.#stop;
+    globalThis.addEventListener?.("pagehide", () => this.#reports?.close("q"), { signal });
     for (const name of ["pause", "seeked"]) video.addEventListener(name, () => this.#save(), { signal });
     const manifest = engine.blobs ? await download.blobs(this.#blobs) : download.manifest;
     await engine.open(manifest, position ?? (this.resume ? recall(record.asset, all.env) : 0));
@@ -601,6 +613,7 @@ export class KeptPlayback extends EventTarget {
   /** Frees the video element. */
   close() {
     this.#save();
+    this.#reports?.close("q");
     this.#stop.abort();
     this.engine.destroy();
     for (const url of this.#blobs) URL.revokeObjectURL(url);

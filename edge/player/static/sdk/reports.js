@@ -1,6 +1,6 @@
 // What a session reports of its playback, in the words of CMCD (CTA-5004-B).
 
-import { Reporter, Token } from "./cmcd.js";
+import { Token } from "./cmcd.js";
 
 /** @typedef {import("./session.js").Engine} Engine */
 
@@ -15,16 +15,16 @@ export class Reports {
   /**
    * @param {HTMLVideoElement} video
    * @param {Engine} engine
-   * @param {() => string} url  where batches go
-   * @param {import("./session.js").Played} played
+   * @param {{add(event: string, fields: import("./cmcd.js").Fields): void, close(): void}} reporter  where records go
+   * @param {number} every  seconds, between records of the time
    * @param {import("./wire.js").Env} env
    */
-  constructor(video, engine, url, played, env) {
+  constructor(video, engine, reporter, every, env) {
     this.video = video;
     this.engine = engine;
     this.env = env;
     this.#began = env.now();
-    this.reporter = new Reporter(url, { sid: played.cmcd.sid, cid: played.cmcd.cid, sf: new Token(engine.format === "dash" ? "d" : "h") }, env);
+    this.reporter = reporter;
     const { signal } = this.#stop;
     /** @param {string} names @param {() => string} state */
     const on = (names, state) => names.split(" ").forEach((name) => video.addEventListener(name, () => this.#turn(state()), { signal }));
@@ -35,7 +35,7 @@ export class Reports {
     on("ended", () => "e");
     video.addEventListener("volumechange", () => this.#sound(), { signal });
     this.muted = video.muted;
-    const timer = setInterval(() => this.#add("t"), played.cmcd.every_s * 1000);
+    const timer = setInterval(() => this.#add("t"), every * 1000);
     signal.addEventListener("abort", () => clearInterval(timer));
     this.#add("ps");
   }

@@ -1,5 +1,6 @@
 // One viewer playing one title: the play call, the lease, the way from server to server, the reports.
 
+import { Reporter, Token } from "./cmcd.js";
 import { Reports } from "./reports.js";
 import { recall, remember } from "./resume.js";
 import { WeirError, ask, backoff } from "./wire.js";
@@ -171,7 +172,9 @@ export class Session extends EventTarget {
     this.#schedule(played.heartbeat.every_s * 1000);
     if (!options.cmcd) return;
     this.#reports?.close();
-    this.#reports = new Reports(video, engine, () => options.servers.on(played.cmcd.events), played, options.env);
+    const constant = { sid: played.cmcd.sid, cid: played.cmcd.cid, sf: new Token(engine.format === "dash" ? "d" : "h") };
+    const reporter = new Reporter(() => options.servers.on(played.cmcd.events), constant, options.env);
+    this.#reports = new Reports(video, engine, reporter, played.cmcd.every_s, options.env);
   }
 
   /** @returns {Host} */

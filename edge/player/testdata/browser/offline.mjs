@@ -4,9 +4,11 @@
 //
 // by      "page": the player page; "client": a page of another origin, with a service worker of its own
 // engine  "hls.js" or "browser"; by "client" also "shaka"
+// other   a second edge, which lives
 //
 // Standard output has a line KILL when the edge is to be killed; a line on standard input says that it was. The last line is
-// a JSON object: {failures: [text], files, local}: how many files were compared, and what plays at the end.
+// a JSON object: {failures: [text], files, local, told}: how many files were compared, what plays at the end, and
+// how many records of that came to the second edge when the network was back.
 
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
@@ -35,7 +37,7 @@ async function start() {
   await page.evaluate(async ([url, client]) => {
     window.weirClient = await import(client);
     window.kept = await weirClient.downloads({ server: url, worker: "/worker.js" });
-  }, [a.url, `${a.url}/player/sdk/weir.js`]);
+  }, [[a.url, a.other], `${a.url}/player/sdk/weir.js`]);
 }
 
 const of = (name) => page.evaluate(async (what) => {
@@ -114,7 +116,7 @@ const digests = (base) => page.evaluate(async ([from]) => {
   return all;
 }, [base]);
 
-const result = { files: 0, local: "" };
+const result = { files: 0, local: "", told: 0 };
 try {
   await page.goto(`${own}/?engine=${a.engine}`);
   if (a.by === "page") await until("it plays", () => page.evaluate(() => document.querySelector("video").currentTime > 0.5));
@@ -139,6 +141,7 @@ try {
   console.log("KILL");
   await lines.next();
   await context.setOffline(true);
+  const away = Date.now();
   await cut(true);
   if (a.by === "page") {
     await page.evaluate(() => document.querySelector("video").play());
@@ -154,7 +157,8 @@ try {
   await until("it plays without a network", () => page.evaluate(() => {
     if (window.wrong) throw new Error(window.wrong);
     const { currentTime, videoWidth } = document.querySelector("video");
-    return currentTime > 3 && videoWidth > 0;
+    window.resumed ??= currentTime;
+    return currentTime > 3 && Math.abs(currentTime - window.resumed) > 1 && videoWidth > 0;
   }));
   const here = await digests("");
   result.files = Object.keys(here).length;
@@ -166,6 +170,25 @@ try {
     return `${r.status} ${await r.text()} ${r.headers.get("content-range")}`;
   });
   check(/^206 EXTM3U\n? bytes 1-7\/\d+$/.test(range), `a part of what is kept: ${range}`);
+
+  // The network is back, and one of the edges: it is told what was watched.
+  if (a.by === "client") await page.evaluate(() => playback.close());
+  const back = Date.now();
+  const records = [];
+  page.on("response", (r) => {
+    if (r.url() !== `${a.other}/sdk/v1/cmcd` || !r.request().headers()["idempotency-key"]) return;
+    if (r.request().method() === "POST") records.push(...r.request().postData().split("\n"));
+    check(r.ok(), `what was watched was answered with ${r.status()}`);
+  });
+  await cut(false);
+  await context.setOffline(false);
+  await until("all is told", () => page.evaluate(async () => !(await (await caches.open("weir-seen")).keys()).length));
+  result.told = records.length;
+  for (const record of records) {
+    const at = Number(/\bts=(\d+)/.exec(record)?.[1]);
+    check(/,weir-offline$/.test(record) && record.includes('cid="demo"') && at >= away && at <= back + STEP_MS, `a record of what was watched from ${away} on: ${record}`);
+  }
+  check(records.some((record) => record.includes("e=ps") && record.includes("sta=p,")), `it never played: ${records}`);
 
   if (a.by === "page") {
     await list();
