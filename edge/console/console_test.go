@@ -89,7 +89,7 @@ func options() Options {
 				Sessions: 9, Started: 8, Left: 1, Fatal: 2, WatchedSeconds: 3600, StartUpP50: 0.5, StartUpP95: 1.5, StallRatio: 0.01, Stalls: 3,
 				BitrateKbps: 3000, Switches: 4, ErrorRatio: 0.1,
 			}
-			return Viewers{Now: 5, All: f, Rows: []ViewersOf{{By: "edge", Name: "edge-1", Now: 5, Fared: f}}, Hints: []string{"edge-1 falls behind."}, Missing: []string{"edge-2"}}
+			return Viewers{Playing: Playing{Sessions: 7, Titles: []PlayingTitle{{Name: "film", Sessions: 7, Devices: map[string]int{"tv": 4, "web": 3}}}}, Now: 5, All: f, Rows: []ViewersOf{{By: "edge", Name: "edge-1", Now: 5, Fared: f}}, Hints: []string{"edge-1 falls behind."}, Missing: []string{"edge-2"}}
 		},
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "weir_up 1\n") }),
 	}

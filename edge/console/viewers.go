@@ -2,18 +2,37 @@ package console
 
 import "net/http"
 
-// Viewers is how viewers of the region fared in the last day, by what their players report.
+// Viewers is who watches in the region, and how viewers fared in the last day, by what their players report.
 type Viewers struct {
-	Now     int         `json:"now"` // who watch
+	Playing Playing     `json:"playing"`
+	Now     int         `json:"now"` // who report and watch
 	All     Fared       `json:"all"` // sessions that are over
 	Rows    []ViewersOf `json:"rows"`
 	Hints   []string    `json:"hints"`   // what falls behind, in words
 	Missing []string    `json:"missing"` // nodes that did not answer: their sessions are not among these
 }
 
-// ViewersOf is those of one title, device, edge, rendition or network.
+// Playing is the play sessions that are open in the region. Each counts once, at the node that owns it, whether its player
+// reports or not.
+type Playing struct {
+	Sessions int            `json:"sessions"`
+	Titles   []PlayingTitle `json:"titles"` // the most watched first; MaxPlaying at most, the last one is the rest: "other"
+}
+
+// MaxPlaying is how many titles Playing lists.
+const MaxPlaying = 500
+
+// PlayingTitle is the sessions of one title or channel.
+type PlayingTitle struct {
+	Name     string         `json:"name"`
+	Sessions int            `json:"sessions"`
+	Devices  map[string]int `json:"devices"` // by class
+}
+
+// ViewersOf is those of one title, device, edge, rendition or network, or of one title that was watched from devices without a
+// network, which is in no other row.
 type ViewersOf struct {
-	By   string `json:"by"` // title, device, edge, rendition, network
+	By   string `json:"by"` // title, device, edge, rendition, network, offline
 	Name string `json:"name"`
 	Now  int    `json:"now"`
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -152,10 +153,15 @@ func rootCause(err error) error {
 // statusCommand shows how a node is.
 type statusCommand struct {
 	adminFlags
+
+	Viewers bool `help:"Who watches what in the region, and how viewers have fared in the last day."`
 }
 
 // Run prints the status; a node that is not ready makes the exit code 1.
 func (c *statusCommand) Run(ctx context.Context, std streams) error {
+	if c.Viewers {
+		return c.viewers(ctx, std)
+	}
 	body, err := c.ask(ctx, "/v1/status")
 	if err != nil {
 		return err
@@ -177,6 +183,63 @@ func (c *statusCommand) Run(ctx context.Context, std streams) error {
 		return fmt.Errorf("%s is not ready: %s", s.Name, s.Summary)
 	}
 	return nil
+}
+
+func (c *statusCommand) viewers(ctx context.Context, std streams) error {
+	body, err := c.ask(ctx, "/v1/viewers")
+	if err != nil {
+		return err
+	}
+	var v console.Viewers
+	if err := json.Unmarshal(body, &v); err != nil {
+		return fmt.Errorf("read how viewers fare: %w", err)
+	}
+	if c.JSON {
+		_, err = std.out.Write(body)
+		return err
+	}
+	printViewers(std.out, &v)
+	return nil
+}
+
+// printViewers prints what is playing, what falls behind, and a table of all that figures are by.
+func printViewers(w io.Writer, v *console.Viewers) {
+	fmt.Fprintf(w, "%s open, of %s; %s now\n", plural(v.Playing.Sessions, "play session"), plural(len(v.Playing.Titles), "title"), plural(v.Now, "reporting player"))
+	if len(v.Missing) > 0 {
+		fmt.Fprintf(w, "without what %s knows: no answer\n", strings.Join(v.Missing, ", "))
+	}
+	for _, hint := range v.Hints {
+		wrap(w, "! ", hint)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if len(v.Playing.Titles) > 0 {
+		fmt.Fprintln(t, "\nPLAYING\tSESSIONS\tDEVICES")
+	}
+	for _, title := range v.Playing.Titles {
+		var devices []string
+		for _, device := range slices.Sorted(maps.Keys(title.Devices)) {
+			devices = append(devices, fmt.Sprintf("%s %d", dash(device), title.Devices[device]))
+		}
+		fmt.Fprintf(t, "%s\t%d\t%s\n", title.Name, title.Sessions, strings.Join(devices, ", "))
+	}
+	_ = t.Flush()
+	if len(v.Rows) > 0 {
+		fmt.Fprintln(t, "\nBY\tNAME\tNOW\tSESSIONS\tWATCHED\tSTART-UP\tIN STALLS\tKBIT/S\tERRORS")
+	}
+	for i := range v.Rows {
+		row := &v.Rows[i]
+		start := "-"
+		if row.Started > 0 {
+			start = rounded(row.StartUpP50, time.Millisecond)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%.1f %%\t%.0f\t%.1f %%\n", row.By, row.Name, row.Now, row.Sessions, rounded(row.WatchedSeconds, time.Second),
+			start, 100*row.StallRatio, row.BitrateKbps, 100*row.ErrorRatio)
+	}
+	_ = t.Flush()
+}
+
+func rounded(s float64, unit time.Duration) string {
+	return time.Duration(s * float64(time.Second)).Round(unit).String()
 }
 
 func (f *adminFlags) members(ctx context.Context) ([]console.Member, error) {

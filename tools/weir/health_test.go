@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"weir/edge/console"
+	"weir/edge/session"
 	"weir/edge/upstream"
 	"weir/tools/proof"
 )
@@ -215,6 +216,36 @@ func TestStatusIsReadable(t *testing.T) {
 			printStatus(w, &console.Status{Name: "edge-1", State: "ready", Ready: true, Summary: "All is well.", Ring: console.RingState{Version: "98935741", Nodes: 1}}, members[:1])
 		})
 	})
+}
+
+// TestViewersAreReadable does the same for weir status --viewers, with what three nodes count: it adds up.
+func TestViewersAreReadable(t *testing.T) {
+	t.Parallel()
+	counts := []session.Count{ // of three nodes
+		{Asset: "demo", Device: "tv", Sessions: 2},
+		{Asset: "news", Device: "phone", Sessions: 4},
+		{Asset: "demo", Device: "tv", Sessions: 3},
+		{Asset: "demo", Device: "car", Sessions: 1},
+		{Asset: "film", Device: "", Sessions: 1},
+	}
+	v := console.Viewers{
+		Playing: playing(counts), Now: 9, Hints: []string{"Viewers on edge-2 wait for 9.1 % of their time, all others for 0.0 %."}, Missing: []string{"edge-4"},
+		Rows: []console.ViewersOf{
+			{By: "title", Name: "demo", Now: 9, Fared: console.Fared{Sessions: 1200, Started: 1100, WatchedSeconds: 345678, StartUpP50: 0.412, StallRatio: 0.0123, BitrateKbps: 4321, ErrorRatio: 0.002}},
+			{By: "offline", Name: "film", Fared: console.Fared{Sessions: 1, WatchedSeconds: 3600, BitrateKbps: 2000}},
+		},
+	}
+	compare(t, "status-viewers", func(w *bytes.Buffer) { printViewers(w, &v) })
+
+	counts = nil
+	for i := range 600 {
+		counts = append(counts, session.Count{Asset: fmt.Sprintf("film-%03d", i), Device: "tv", Sessions: 2})
+	}
+	p := playing(counts)
+	last := p.Titles[len(p.Titles)-1]
+	if p.Sessions != 1200 || len(p.Titles) != console.MaxPlaying || last.Name != "other" || last.Sessions != 202 || last.Devices["tv"] != 202 {
+		t.Errorf("600 titles: %d sessions, %d titles, the last %+v", p.Sessions, len(p.Titles), last)
+	}
 }
 
 func compare(t *testing.T, name string, write func(w *bytes.Buffer)) {

@@ -195,6 +195,9 @@ func (n *node) peerHandler() http.Handler {
 			case qualityPath:
 				n.serveQuality(w, r)
 				return
+			case watchedPath:
+				n.serveWatched(w)
+				return
 			case downloadPath:
 				n.serveSessions(n.downloads, w, r)
 				return

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/netip"
 	"path"
@@ -21,6 +24,7 @@ import (
 const (
 	// qualityPath is where nodes bring together what players report, on the peers' listener, as noticePath is.
 	qualityPath       = "/./quality"
+	watchedPath       = "/./watched" // what has how many play sessions
 	qualityLimitBytes = 8 << 20
 	qualityTimeout    = 2 * time.Second // for a node's summary
 )
@@ -155,7 +159,7 @@ func (n *node) networkOf(client string) string {
 func (n *node) viewers(ctx context.Context) console.Viewers {
 	ctx, cancel := context.WithTimeout(ctx, qualityTimeout)
 	defer cancel()
-	summaries := []quality.Summary{n.quality.Summary(time.Now())}
+	summaries, counts := []quality.Summary{n.quality.Summary(time.Now())}, n.sessions.Counts(time.Now())
 	var missing []string
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -164,10 +168,15 @@ func (n *node) viewers(ctx context.Context) console.Viewers {
 			continue
 		}
 		wg.Go(func() {
-			text, err := n.askNode(ctx, session.Node{Name: m.Name, Address: m.PeerAddr}, qualityPath, quality.Ask())
+			to := session.Node{Name: m.Name, Address: m.PeerAddr}
+			text, err := n.askNode(ctx, to, qualityPath, quality.Ask())
 			var s quality.Summary
 			if err == nil {
 				s, err = quality.Answered(text)
+			}
+			var theirs []session.Count
+			if err == nil {
+				theirs, err = n.askWatched(ctx, to)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -175,12 +184,61 @@ func (n *node) viewers(ctx context.Context) console.Viewers {
 				missing = append(missing, m.Name)
 				return
 			}
-			summaries = append(summaries, s)
+			summaries, counts = append(summaries, s), append(counts, theirs...)
 		})
 	}
 	wg.Wait()
 	slices.Sort(missing)
-	return viewersOf(quality.Merge(summaries...), missing)
+	v := viewersOf(quality.Merge(summaries...), missing)
+	v.Playing = playing(counts)
+	return v
+}
+
+// askWatched asks another node for the sessions of which it is the first owner.
+func (n *node) askWatched(ctx context.Context, to session.Node) (counts []session.Count, err error) {
+	text, err := n.askNode(ctx, to, watchedPath, nil)
+	if err == nil {
+		err = json.Unmarshal(text, &counts)
+	}
+	return counts, err
+}
+
+// serveWatched answers that.
+func (n *node) serveWatched(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(n.sessions.Counts(time.Now())) // the other node has gone
+}
+
+// playing adds up what the nodes count.
+func playing(counts []session.Count) console.Playing {
+	byName := map[string]*console.PlayingTitle{}
+	p := console.Playing{Titles: []console.PlayingTitle{}}
+	for _, c := range counts {
+		title := byName[c.Asset]
+		if title == nil {
+			title = &console.PlayingTitle{Name: c.Asset, Devices: map[string]int{}}
+			byName[c.Asset] = title
+		}
+		title.Devices[c.Device] += c.Sessions
+		title.Sessions += c.Sessions
+		p.Sessions += c.Sessions
+	}
+	titles := slices.SortedFunc(maps.Values(byName), func(a, b *console.PlayingTitle) int {
+		return cmp.Or(cmp.Compare(b.Sessions, a.Sessions), cmp.Compare(a.Name, b.Name))
+	})
+	for _, title := range titles {
+		if n := len(p.Titles); n == console.MaxPlaying { // the last one is the rest
+			rest := &p.Titles[n-1]
+			rest.Name = "other"
+			rest.Sessions += title.Sessions
+			for device, sessions := range title.Devices {
+				rest.Devices[device] += sessions
+			}
+			continue
+		}
+		p.Titles = append(p.Titles, *title)
+	}
+	return p
 }
 
 func viewersOf(s quality.Summary, missing []string) console.Viewers {

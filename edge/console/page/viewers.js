@@ -1,11 +1,21 @@
-// How viewers fare, by what their players report.
+// Who watches what, by play sessions; and how viewers fare, by what their players report.
 
 import * as format from "./format.js";
 import { element } from "./panels.js";
 
 const byID = (id) => document.getElementById(id);
-const words = { title: "Title", edge: "Edge", rendition: "Rendition", network: "Network", device: "Device" };
+const words = { title: "Title", edge: "Edge", rendition: "Rendition", network: "Network", device: "Device", offline: "Title" };
+const about = {
+  title: "All that was watched, by title. A stall is a wait in the midst of playback; 1\u2009% of the time is much.",
+  edge: "What each edge served. One that is far worse than the others is named above.",
+  rendition: "By bitrate: what was watched of it, and how. A session counts at each that it used.",
+  network: "By provider, as far as it is known, or by part of the address. One that is far worse is named above.",
+  device: "By the class that the player names.",
+  offline: "Downloads that were watched without a network, told when there was one again. They are in no other figure of this page.",
+};
 const maxRows = 50;
+const maxBars = 12;
+const classes = ["tv", "web", "phone", "car"];
 
 let by = "title";
 let last = null;
@@ -26,7 +36,9 @@ export function start() {
 export function draw(answer) {
   last = answer;
   const { all } = answer;
-  byID("viewers-now").textContent = answer.now > 0 ? `${format.count(answer.now)} now` : "";
+  playing(answer.playing);
+  byID("viewers-now").textContent = answer.now > 0 ? `${format.count(answer.now)} report now` : "";
+  byID("viewers-about").textContent = about[by];
   byID("viewers-sessions").textContent = format.count(all.sessions);
   byID("viewers-watched").textContent = all.watched_seconds > 0 ? format.span(all.watched_seconds) : "–";
   byID("viewers-start").textContent = startUp(all, all.start_up_p50_seconds);
@@ -44,6 +56,48 @@ export function draw(answer) {
   byID("viewers-by").textContent = words[by];
   const rows = answer.rows.filter((row) => row.by === by);
   byID("viewers").replaceChildren(...(rows.length > 0 ? rows.slice(0, maxRows).map(line) : [nobody(answer)]));
+}
+
+// playing shows what has how many sessions, the most watched first: a bar each, in the colours of the devices.
+function playing({ sessions, titles }) {
+  byID("playing-now").textContent = sessions > 0 ? plural(sessions, "session") : "";
+  const known = classes.filter((name) => titles.some((title) => title.devices[name] > 0));
+  const others = titles.some((title) => rest(title) > 0);
+  const legend = [...known, ...(others ? ["other"] : [])].map((name) => {
+    const count = titles.reduce((sum, title) => sum + (name === "other" ? rest(title) : title.devices[name] ?? 0), 0);
+    return element("li", "", swatch(name), name, element("span", "num", format.count(count)));
+  });
+  byID("playing-legend").replaceChildren(...legend);
+  const more = titles.slice(maxBars).reduce((sum, title) => sum + title.sessions, 0);
+  byID("playing-hint").textContent = sessions > 0
+    ? `Play sessions that are open in the region, each counted once, whether its player reports or not.${more > 0 ? ` ${plural(more, "session")} more, of ${plural(titles.length - maxBars, "title")} with fewer.` : ""}`
+    : "No play session is open in the region. Players open one by POST /sdk/v1/sessions; those that only load a manifest have none.";
+  const most = titles[0]?.sessions ?? 1;
+  byID("playing").replaceChildren(...titles.slice(0, maxBars).map((title) => {
+    const parts = [...classes, "other"].flatMap((name) => {
+      const count = name === "other" ? rest(title) : title.devices[name] ?? 0;
+      if (!count) return [];
+      const part = element("b", "");
+      part.dataset.device = name;
+      part.style.flexGrow = count;
+      return [part];
+    });
+    const bar = element("span", "bar-line", ...parts);
+    bar.style.width = `${(100 * title.sessions) / most}%`;
+    bar.ariaHidden = "true";
+    const row = element("li", "", element("span", "bar-name", title.name), element("span", "num", format.count(title.sessions)), element("span", "bar-track", bar));
+    row.title = Object.entries(title.devices).map(([name, count]) => `${name || "unknown"}: ${format.count(count)}`).join(", ");
+    return row;
+  }));
+}
+
+const rest = (title) => title.sessions - classes.reduce((sum, name) => sum + (title.devices[name] ?? 0), 0);
+const plural = (count, word) => `${format.count(count)} ${word}${count === 1 ? "" : "s"}`;
+
+function swatch(name) {
+  const made = element("i", "swatch");
+  made.dataset.device = name;
+  return made;
 }
 
 function line(row) {
