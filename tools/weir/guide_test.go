@@ -15,7 +15,7 @@ import (
 func TestGuide(t *testing.T) {
 	t.Parallel()
 	proof.RequireTool(t, "curl", "curl")
-	s := startSystem(t, 1)
+	s := startSystemWith(t, 1, settings{site: `, sdk: {downloads: {allow: true}}`}, anyPort)
 	base := "http://" + s.edges[0].http
 	status, page := fetch(t, base+"/player/guide")
 	if status != http.StatusOK {
@@ -25,7 +25,7 @@ func TestGuide(t *testing.T) {
 	for _, block := range regexp.MustCompile(`(?s)<pre><code>(.*?)</code></pre>`).FindAllStringSubmatch(page, -1) {
 		script = append(script, html.UnescapeString(block[1]))
 	}
-	const least = 12
+	const least = 18
 	if n := strings.Count(strings.Join(script, "\n"), "curl "); n < least {
 		t.Fatalf("the guide has %d lines to run, want %d or more", n, least)
 	}
@@ -36,7 +36,7 @@ func TestGuide(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{`"every_s":30`, "#EXT-X-STREAM-INF", "PATHWAY-PRIORITY", `"audio_only":true`} {
+	for _, want := range []string{`"every_s":30`, "#EXT-X-STREAM-INF", "PATHWAY-PRIORITY", `"audio_only":true`, "206, ", "to be played until 20"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the lines print nothing with %s:\n%s", want, out)
 		}
