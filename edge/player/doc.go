@@ -16,7 +16,8 @@
 //
 // # Addresses
 //
-//	/                      the page; ?asset=NAME or ?src=/PATH another title, ?device= another layout, ?engine=browser
+//	/                      the page; ?asset=NAME or ?src=/PATH another title, ?device= another layout, ?engine=browser,
+//	                       #viewer=TOKEN who watches, where the service asks that
 //	/player/config.json    what the page plays, and from where
 //	/player/sdk/weir.js    the client for other pages
 //	/player/sdk/offline.js the service worker of pages that keep titles

@@ -50,6 +50,32 @@ func TestBrowserSessions(t *testing.T) {
 	}
 }
 
+// TestBrowserInstead: of one account one page may play. The second one is told what plays, and its button moves playback there;
+// the first one is told that it ended, and its button moves it back, to where it was. Another account is not disturbed.
+func TestBrowserInstead(t *testing.T) {
+	node := proof.RequireTool(t, "node", "nodejs")
+	proof.RequireTool(t, "chromium", "chromium")
+	needPlayers(t)
+	for _, engine := range []string{"hls.js", "browser"} {
+		t.Run(engine, func(t *testing.T) {
+			viewers := write(t, "viewers", "v1 fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210\n")
+			s := startSystemWith(t, 2, settings{site: fmt.Sprintf(`, sdk: {heartbeat: 5s, accounts: {keys_file: %q, streams: 1}}`, viewers)}, anyPort)
+			arguments, err := json.Marshal(map[string]any{
+				"url": "https://" + s.edges[0].https, "other": "https://" + s.edges[1].https, "engine": engine, "spki": s.spki,
+				"ann": tokenFor(t, viewers, "ann"), "bob": tokenFor(t, viewers, "bob"),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var result struct{ Failures []string }
+			runScript(t, node, "instead.mjs", string(arguments), func() {}, &result)
+			for _, failure := range result.Failures {
+				t.Error(failure)
+			}
+		})
+	}
+}
+
 type sessionsResult struct {
 	Failures  []string
 	Protocols map[string]int

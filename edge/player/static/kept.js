@@ -35,7 +35,7 @@ export class Kept extends EventTarget {
   #drawn = 0;
 
   /**
-   * @param {{asset: string, title: string}} title  what the page plays; asset "": nothing that can be kept
+   * @param {{asset: string, title: string, authorization?: string}} title  what the page plays; asset "": nothing that can be kept
    * @param {string} device
    */
   constructor(title, device) {

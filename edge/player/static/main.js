@@ -9,7 +9,7 @@ import { Layout, deviceOf } from "./layout.js";
 import { Nodes } from "./nodes.js";
 import { explain } from "./problems.js";
 import { $, View, put } from "./view.js";
-import { asEngine, view as open, wordsOf } from "./viewing.js";
+import { asEngine, credential, view as open, wordsOf } from "./viewing.js";
 import { Watch } from "./watch.js";
 
 const CONFIG = "/player/config.json";
@@ -21,6 +21,7 @@ const DRY_SECONDS = 0.3;
 
 const video = $("video");
 const journal = new Journal();
+const authorization = credential();
 let engine = null;
 let session = null;
 let kept = null; // the list of downloads
@@ -193,7 +194,7 @@ async function begin(config, nodes, layout, replace, page) {
   const there = () => kept.whole(titleOf(config).asset);
   if (!navigator.onLine && there()) return playLocal(there(), page);
   try {
-    session = await open(video, engine, { nodes, ...titleOf(config), device: layout.device, replace });
+    session = await open(video, engine, { nodes, ...titleOf(config), device: layout.device, authorization, replace });
   } catch (error) {
     if (!error.words) throw error;
     if (error.kind === "unreachable" && there()) return playLocal(there(), page);
@@ -255,7 +256,7 @@ async function start() {
   const layout = new Layout(deviceOf(), video, controls);
   watchNodes(nodes, config);
   const page = { layout, view, controls };
-  kept = new Kept({ asset: titleOf(config).asset, title: titleOf(config).asset === config.asset ? config.title : titleOf(config).asset }, layout.device);
+  kept = new Kept({ asset: titleOf(config).asset, title: titleOf(config).asset === config.asset ? config.title : titleOf(config).asset, authorization }, layout.device);
   kept.addEventListener("play", ({ detail }) => void playLocal(detail, page));
   const trouble = new Trouble(nodes, watch, () => {
     const one = kept.whole(titleOf(config).asset);

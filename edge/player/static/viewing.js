@@ -38,6 +38,22 @@ export function asEngine(engine) {
   };
 }
 
+const VIEWER = "weir:viewer";
+
+/** The viewer's token, where the page was opened with one: #viewer=TOKEN. No server sees it there, and the tab keeps it. */
+export function credential() {
+  const fragment = new URLSearchParams(location.hash.slice(1));
+  const given = fragment.get("viewer");
+  try {
+    if (given) sessionStorage.setItem(VIEWER, given);
+    return given ?? sessionStorage.getItem(VIEWER) ?? undefined;
+  } catch {
+    return given ?? undefined; // no right to storage
+  } finally {
+    if (given) history.replaceState(null, "", location.pathname + location.search);
+  }
+}
+
 /** What the page says of an error of the client. */
 export function wordsOf({ words, sessions }) {
   return { ...words, links: [], others: sessions.map((s) => ({ id: s.session, name: weir.nameOf(s) })) };
@@ -47,11 +63,11 @@ export function wordsOf({ words, sessions }) {
  * Opens a session for the title and plays it. A server that knows no sessions plays without: null.
  * @param {HTMLVideoElement} video
  * @param {any} engine
- * @param {{nodes: import("./nodes.js").Nodes, asset: string, src: string, device: string, replace?: boolean}} options
+ * @param {{nodes: import("./nodes.js").Nodes, asset: string, src: string, device: string, authorization?: string, replace?: boolean}} options
  * @returns {Promise<weir.Session | null>}
  * @throws {weir.WeirError} the viewer may not, or the device cannot
  */
-export async function view(video, engine, { nodes, asset, src, device, replace = false }) {
+export async function view(video, engine, { nodes, asset, src, device, authorization, replace = false }) {
   const without = () => {
     engine.src = src;
     engine.start();
@@ -60,7 +76,7 @@ export async function view(video, engine, { nodes, asset, src, device, replace =
   if (!asset) return without();
   const server = [nodes.current.url, ...nodes.list.filter((n) => n !== nodes.current).map((n) => n.url)];
   try {
-    const session = await weir.play(video, { server, asset, device, replace, engine: asEngine(engine), autoplay: false });
+    const session = await weir.play(video, { server, asset, device, authorization, replace, engine: asEngine(engine), autoplay: false });
     nodes.addEventListener("move", ({ detail }) => session.use(detail.to.url));
     return session;
   } catch (error) {
