@@ -16,6 +16,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -145,6 +146,7 @@ type played struct {
 	Failures      []string         `json:"failures"`
 	Engine        string           `json:"engine"`
 	PlayedSeconds float64          `json:"playedSeconds"`
+	Position      float64          `json:"position"`
 	StartedMs     int              `json:"startedMs"`
 	Stalls        []map[string]any `json:"stalls"`
 	Protocols     map[string]int   `json:"protocols"`
@@ -156,18 +158,25 @@ type played struct {
 	} `json:"page"`
 }
 
-// play runs testdata/browser/play.mjs; progress is called with the seconds played.
-func play(t *testing.T, arguments map[string]any, progress func(seconds float64)) played {
+// A browser is testdata/browser/play.mjs, which serves one run after the other.
+type browser struct {
+	in     io.Writer
+	out    *bufio.Scanner
+	stderr *strings.Builder
+	wait   func() error
+}
+
+// newBrowser starts one, which ends with the test.
+func newBrowser(t *testing.T) *browser {
 	t.Helper()
-	input, err := json.Marshal(arguments)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 5*time.Minute) // it closes its browser
+	cmd := exec.CommandContext(ctx, "node", "testdata/browser/play.mjs", "serve")
+	b := &browser{stderr: &strings.Builder{}, wait: sync.OnceValue(cmd.Wait)}
+	cmd.Stderr = b.stderr
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "node", "testdata/browser/play.mjs", string(input))
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -175,20 +184,38 @@ func play(t *testing.T, arguments map[string]any, progress func(seconds float64)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var last string
-	lines := bufio.NewScanner(out)
-	lines.Buffer(nil, 4<<20)
-	for lines.Scan() {
-		last = lines.Text()
+	b.in, b.out = in, bufio.NewScanner(out)
+	b.out.Buffer(nil, 4<<20)
+	t.Cleanup(func() {
+		in.Close() // it has ended, or ends now
+		_ = b.wait()
+		cancel()
+	})
+	return b
+}
+
+// play runs once; progress is called with the seconds played.
+func (b *browser) play(t *testing.T, arguments map[string]any, progress func(seconds float64)) played {
+	t.Helper()
+	input, err := json.Marshal(arguments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(b.in, "%s\n", input); err != nil {
+		t.Fatalf("play.mjs %s: %v\n%s", input, err, b.stderr.String())
+	}
+	for b.out.Scan() {
 		var seconds float64
-		if n, _ := fmt.Sscanf(last, "PLAYED %f", &seconds); n == 1 && progress != nil {
+		if n, _ := fmt.Sscanf(b.out.Text(), "PLAYED %f", &seconds); n == 0 {
+			break
+		}
+		if progress != nil {
 			progress(seconds)
 		}
 	}
-	err = cmd.Wait()
 	var result played
-	if json.Unmarshal([]byte(last), &result) != nil {
-		t.Fatalf("play.mjs %s: %v\n%s\n%s", input, err, last, stderr.String())
+	if err := json.Unmarshal(b.out.Bytes(), &result); err != nil {
+		t.Fatalf("play.mjs %s: %v, %v: %q\n%s", input, err, b.wait(), b.out.Text(), b.stderr.String())
 	}
 	return result
 }
@@ -213,13 +240,14 @@ func TestBrowser(t *testing.T) {
 	dir := t.TempDir()
 	packSample(t, dir)
 	const hlsjs = "node_modules/hls.js/dist/hls.min.js"
+	b := newBrowser(t)
 	// A stall or two of a busy machine says nothing about the page; what the
 	// tests promise is that playback goes on.
 	const stalls = 2
 
 	t.Run("page", func(t *testing.T) {
 		e := cluster(t, dir, hlsjs, "edge-1")[0]
-		r := play(t, map[string]any{"url": e.URL + "/", "spki": spki(e), "seconds": 6, "maxStalls": stalls, "protocol": "h2", "visible": true, "strip": true}, nil)
+		r := b.play(t, map[string]any{"url": e.URL + "/", "spki": spki(e), "seconds": 4, "maxStalls": stalls, "protocol": "h2", "visible": true, "strip": true}, nil)
 		mustPlay(t, r)
 		if r.Engine != "hls.js" {
 			t.Errorf("engine %q, want hls.js", r.Engine)
@@ -240,7 +268,11 @@ func TestBrowser(t *testing.T) {
 	})
 	t.Run("page around the end", func(t *testing.T) {
 		e := cluster(t, dir, hlsjs, "edge-1")[0]
-		mustPlay(t, play(t, map[string]any{"url": e.URL + "/", "spki": spki(e), "seconds": 27, "maxStalls": stalls + 1}, nil))
+		r := b.play(t, map[string]any{"url": e.URL + "/", "spki": spki(e), "from": 20, "seconds": 8, "maxStalls": stalls + 1}, nil)
+		mustPlay(t, r)
+		if r.Position > 10 {
+			t.Errorf("it ended at %.1f s: it was not at the title's end", r.Position)
+		}
 	})
 	// The browser's own HLS drops its buffer when a request fails: the page can
 	// only open the next edge at the same position, which the viewer sees.
@@ -248,9 +280,9 @@ func TestBrowser(t *testing.T) {
 		t.Run("page loses its edge, "+engine, func(t *testing.T) {
 			edges := cluster(t, dir, hlsjs, "edge-1", "edge-2")
 			killed := false
-			arguments := map[string]any{"url": edges[0].URL + "/?engine=" + engine, "spki": spki(edges[0]), "seconds": 16, "maxStalls": allowed, "strip": true}
-			r := play(t, arguments, func(seconds float64) {
-				if seconds >= 3 && !killed {
+			arguments := map[string]any{"url": edges[0].URL + "/?engine=" + engine, "spki": spki(edges[0]), "seconds": 13, "maxStalls": allowed, "strip": true}
+			r := b.play(t, arguments, func(seconds float64) {
+				if seconds >= 1 && !killed {
 					killed = true
 					edges[0].kill()
 				}
@@ -264,8 +296,8 @@ func TestBrowser(t *testing.T) {
 	for _, c := range []struct{ player, manifest string }{{"hls.js", "master.m3u8"}, {"dash.js", "manifest.mpd"}, {"shaka", "manifest.mpd"}, {"shaka", "master.m3u8"}} {
 		t.Run(c.player+" "+c.manifest, func(t *testing.T) {
 			e := newEdge(t, "edge-1", dir, "*")
-			mustPlay(t, play(t, map[string]any{
-				"url": e.URL + "/vod/demo/" + c.manifest, "player": c.player, "spki": spki(e), "seconds": 5,
+			mustPlay(t, b.play(t, map[string]any{
+				"url": e.URL + "/vod/demo/" + c.manifest, "player": c.player, "spki": spki(e), "seconds": 3,
 				"maxStalls": stalls, "protocol": "h2", "visible": true, "strip": true,
 			}, nil))
 		})
@@ -274,17 +306,18 @@ func TestBrowser(t *testing.T) {
 
 // play.mjs must be able to fail: a test that stands on it proves nothing else.
 func TestBrowserVerdict(t *testing.T) {
+	t.Parallel()
 	needTools(t)
 	dir := t.TempDir()
 	packSample(t, dir)
-	e := newEdge(t, "edge-1", dir, "")
+	e, b := newEdge(t, "edge-1", dir, ""), newBrowser(t)
 	for want, arguments := range map[string]map[string]any{
 		"not over h3":     {"url": e.URL + "/vod/demo/master.m3u8", "player": "hls.js", "protocol": "h3", "seconds": 2},
 		"resource timing": {"url": e.URL + "/vod/demo/master.m3u8", "player": "hls.js", "visible": true, "seconds": 2},
 		"never started":   {"url": e.URL + "/vod/none/master.m3u8", "player": "hls.js", "timeout": 3},
 		"manifest":        {"url": e.URL + "/vod/none/manifest.mpd", "player": "dash.js", "timeout": 3},
 	} {
-		r := play(t, arguments, nil)
+		r := b.play(t, arguments, nil)
 		if r.OK || !strings.Contains(strings.Join(r.Failures, "\n"), want) {
 			t.Errorf("%v: got ok %v %q, want a failure about %q", arguments, r.OK, r.Failures, want)
 		}
@@ -293,6 +326,7 @@ func TestBrowserVerdict(t *testing.T) {
 
 // The layouts for cars, televisions and phones: what can be touched, focused and read.
 func TestBrowserLayouts(t *testing.T) {
+	t.Parallel()
 	needTools(t)
 	dir := t.TempDir()
 	packSample(t, dir)

@@ -13,8 +13,8 @@ const targets = {};
 const check = (ok, text) => ok || failures.push(text);
 const browser = await chromium.launch({ executablePath: findChromium(""), headless: false, args: flags({ spki: [], pointer: "touch", quic: "off", quicHosts: [] }) });
 
-async function open(device, width, height, colorScheme = "dark") {
-  const page = await (await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width, height }, hasTouch: device !== "tv", colorScheme })).newPage();
+async function open(device, width, height) {
+  const page = await (await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width, height }, hasTouch: device !== "tv", colorScheme: "dark" })).newPage();
   page.on("pageerror", (e) => failures.push(`${device}: ${e.message}`));
   // Downloads as they are after a while; the server takes no more.
   await page.route("**/sdk/v1/config?*", (route) => route.fulfill({ json: { nodes: [], features: ["downloads"] } }));
@@ -83,7 +83,7 @@ async function downloads(page, device, least) {
   await page.evaluate(() => document.getElementById("keep").focus({ focusVisible: true }));
   await page.keyboard.press("Enter");
   await page.getByRole("dialog", { name: "Downloads" }).waitFor();
-  await page.waitForTimeout(300); // it slides in
+  await page.evaluate(() => Promise.all(document.getElementById("kept").getAnimations().map((a) => a.finished))); // it slides in
   const found = await overlaps(page);
   check(!found.length, `${device}: in the list of downloads: ${found}`);
   const box = await page.evaluate((min) => {
@@ -106,17 +106,18 @@ async function downloads(page, device, least) {
   check(await page.evaluate(() => !document.getElementById("kept").open && document.activeElement?.id === "keep"), `${device}: Escape does not lead back from the downloads`);
 }
 
-async function looks(device, width, height) {
+/** How it looks in the dark and in the light; the last thing that is done with a page. */
+async function looks(page, device) {
   for (const scheme of ["dark", "light"]) {
-    const page = await open(device, width, height, scheme);
+    await page.emulateMedia({ colorScheme: scheme });
     const { ratio, ground } = await contrast(page);
     check(ratio >= 4.5, `${device}, ${scheme}: a contrast of ${ratio.toFixed(2)}`);
     check((ground === "#06080c") === (scheme === "dark" || device === "tv"), `${device}, ${scheme}: the ground is ${ground}`);
     await page.keyboard.press("Tab"); // the bar is there
     const found = await overlaps(page);
     check(!found.length, `${device}, ${scheme}: ${found}`);
-    await page.context().close();
   }
+  await page.context().close();
 }
 
 const focused = (page) => page.evaluate(() => document.activeElement?.id || document.activeElement?.className || "");
@@ -144,7 +145,7 @@ async function car(width, height) {
   const before = await page.evaluate(() => document.querySelector("video").currentTime);
   await page.getByRole("button", { name: "15 seconds ahead" }).click();
   check(await page.evaluate(() => document.querySelector("video").currentTime) > before + 5, "car: 15 seconds ahead is no step");
-  await page.context().close();
+  await looks(page, "car");
 }
 
 async function television() {
@@ -179,7 +180,7 @@ async function television() {
   await downloads(page, "tv", 44);
   await press("Escape", "ArrowDown");
   check(await focused(page) === "play" && !(await page.evaluate(() => document.getElementById("stage").classList.contains("idle"))), "tv: a key does not bring the controls back");
-  await page.context().close();
+  await looks(page, "tv");
 }
 
 async function phone() {
@@ -190,11 +191,11 @@ async function phone() {
   await downloads(page, "phone", 44);
   const { width } = await page.evaluate(() => ({ width: document.documentElement.scrollWidth }));
   check(width <= 390, `phone: the page is ${width} px wide on 390`);
-  await page.context().close();
+  await looks(page, "phone");
 }
 
 try {
-  for (const [device, width, height] of [["phone", 390, 844], ["web", 1440, 900], ["tv", 1920, 1080], ["car", 1280, 720]]) await looks(device, width, height);
+  await looks(await open("web", 1440, 900), "web");
   await car(1280, 720);
   await car(1024, 600);
   await television();

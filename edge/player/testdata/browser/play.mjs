@@ -2,6 +2,7 @@
 //
 //   node play.mjs '{"url":"https://127.0.0.1:8443/vod/demo/master.m3u8","player":"hls.js","seconds":6}'
 //   node play.mjs -            the same JSON on standard input
+//   node play.mjs serve        one such JSON a line, each answered by a result line; one browser for those whose switches are alike
 //
 // While it plays, standard output has a line `PLAYED 1.5` (seconds played, one
 // decimal) every half second, so that whoever started it can act in mid
@@ -22,6 +23,7 @@
 //                configuration); ignored for "page"
 //   seconds      played seconds to reach; default 6. A title that ends before is
 //                repeated (played goes on counting)
+//   from         position in seconds to go to once it plays; default 0: none
 //   timeout      seconds after which the run is given up; default seconds + 30
 //   maxStalls    stalls allowed; default 0, -1 = any
 //   protocol     "h3" | "h2" | "http/1.1": every segment must have used it
@@ -69,11 +71,12 @@
 //   page         the page's own account (window.weir()), player "page" only
 
 import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
-import { run } from "./run.mjs";
+import { flags, launch, run } from "./run.mjs";
 
 const DEFAULTS = {
-  player: "page", config: {}, seconds: 6, maxStalls: 0, protocol: "", lastProtocol: "", visible: false, strip: false,
+  player: "page", config: {}, seconds: 6, from: 0, maxStalls: 0, protocol: "", lastProtocol: "", visible: false, strip: false,
   quic: "off", quicHosts: [], spki: [], screenshot: "", width: 1280, height: 800, scale: 1, pointer: "mouse", chromium: "",
 };
 
@@ -100,7 +103,25 @@ export function parse(text) {
   return a;
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+/** Runs what comes on standard input, one after the other. */
+async function serve(say) {
+  let browser = null;
+  let switches = "";
+  for await (const line of createInterface({ input: process.stdin })) {
+    const options = parse(line);
+    const wanted = flags(options).join(" ");
+    if (wanted !== switches) {
+      await browser?.close();
+      [browser, switches] = [await launch(options), wanted];
+    }
+    say(JSON.stringify(await run(options, say, browser)));
+  }
+  await browser?.close();
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href && process.argv[2] === "serve") {
+  await serve((line) => process.stdout.write(`${line}\n`)).catch((error) => usage(error.stack));
+} else if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   let options;
   try {
     const text = process.argv[2];

@@ -160,8 +160,13 @@ function judgeStrip({ frames, stripError }) {
 async function watch(page, a, say) {
   const until = Date.now() + a.timeout * 1000;
   let said = -1;
+  let there = !a.from;
   while (Date.now() < until) {
-    const { playedSeconds } = await page.evaluate(() => window.__probe.snapshot());
+    const { playedSeconds, startedMs } = await page.evaluate(() => window.__probe.snapshot());
+    if (!there && startedMs) {
+      there = true;
+      await page.evaluate((from) => (document.querySelector("video").currentTime = from), a.from);
+    }
     const step = Math.floor(playedSeconds / PROGRESS_SECONDS);
     if (step > said) {
       said = step;
@@ -213,21 +218,25 @@ async function collect(browser, a, { page, requests, errors }, finished) {
   return result;
 }
 
+/** A browser as the arguments want it. headless: false, because Playwright's own switch is not the new headless mode. */
+export const launch = (a) => chromium.launch({ executablePath: findChromium(a.chromium), headless: false, args: flags(a), handleSIGTERM: true });
+
 /**
- * Runs once. say is called with every progress line.
+ * Runs once, in a browser of its own or in one that is given. say is called with every progress line.
  * @returns the result object described in play.mjs
  */
-export async function run(a, say) {
+export async function run(a, say, given = null) {
   const harness = a.player === "page" ? null : await serveHarness();
-  // headless: false, because Playwright's own switch is not the new headless mode.
-  const browser = await chromium.launch({ executablePath: findChromium(a.chromium), headless: false, args: flags(a), handleSIGTERM: true });
+  const browser = given ?? (await launch(a));
+  let opened;
   try {
-    const opened = await open(browser, a, harness);
+    opened = await open(browser, a, harness);
     const finished = await watch(opened.page, a, say);
     if (a.screenshot) await opened.page.screenshot({ path: a.screenshot });
     return await collect(browser, a, opened, finished);
   } finally {
-    await browser.close();
+    if (given) await opened?.page.context().close();
+    else await browser.close();
     harness?.close();
     harness?.closeAllConnections();
   }
