@@ -1,6 +1,6 @@
 // node --test testdata/seen.test.mjs
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mock, test } from "node:test";
 import { decodeCmcd } from "@svta/cml-cmcd";
 import { Seen } from "../static/sdk/seen.js";
 import { Token } from "../static/sdk/cmcd.js";
@@ -92,11 +92,32 @@ for (const [name, answer, left] of [["what is refused goes", 400, 0], ["a servic
   });
 }
 
+test("where the network is not there yet after all, it is tried again within seconds", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  try {
+    const { at, held, taken, open } = service();
+    at.answer = null;
+    const seen = open();
+    seen.begin("film").add("ps", {});
+    const settle = async () => {
+      for (let i = 0; i < 200; i++) await Promise.resolve();
+    };
+    await settle();
+    await seen.send();
+    at.answer = 204;
+    mock.timers.tick(1100);
+    await settle();
+    assert.deepEqual([held.size, taken.length], [0, 1]);
+  } finally {
+    mock.timers.reset();
+  }
+});
+
 test("there is a bound to how much waits, and to how long", async () => {
   const { at, held, taken, open } = service();
   at.answer = null;
   const viewing = open().begin("film");
-  for (let i = 0; i < 60; i++) {
+  for (let i = 0; i < 52; i++) {
     at.time += 1000;
     await told(viewing, Array.from({ length: 100 }, () => "t"));
   }

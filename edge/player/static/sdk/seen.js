@@ -2,13 +2,12 @@
 // has taken them. A batch has a key, with which it counts once however often it is sent.
 
 import { Token, encode } from "./cmcd.js";
-import { WeirError, ask, newKey } from "./wire.js";
+import { WeirError, ask, backoff, newKey } from "./wire.js";
 
 const CACHE = "weir-seen";
 const BATCH = 100; // records: 50 minutes of playback
 const BATCHES = 50; // the oldest go first
 const AGE_MS = 14 * 86400e3; // older ones are not taken
-const AGAIN_MS = 60000;
 
 /** @param {string} name */
 const address = (name) => `/player/seen/${name}`;
@@ -18,6 +17,7 @@ export class Seen {
   /** @type {Promise<unknown>} */ #writes = Promise.resolve();
   /** @type {Set<Viewing>} */ #open = new Set();
   #again = false;
+  #failures = 0; // one after the other
 
   /** @param {CacheStorage} store @param {import("./wire.js").Servers} servers @param {import("./wire.js").Env} env */
   constructor(store, servers, env) {
@@ -26,9 +26,9 @@ export class Seen {
     this.env = env;
   }
 
-  /** A viewing of a title. @param {string} asset */
-  begin(asset) {
-    const viewing = new Viewing(this, asset);
+  /** A viewing of a title. @param {string} asset @param {"h" | "d"} format  of the manifest, HLS or DASH */
+  begin(asset, format = "h") {
+    const viewing = new Viewing(this, asset, format);
     this.#open.add(viewing);
     return viewing;
   }
@@ -66,9 +66,10 @@ export class Seen {
     try {
       if (locks) await locks.request(CACHE, { ifAvailable: true }, (lock) => lock && this.#send());
       else await this.#send();
-    } catch (error) {
-      if (!(error instanceof WeirError)) throw error;
-      this.#later();
+      this.#failures = 0;
+    } catch (error) { // "online" comes early, and a hotel's network may answer with a page of its own
+      const asked = error instanceof WeirError ? 1000 * (error.problem.retry_s ?? 0) : 0;
+      this.#later(Math.max(backoff(++this.#failures + 1, this.env), asked));
     }
   }
 
@@ -94,13 +95,14 @@ export class Seen {
     } // else it will never be taken
   }
 
-  #later() {
+  /** @param {number} ms */
+  #later(ms) {
     if (this.#again) return;
     this.#again = true;
     const timer = setTimeout(() => {
       this.#again = false;
       void this.send();
-    }, AGAIN_MS);
+    }, ms);
     /** @type {any} */ (timer).unref?.();
   }
 }
@@ -128,17 +130,18 @@ export class Viewing {
   #id = newKey();
   #number = 0;
 
-  /** @param {Seen} seen @param {string} asset */
-  constructor(seen, asset) {
+  /** @param {Seen} seen @param {string} asset @param {"h" | "d"} format */
+  constructor(seen, asset, format) {
     this.seen = seen;
     this.asset = asset;
+    this.format = format;
   }
 
   /** @param {string} event  a token such as ps, t, e @param {import("./cmcd.js").Fields} fields */
   add(event, fields) {
     const now = this.seen.env.now();
     const batch = (this.#batch ??= new Batch(now));
-    const constant = { sid: this.#id, cid: this.asset, sf: new Token("h"), v: 2, "weir-offline": true };
+    const constant = { sid: this.#id, cid: this.asset, sf: new Token(this.format), v: 2, "weir-offline": true };
     batch.records.push(encode({ ...fields, ...constant, e: new Token(event), ts: now, sn: this.#number++ }));
     const written = this.seen.write(batch);
     if (batch.records.length < BATCH) return;
