@@ -69,8 +69,9 @@
 // sdk/offline.js, a service worker, serves the files to hls.js and shaka, and the page's own files where the network does not
 // answer within 3 s; it is registered when the first title is kept, and goes with the last one. A page of another origin names a
 // worker of its own that imports it. The browser's own HLS gets blob: addresses: Chromium 156 reads no playlist that a service
-// worker made. dash.js cannot play what is kept, which is HLS. Browsers have service workers and the Cache API
-// on pages over HTTPS, and on loopback.
+// worker made. Players of DASH get an MPD of the same files, written when they play: of fragments of one track each, in the clear;
+// what is encrypted, put together of parts or a transport stream is for players of HLS alone. Browsers have service workers and
+// the Cache API on pages over HTTPS, and on loopback.
 //
 // What plays from the device is reported too, unless play has cmcd: false: as CMCD events with the times at which they were
 // (ts), a random session and the key weir-offline, in the Cache API (weir-seen) until a server has taken them. They are sent when

@@ -18,7 +18,7 @@ func TestBrowserDownloads(t *testing.T) {
 	proof.RequireTool(t, "chromium", "chromium")
 	needPlayers(t)
 	for _, tt := range []struct{ by, engine string }{
-		{"page", "hls.js"}, {"page", "browser"}, {"client", "hls.js"}, {"client", "shaka"}, {"client", "browser"},
+		{"page", "hls.js"}, {"page", "browser"}, {"client", "hls.js"}, {"client", "shaka"}, {"client", "dash.js"}, {"client", "browser"},
 	} {
 		t.Run(tt.by+" "+tt.engine, func(t *testing.T) {
 			s := startSystemWith(t, 2, settings{site: `, sdk: {downloads: {allow: true}}`}, anyPort)

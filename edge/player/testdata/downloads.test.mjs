@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parse } from "hls-parser";
 import { downloads } from "../static/sdk/downloads.js";
+import { beginning, mpd, sequence } from "../static/sdk/mpd.js";
 import { localize, multivariant } from "../static/sdk/playlist.js";
 
 const A = "https://a.example";
@@ -64,6 +65,7 @@ function service(answer = () => undefined, options = {}) {
         });
       }
       if (pathname.startsWith("/sdk/v1/downloads/")) return json(200, { expires: new Date(EXPIRES + 1000).toISOString() });
+      if (pathname === "/sdk/v1/cmcd") return new Response(null, { status: 204 });
       if (pathname === "/sdk/v1/token") return json(200, { name: "t", value: "new", carry: "query", expires: "" });
       if (pathname === "/v.m3u8") return new Response(PLAYLIST);
       if (pathname === "/a.m3u8") return new Response(AUDIO);
@@ -276,4 +278,44 @@ test("what is kept is said to be wanted", async () => {
   const [one] = (await downloads({ server: A, env })).list;
   for (let i = 0; i < 20; i++) await new Promise((resolve) => setTimeout(resolve));
   assert.equal(Date.parse(one.record.expires), EXPIRES + 1000);
+});
+
+/** A box with that content, as ISO/IEC 14496-12 writes it, behind another one and before some more. */
+function box(type, ...words) {
+  const view = new DataView(new ArrayBuffer(64));
+  [...type].forEach((c, i) => view.setUint8(12 + i, c.charCodeAt(0)));
+  words.forEach((word, i) => view.setUint32(16 + 4 * i, word));
+  return view.buffer;
+}
+
+test("an MPD of what is kept: both tracks on one clock, each with its own times", () => {
+  const { text } = localize('#EXTM3U\n#EXT-X-MAP:URI="i.mp4"\n#EXTINF:2.002,\n1.m4s\n#EXTINF:2.002,\n2.m4s\n#EXTINF:0.5,\n3.m4s\n#EXT-X-ENDLIST', `${A}/v/i.m3u8`, "0");
+  const picture = { ...sequence(text), ...beginning(box("mdhd", 0, 0, 0, 30000), box("tfdt", 0, 300000)) };
+  const sound = { init: "1/0.mp4", media: "1/$Number$.m4s", first: "1/1.m4s", durations: [4.504], ...beginning(box("mdhd", 1 << 24, 0, 0, 0, 0, 48000), box("tfdt", 1 << 24, 0, 480480)) };
+  const out = mpd({ bandwidth: 800000, codecs: 'avc1.64001f, mp4a.40.2"', height: 720 }, [picture, sound]);
+  assert.match(out, /type="static".*mediaPresentationDuration="PT4\.504S"/s);
+  assert.match(out, /contentType="video" mimeType="video\/mp4" codecs="avc1\.64001f">/);
+  assert.match(out, /timescale="30000" presentationTimeOffset="300000" startNumber="1" initialization="0\/0\.mp4" media="0\/\$Number\$\.m4s"><SegmentTimeline><S t="300000" d="60060"\/><S d="60060"\/><S d="15000"\/>/);
+  assert.match(out, /contentType="audio".*codecs="mp4a\.40\.2&#34;">.*timescale="48000" presentationTimeOffset="480000".*<S t="480480" d="216192"\/>/);
+  assert.match(mpd({ bandwidth: 0, codecs: "mp4a.40.2", height: 0 }, [sound]), /^(?!.*video).*contentType="audio".*bandwidth="1"/s);
+});
+
+for (const [name, text] of [
+  ["encrypted", '#EXT-X-KEY:METHOD=SAMPLE-AES,URI="skd://x"\n#EXT-X-MAP:URI="0/0.mp4"\n#EXTINF:2,\n0/1.m4s'],
+  ["put together", '#EXT-X-MAP:URI="0/0.mp4"\n#EXTINF:2,\n0/1.m4s\n#EXT-X-DISCONTINUITY\n#EXTINF:2,\n0/2.m4s'],
+  ["of two tracks", '#EXT-X-MAP:URI="0/0.mp4"\n#EXTINF:2,\n0/1.m4s\n#EXT-X-MAP:URI="0/2.mp4"\n#EXTINF:2,\n0/3.m4s'],
+  ["the same file twice", '#EXT-X-MAP:URI="0/0.mp4"\n#EXTINF:2,\n0/1.m4s\n#EXTINF:2,\n0/1.m4s'],
+  ["a transport stream", "#EXTINF:2,\n0/0.ts\n#EXTINF:2,\n0/1.ts"],
+  ["empty", "#EXTM3U"],
+]) {
+  test(`no MPD says it: ${name}`, () => assert.equal(sequence(text), null));
+}
+
+test("what is kept and no fragmented MP4 is refused in words", async () => {
+  const { open } = service();
+  const one = await (await open()).add({ asset: "film" });
+  await until(one, "kept");
+  const video = Object.assign(new EventTarget(), { buffered: { length: 0 }, currentTime: 0, duration: 0, readyState: 0, playbackRate: 1 });
+  const refused = await one.play(video, { engine: { name: "dash.js", format: "dash", attach() {}, destroy() {} } }).then(() => "", (e) => e.words.text);
+  assert.match(refused, /no fragmented MP4|only players of HLS/);
 });

@@ -4,6 +4,7 @@
 // not at all, so what was broken off, by a reload of the page too, goes on with the next file; within a file it goes on by Range.
 // offline.js, a service worker, serves the caches under /player/kept/ to whatever plays.
 
+import { beginning, mpd, sequence } from "./mpd.js";
 import { multivariant, localize } from "./playlist.js";
 import { Reports } from "./reports.js";
 import { recall, remember } from "./resume.js";
@@ -506,6 +507,24 @@ export class Download extends EventTarget {
   }
 
   /**
+   * The same for players of DASH.
+   * @returns {Promise<string>}
+   * @throws {WeirError} "unsupported": it is encrypted, or of several parts, or no fragmented MP4
+   */
+  async dash() {
+    const { record, cache } = this;
+    /** @param {string} name */
+    const read = async (name) => /** @type {Response} */ (await cache.match(key(`${this.id}/${name}`)));
+    const tracks = await Promise.all(record.playlists.map(async (_, i) => {
+      const files = sequence(await (await read(`${i}.m3u8`)).text());
+      if (!files) throw new WeirError("unsupported", { detail: "It was kept in a form that only players of HLS know." });
+      return { ...files, ...beginning(await (await read(files.init)).arrayBuffer(), await (await read(files.first)).arrayBuffer()) };
+    }));
+    await this.#put("manifest.mpd", "application/dash+xml", mpd(record.rendition, tracks));
+    return this.manifest.replace("master.m3u8", "manifest.mpd");
+  }
+
+  /**
    * The same as blob: addresses, for players that take nothing from a service worker.
    * @param {string[]} made  all that are to be revoked when it is over @param {string} [name]
    * @returns {Promise<string>}
@@ -531,7 +550,7 @@ export class Download extends EventTarget {
    * Plays it, with a network or without.
    * @param {HTMLVideoElement} video
    * @param {{engine: import("./session.js").Engine, position?: number, resume?: boolean, autoplay?: boolean, cmcd?: boolean}} options
-   *   an engine that plays HLS; position in seconds, default: where the viewer left it; cmcd false: nothing is reported
+   *   position in seconds, default: where the viewer left it; cmcd false: nothing is reported
    * @returns {Promise<KeptPlayback>}
    * @throws {WeirError}
    */
@@ -540,10 +559,14 @@ export class Download extends EventTarget {
       await this.all.gone(this, new WeirError("expired"));
       throw new WeirError("expired");
     }
-    if (engine.format !== "hls") throw new WeirError("unsupported", { detail: `${engine.name} plays no HLS, which downloads are.` });
     if (!engine.blobs) await this.all.serve();
     const playback = new KeptPlayback(this, video, engine, resume, cmcd);
-    await playback.start(position);
+    try {
+      await playback.start(position);
+    } catch (error) {
+      playback.close();
+      throw error;
+    }
     if (autoplay) await video.play().catch(() => {}); // the page has to ask for a click
     return playback;
   }
@@ -597,11 +620,11 @@ export class KeptPlayback extends EventTarget {
       route: (url) => url, failed, doubt() {}, changed: () => this.#reports?.changed(), cmcd: null, headers: {}, licenses: record.licenses, limits: { height: 0, bitrate: 0 },
       buffer: { goal_s: 30, refill_s: 8, offline_s: 0 },
     });
-    if (this.cmcd) this.#reports = new Reports(video, engine, all.seen.begin(record.asset), REPORT_S, all.env);
+    if (this.cmcd) this.#reports = new Reports(video, engine, all.seen.begin(record.asset, engine.format === "dash" ? "d" : "h"), REPORT_S, all.env);
     const { signal } = this.#stop;
     globalThis.addEventListener?.("pagehide", () => this.#reports?.close("q"), { signal });
     for (const name of ["pause", "seeked"]) video.addEventListener(name, () => this.#save(), { signal });
-    const manifest = engine.blobs ? await download.blobs(this.#blobs) : download.manifest;
+    const manifest = engine.blobs ? await download.blobs(this.#blobs) : engine.format === "dash" ? await download.dash() : download.manifest;
     await engine.open(manifest, position ?? (this.resume ? recall(record.asset, all.env) : 0));
   }
 

@@ -33,7 +33,7 @@
     const cache = await caches.open(name);
     /** @param {string} file */
     const find = (file) => cache.match(KEPT + file);
-    if (path.endsWith(".m3u8")) {
+    if (/\.(m3u8|mpd)$/.test(path)) {
       const record = await (await find(`${path.split("/")[0]}/record.json`))?.json();
       if (!record || Date.parse(record.expires) <= Date.now()) return plain(410, "it may not be played any more");
     }
