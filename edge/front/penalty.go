@@ -75,14 +75,22 @@ func (s *seat) offend(points int) {
 	if s == nil || points == 0 {
 		return
 	}
-	s.of.mu.Lock()
-	defer s.of.mu.Unlock()
-	s.of.offendLocked(s, points, time.Now())
+	g := s.of
+	g.mu.Lock()
+	network, length := g.offendLocked(s, points, time.Now())
+	g.mu.Unlock()
+	if length == 0 {
+		return
+	}
+	if yes, silent := g.told.due(); yes {
+		g.refusals.log.Warn("client gets no connection for a while", "network", network.String(), "for", length, "others since the last line", silent)
+	}
 }
 
-func (g *seats) offendLocked(s *seat, points int, now time.Time) {
+// offendLocked returns what gets a penalty, and how long that is; 0: nothing does.
+func (g *seats) offendLocked(s *seat, points int, now time.Time) (network netip.Prefix, length time.Duration) {
 	if g.limits.Penalty <= 0 || s.innocent || !s.client.IsValid() {
-		return
+		return network, 0
 	}
 	for _, who := range []struct {
 		from netip.Prefix
@@ -98,9 +106,10 @@ func (g *seats) offendLocked(s *seat, points int, now time.Time) {
 		}
 		if o.note(points, who.most, g.limits.Penalty, now) {
 			g.penalties.Add(1)
-			g.refusals.log.Warn("client gets no connection for a while", "network", who.from.String(), "for", o.length)
+			network, length = who.from, o.length
 		}
 	}
+	return network, length
 }
 
 // forgetLocked makes room where there is none.

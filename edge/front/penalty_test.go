@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -75,6 +76,44 @@ func TestPenalties(t *testing.T) {
 			if refused := r.counts[penalty].Load() - before; int64(in) != s.in || refused != s.penalty {
 				t.Errorf("step %d, %s: %d let in and %d refused, want %d and %d", i, s.ip, in, refused, s.in, s.penalty)
 			}
+		}
+	})
+}
+
+// heldLog counts lines, and those that are written with a lock held.
+type heldLog struct {
+	slog.Handler
+	seats       *seats
+	lines, held int
+}
+
+func (h *heldLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h *heldLog) Handle(context.Context, slog.Record) error {
+	if h.lines++; h.seats.mu.TryLock() {
+		h.seats.mu.Unlock()
+	} else {
+		h.held++
+	}
+	return nil
+}
+
+// TestPenaltiesAreLogged: once a second, and a log that takes its time holds nobody up.
+func TestPenaltiesAreLogged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g, r := testSeats(Connections{Penalty: time.Minute})
+		lines := &heldLog{Handler: slog.DiscardHandler, seats: g}
+		r.log = slog.New(lines)
+		for i := range 100 {
+			offend(g, fmt.Sprint("192.0.", i, ".1"), maxPoints+1, 1)
+		}
+		if n := g.penalties.Load(); n != 100 || lines.lines != 1 || lines.held > 0 {
+			t.Errorf("%d penalties, %d lines at once, %d of them with the lock held", n, lines.lines, lines.held)
+		}
+		time.Sleep(refusalLogEvery)
+		if offend(g, "198.51.100.1", maxPoints+1, 1); lines.lines != 2 {
+			t.Errorf("%d lines a second later, want 2", lines.lines)
 		}
 	})
 }

@@ -57,26 +57,35 @@ func (r reason) String() string {
 type refusals struct {
 	log    *slog.Logger
 	counts [reasons]atomic.Int64
+	lines  seldom
+}
 
+// seldom keeps lines of the log apart. It is safe for concurrent use.
+type seldom struct {
 	mu     sync.Mutex // guards the fields below
 	logged time.Time
-	silent int64 // refusals that were not logged since
+	silent int64 // lines that were not written since
+}
+
+// due tells whether a line may be written, and how many were not since the last one.
+func (s *seldom) due() (yes bool, silent int64) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(s.logged) < refusalLogEvery {
+		s.silent++
+		return false, 0
+	}
+	silent, s.logged, s.silent = s.silent, now, 0
+	return true, silent
 }
 
 // add counts one refusal of a client.
 func (r *refusals) add(why reason, client string) {
 	r.counts[why].Add(1)
-	now := time.Now()
-	r.mu.Lock()
-	if now.Sub(r.logged) < refusalLogEvery {
-		r.silent++
-		r.mu.Unlock()
-		return
+	if yes, silent := r.lines.due(); yes {
+		r.log.Warn("client refused", "reason", why.String(), "client", client, "others since the last line", silent)
 	}
-	silent := r.silent
-	r.logged, r.silent = now, 0
-	r.mu.Unlock()
-	r.log.Warn("client refused", "reason", why.String(), "client", client, "others since the last line", silent)
 }
 
 // snapshot returns the counts by reason, with every reason in it.

@@ -43,6 +43,7 @@ type seats struct {
 	refusals  *refusals
 	gaveWay   atomic.Int64
 	penalties atomic.Int64
+	told      seldom       // of penalties
 	short     atomic.Int64 // times that the system had no descriptor, or no memory, for a connection, or that one was in error
 
 	mu       sync.Mutex // guards the fields below
