@@ -108,17 +108,15 @@ func (c *Certificates) restaple(ctx context.Context, entry *certEntry, now time.
 	s.retry = min(max(2*s.retry, stapleEvery), maxStapleRetry)
 	s.next = now.Add(s.retry)
 	c.log.Warn("no OCSP response", "error", err, "again in", s.retry, "must staple", s.must)
-	if now.Before(s.until) {
-		return // the one from before is still good
+	over := !now.Before(s.until) // else the one from before is still good
+	if over && s.must || errors.As(err, new(revokedError)) {
+		text := err.Error()
+		s.problem.Store(&text)
 	}
-	if serving := entry.serving.Load(); serving.OCSPStaple != nil {
+	if serving := entry.serving.Load(); over && serving.OCSPStaple != nil {
 		bare := *serving
 		bare.OCSPStaple = nil
 		entry.serving.Store(&bare)
-	}
-	if s.must || errors.As(err, new(revokedError)) {
-		text := err.Error()
-		s.problem.Store(&text)
 	}
 }
 

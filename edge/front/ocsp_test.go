@@ -139,6 +139,26 @@ func TestOCSPRevoked(t *testing.T) {
 	}
 }
 
+// TestOCSPRevokedLater: what is revoked while a response from before is still good is told at once, and not when that ends.
+func TestOCSPRevokedLater(t *testing.T) {
+	t.Parallel()
+	dir, ca := t.TempDir(), newAuthority(t, nil)
+	r := newResponder(t, ca)
+	pair := pairIn(dir, "a")
+	ca.write(t, pair, r.stapled(false), "a.example")
+	c, err := NewCertificates(CertificatesOptions{Pairs: []CertificatePair{pair}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry, now := c.table.Load().entries[0], time.Now()
+	c.restaple(t.Context(), entry, now)
+	r.status.Store(ocsp.Revoked)
+	c.restaple(t.Context(), entry, now.Add(6*time.Hour))
+	if state := c.States()[0]; !state.Stapled || !strings.Contains(state.Problem, "revoked it") {
+		t.Errorf("got %+v, want the staple from before and a problem", state)
+	}
+}
+
 // TestOCSPOfAnother: a response that another authority signed is none.
 func TestOCSPOfAnother(t *testing.T) {
 	t.Parallel()
