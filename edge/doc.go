@@ -102,7 +102,7 @@
 // Where a site has [Reports], what a player says with a request (CMCD) is read once and is the exchange's until the observer
 // has seen it. One that waits with an empty buffer (bs, su) gets a Priority (RFC 9218), which the front obeys. What it will
 // ask for next (nor) is fetched ahead: a segment on the same host, which the site's rules allow the client, two for one request
-// and 64 at a time; it takes the way of any fill and is kept by the same rules.
+// and 64 at a time; it takes the way of any fill, counts and is turned away as one, and is kept by the same rules.
 //
 // A body may go out no faster than the player has use for (rtp, [Reports.Pace]): after a second's worth at full speed in
 // pieces of an eighth of a second, as with limits, exact to a millisecond over every protocol. Never below 1.5 times the

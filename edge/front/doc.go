@@ -227,7 +227,8 @@
 // (H3_REQUEST_REJECTED). The connection is closed when all answers are delivered.
 //
 // On the control stream, and between the frames of a body, a client may send 1,000 frames
-// that ask for nothing in ten seconds, as with HTTP/2.
+// that ask for nothing in ten seconds, as with HTTP/2. Unidirectional streams of unknown types,
+// or reset before they have one, count as such.
 //
 // A connection has the budget of 100 odd events in ten seconds too: requests that the
 // client gives up, half headers, malformed or too large ones. Then it ends with H3_EXCESSIVE_LOAD. A
