@@ -20,9 +20,9 @@ function fake(answers) {
       asked.push({ url, ...init });
       const answer = typeof answers === "function" ? await answers(url, init, asked.length) : answers[Math.min(asked.length, answers.length) - 1];
       if (answer === null) throw new TypeError("network");
-      const { status = 200, body = {}, headers = {} } = answer;
+      const { status = 200, body = {}, text = JSON.stringify(body), headers = {} } = answer;
       const type = status >= 400 ? "application/problem+json" : "application/json";
-      return new Response(status === 204 ? null : JSON.stringify(body), { status, headers: { "content-type": type, ...headers } });
+      return new Response(status === 204 ? null : text, { status, headers: { "content-type": type, ...headers } });
     },
     wait: async (ms) => void waited.push(ms),
     random: () => 1,
@@ -51,6 +51,8 @@ for (const [name, answers, requests, waits, ends] of [
   ["an hour is too long to wait", [{ ...problem("busy", 503), headers: { "retry-after": "3600" } }], 1, [], "busy"],
   ["what is wrong is not repeated", [problem("request", 400)], 1, [], "request"],
   ["nobody answers", [null], 10, [500, 1000, 2000, 4000], "unreachable"],
+  ["the page of a network that wants a login is no answer", [{ text: "<html>" }, {}], 2, [], ""],
+  ["and where there is nothing else, nobody answers", [{ text: "<html>" }], 10, [500, 1000, 2000, 4000], "unreachable"],
   ["a conflict is an answer", [problem("sessions", 409)], 1, [], "sessions"],
 ]) {
   test(name, async () => {

@@ -177,11 +177,11 @@ export async function ask(servers, path, { attempts = ATTEMPTS, signal, ...init 
       continue;
     }
     let response;
-    let text = "";
+    let answer = null;
     try {
       const limit = AbortSignal.timeout(ATTEMPT_MS);
       response = await env.fetch(servers.on(path, server), { ...init, signal: signal ? AbortSignal.any([signal, limit]) : limit });
-      if (response.ok) text = await response.text(); // it may break off here too
+      if (response.ok) answer = JSON.parse(await response.text() || "null"); // it may break off here too, or be the page of a network that wants a login
     } catch (cause) {
       signal?.throwIfAborted();
       last = new WeirError("unreachable", { cause });
@@ -190,7 +190,7 @@ export async function ask(servers, path, { attempts = ATTEMPTS, signal, ...init 
     }
     if (response.ok) {
       servers.move(server);
-      return text ? JSON.parse(text) : null;
+      return answer;
     }
     const error = await errorOf(response);
     if (response.status === 502 || response.status === 504) {
