@@ -173,6 +173,27 @@ test("reports that could not be sent wait for the next session", async () => {
   second.close();
 });
 
+for (const [name, answer, left] of [["arrive once", { status: 204 }, 0], ["wait for the next session where they do not arrive", null, 2]]) {
+  test(`reports on their way when the page is left ${name}`, async () => {
+    let arrive;
+    const { env, asked } = fake((_, __, n) => (n === 1 ? new Promise((resolve) => (arrive = () => resolve(answer))) : { status: 204 }));
+    const reporter = new Reporter(() => A, { sid: "1" }, env);
+    reporter.add("ps", {});
+    reporter.add("t", {});
+    const sent = reporter.send();
+    await settle();
+    reporter.add("e", {});
+    reporter.close();
+    arrive();
+    await sent;
+    await settle();
+    assert.deepEqual(asked.map(({ body }) => body.split("\n").length), [2, 1]);
+    const next = new Reporter(() => A, { sid: "2" }, env);
+    assert.equal(next.waiting, left);
+    next.close();
+  });
+}
+
 test("resume", () => {
   const { env } = fake([{}]);
   for (const [position, duration, want] of [[300, 3600, 300], [5, 3600, 0], [3590, 3600, 0], [60, 90, 0], [300, Infinity, 0]]) {

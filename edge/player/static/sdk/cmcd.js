@@ -77,27 +77,30 @@ export class Reporter {
     if (this.#stopped || this.#sending || !this.#queue.length) return;
     if (this.env.now() < this.#notBefore) return this.#later(this.#notBefore - this.env.now());
     this.#sending = true;
-    const batch = this.#queue.slice(0, BATCH);
+    const batch = this.#queue.splice(0, BATCH); // not there for close(), should the page be left meanwhile
+    let wait = WAIT_MS; // where the network is away
     try {
-      const response = await this.env.fetch(this.to(), this.#post(batch));
-      if (response.ok) this.#queue.splice(0, batch.length);
-      else this.#refused(response, batch.length);
+      wait = this.#judge(await this.env.fetch(this.to(), this.#post(batch)));
     } catch {
-      this.#later(WAIT_MS); // kept: the network is away
-    } finally {
-      this.#sending = false;
+      // they are sent again
     }
-    if (this.#queue.length && !this.#timer && !this.#stopped) this.#later(0);
+    this.#sending = false;
+    if (wait && this.#stopped) return this.#keep([...this.#kept(), ...batch]);
+    if (wait) this.#queue = [...batch, ...this.#queue].slice(-KEEP);
+    if (!this.#stopped && this.#queue.length && (wait || !this.#timer)) this.#later(wait);
   }
 
-  /** CTA-5004-B, 3.3: 410 ends the reports of the session, 429 and faults are met with patience. @param {Response} response @param {number} sent */
-  #refused(response, sent) {
-    const { status } = response;
-    if (status === 410) return this.#stop();
-    if (status !== 429 && status < 500) return void this.#queue.splice(0, sent); // these will never be taken
-    const asked = retryAfter(response.headers.get("retry-after"), this.env.now());
-    this.#notBefore = this.env.now() + Math.max(asked, WAIT_MS);
-    this.#later(this.#notBefore - this.env.now());
+  /**
+   * How long to wait before a batch is sent again, ms; 0: it was taken, or never will be. CTA-5004-B, 3.3: 410 ends the reports
+   * of the session, 429 and faults are met with patience.
+   * @param {Response} response
+   */
+  #judge({ ok, status, headers }) {
+    if (status === 410) this.#stop();
+    if (ok || status !== 429 && status < 500) return 0;
+    const wait = Math.max(retryAfter(headers.get("retry-after"), this.env.now()), WAIT_MS);
+    this.#notBefore = this.env.now() + wait;
+    return wait;
   }
 
   /** @param {string[]} batch @returns {RequestInit} */
