@@ -286,6 +286,46 @@ test("a session that the service has forgotten is opened anew, and playback goes
   await session.close();
 });
 
+test("what gave up the play call has no say later", async () => {
+  const call = new AbortController();
+  const { session } = await begin([problem("not-found", 404)], { play: { signal: call.signal } });
+  call.abort();
+  await session.heartbeat();
+  assert.equal(session.id, "s2");
+  await session.close();
+});
+
+test("a session that is closed while it is opened anew stays closed", async () => {
+  let open;
+  const plays = [answer("s1"), new Promise((resolve) => (open = () => resolve(answer("s2"))))];
+  const { session, plays: calls } = await begin([problem("not-found", 404)], { plays });
+  const beating = session.heartbeat();
+  while (calls.length < 2) await settle();
+  await session.close();
+  open();
+  await beating;
+  assert.equal(session.id, "s1");
+});
+
+test("a page that comes back finds its place taken, and says so", async () => {
+  const listeners = {};
+  const { fetch } = globalThis;
+  globalThis.addEventListener = (name, f) => void (listeners[name] = f);
+  try {
+    const { session, events } = await begin([], { plays: [answer("s1"), problem("sessions", 409)] });
+    globalThis.fetch = async () => new Response();
+    listeners.pagehide();
+    listeners.pageshow({ persisted: true });
+    await settle();
+    for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve));
+    assert.deepEqual(events.map(([name, { kind }]) => [name, kind]), [["ended", "sessions"]]);
+    await session.close();
+  } finally {
+    delete globalThis.addEventListener;
+    globalThis.fetch = fetch;
+  }
+});
+
 test("too many: the error has words, and names the others", async () => {
   const others = [{ session: "x", asset: "demo", device: "tv", label: "Den", started: "" }];
   const refused = await begin([], { plays: [problem("sessions", 409, { limit: 1, sessions: others })] }).then(() => null, (e) => e);

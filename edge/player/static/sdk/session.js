@@ -22,6 +22,8 @@ import { WeirError, ask, backoff } from "./wire.js";
  * @property {string} expires
  */
 
+/** The play call. @typedef {(replace: boolean, signal?: AbortSignal) => Promise<Played>} Call */
+
 /**
  * How the player's own requests carry CMCD, where the page prefers another way than the service.
  * @typedef {{mode?: "query" | "headers", version?: 1 | 2, keys?: string[]}} CMCDWishes
@@ -112,7 +114,7 @@ export class Session extends EventTarget {
   /**
    * @param {HTMLVideoElement} video
    * @param {Engine} engine
-   * @param {{servers: import("./wire.js").Servers, env: import("./wire.js").Env, call: (replace: boolean) => Promise<Played>,
+   * @param {{servers: import("./wire.js").Servers, env: import("./wire.js").Env, call: Call,
    *   played: Played, resume: boolean, autoplay?: boolean, cmcd: boolean | CMCDWishes, limits: Host["limits"]}} options
    */
   constructor(video, engine, options) {
@@ -156,7 +158,7 @@ export class Session extends EventTarget {
     const timer = setInterval(() => this.#watch(), WATCH_MS);
     signal.addEventListener("abort", () => clearInterval(timer));
     globalThis.addEventListener?.("pagehide", () => this.#hide(), { signal });
-    globalThis.addEventListener?.("pageshow", (event) => event.persisted && this.#state === "over" && void this.replace(false), { signal });
+    globalThis.addEventListener?.("pageshow", (event) => event.persisted && void this.#back(), { signal });
     globalThis.addEventListener?.("online", () => void this.heartbeat(), { signal });
     await this.engine.attach(video, this.#host());
     this.#adopt();
@@ -260,12 +262,20 @@ export class Session extends EventTarget {
   /** Another session for the same playback, which goes on. */
   async #reopen() {
     try {
-      this.played = await this.options.call(false);
-      this.#adopt();
+      await this.#call(false);
     } catch (error) {
       if (error instanceof WeirError) this.#over(error);
       else if (!this.#stop.signal.aborted) throw error;
     }
+  }
+
+  /** @param {boolean} replace */
+  async #call(replace) {
+    const { signal } = this.#stop;
+    const played = await this.options.call(replace, signal);
+    signal.throwIfAborted(); // it was closed meanwhile
+    this.played = played;
+    this.#adopt();
   }
 
   /** @param {WeirError} error */
@@ -288,8 +298,7 @@ export class Session extends EventTarget {
    */
   async replace(others = true) {
     if (this.#state !== "over") return;
-    this.played = await this.options.call(others);
-    this.#adopt();
+    await this.#call(others);
     await this.engine.open(this.manifest, this.at ?? 0);
     await this.video.play().catch(() => {}); // the page has to ask for a click
   }
@@ -458,6 +467,16 @@ export class Session extends EventTarget {
     // Not a beacon where it can be helped: that carries credentials, for which the browser opens a connection of its own.
     if ("keepalive" in Request.prototype) void fetch(end, { method: "POST", keepalive: true, credentials: "omit" }).catch(() => {}); // the lease ends anyway
     else navigator.sendBeacon?.(end);
+  }
+
+  /** The page is back as it was: its place may be taken. */
+  async #back() {
+    try {
+      await this.replace(false);
+    } catch (error) {
+      if (error instanceof WeirError) this.#emit("ended", error);
+      else if (!this.#stop.signal.aborted) throw error;
+    }
   }
 
   /** Ends the session and frees the video element. */

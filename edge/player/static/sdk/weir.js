@@ -37,7 +37,7 @@ export { Session, WeirError, dashjs, hlsjs, native, playsHLS, shaka };
  * @property {boolean} [resume]              begin where the viewer left the title, and note it on this device; default true
  * @property {boolean | import("./session.js").CMCDWishes} [cmcd]  report how playback does, and in which way; default true
  * @property {boolean} [autoplay]            call video.play(); default true
- * @property {AbortSignal} [signal]          gives up the call
+ * @property {AbortSignal} [signal]          gives up the call; no matter once it is answered
  * @property {Partial<import("./wire.js").Env>} [env]  for tests
  */
 
@@ -55,8 +55,9 @@ export async function play(video, options) {
   const engine = options.engine ?? choose(video);
   void config({ server: servers, device, env }).catch(() => {}); // it adds servers; the play call tells all else
   const capabilities = { ...(await measure({ drm: options.drm, device })), ...options.capabilities };
-  const call = (/** @type {boolean} */ replace) => open(servers, { ...options, device, capabilities, replace }, env);
-  const played = await call(options.replace ?? false);
+  /** @type {import("./session.js").Call} */
+  const call = (replace, signal) => open(servers, { ...options, device, capabilities, replace, signal }, env);
+  const played = await call(options.replace ?? false, options.signal);
   const limits = { height: capabilities.max_height ?? 0, bitrate: capabilities.max_bitrate ?? 0 };
   const session = new Session(video, engine, { servers, env, call, played, limits, resume: options.resume ?? true, autoplay: options.autoplay ?? true, cmcd: options.cmcd ?? true });
   try {
