@@ -100,14 +100,28 @@ func (x *Exchange) renew(r *token.Renewal) *refusal {
 	return nil
 }
 
-// showRenewal puts a new token into the response. What says it may be shared says so no more: the token is this client's.
+// showRenewal puts a new token into the response. What says it may be shared says so no more: the token is this client's. A
+// targeted field would go before Cache-Control at a cache on the way (RFC 9213, 2.2).
 func (x *Exchange) showRenewal(h http.Header) {
 	h.Add(x.renewal.Field, x.renewal.Value)
-	if control := strings.Join(h["Cache-Control"], ", "); control == "" {
-		h.Set("Cache-Control", "private")
-	} else if !strings.Contains(control, "private") && !strings.Contains(control, "no-store") {
-		h.Set("Cache-Control", "private, "+strings.Replace(control, "public, ", "", 1))
+	for name := range h {
+		if strings.HasSuffix(name, "-Cache-Control") || name == "Surrogate-Control" {
+			delete(h, name)
+		}
 	}
+	control, said := "private", strings.Join(h["Cache-Control"], ",")
+	if strings.Contains(said, `"`) {
+		said = "" // of some fields alone
+	}
+	for directive := range strings.SplitSeq(said, ",") {
+		directive = strings.TrimSpace(directive)
+		switch name, _, _ := strings.Cut(strings.ToLower(directive), "="); name {
+		case "", "public", "private", "s-maxage":
+		default:
+			control += ", " + directive
+		}
+	}
+	h.Set("Cache-Control", control)
 }
 
 // redirect answers with the Location that is set already.

@@ -285,6 +285,36 @@ func TestTokenRenewal(t *testing.T) {
 	}
 }
 
+// TestRenewalIsPrivate: no cache on the way is let keep a token that is one client's.
+func TestRenewalIsPrivate(t *testing.T) {
+	t.Parallel()
+	v := newTokens(t, token.Options{Schemes: []token.Scheme{tokenScheme(token.CAT)}})
+	for _, tt := range []struct{ sent, want string }{
+		{"max-age=600, Public, s-maxage=900", "private, max-age=600"},
+		{"public", "private"},
+		{`max-age=600, private="set-cookie, x-a"`, "private"},
+		{"", "private"},
+		{"no-store", "private, no-store"},
+		{"PRIVATE, max-age=60", "private, max-age=60"},
+	} {
+		b := newSiteBench(t, Site{Tokens: v}, func(w http.ResponseWriter, _ *http.Request) {
+			if tt.sent != "" {
+				w.Header().Set("Cache-Control", tt.sent)
+			}
+			w.Header().Set("CDN-Cache-Control", "max-age=900")
+			w.Header().Set("Surrogate-Control", "max-age=900")
+			_, _ = io.WriteString(w, "body")
+		})
+		g := b.do("GET", "/vod/x?CAT="+catUntil(t, 30*time.Second, `, "catr": {"type": "header", "expadd": 600}`))
+		if g.header.Get(catField) == "" || g.header.Get("Cache-Control") != tt.want || g.header.Get("Cdn-Cache-Control") != "" || g.header.Get("Surrogate-Control") != "" {
+			t.Errorf("%q: got %v, want %q", tt.sent, g.header, tt.want)
+		}
+		if g = b.do("GET", "/vod/x?CAT="+catUntil(t, time.Hour, "")); g.header.Get("Cdn-Cache-Control") != "max-age=900" || g.header.Get("Cache-Control") != tt.sent {
+			t.Errorf("%q, for others: got %v", tt.sent, g.header)
+		}
+	}
+}
+
 // TestTokenOfAPlace: claims about the place hold where a database tells it.
 func TestTokenOfAPlace(t *testing.T) {
 	t.Parallel()
