@@ -1,7 +1,6 @@
 package token
 
 import (
-	"bufio"
 	"bytes"
 	"crypto"
 	"crypto/ecdsa"
@@ -100,9 +99,9 @@ func ParseKeys(file []byte) (*Keys, error) {
 
 func parseLines(text []byte) (keys []*Key, err error) {
 	number := 0
-	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+	for line := range strings.Lines(string(text)) {
 		number++
-		words := strings.Fields(lines.Text())
+		words := strings.Fields(line)
 		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
 			continue
 		}
@@ -140,11 +139,15 @@ func parseSecret(word string) (secret []byte, err error) {
 }
 
 func parsePEM(text []byte) (keys []*Key, err error) {
+	begin := []byte("-----BEGIN ")
 	for n := 1; ; n++ {
-		before, _, _ := bytes.Cut(text, []byte("-----BEGIN "))
-		block, rest := pem.Decode(text)
-		if block == nil {
+		before, _, more := bytes.Cut(text, begin)
+		if !more {
 			return keys, nil
+		}
+		block, rest := pem.Decode(text)
+		if block == nil || bytes.Count(text[:len(text)-len(rest)], begin) > 1 { // Decode passes over what it cannot read
+			return nil, fmt.Errorf("PEM block %d: it cannot be read", n)
 		}
 		key := &Key{}
 		for line := range strings.Lines(string(before)) {

@@ -683,6 +683,9 @@ func TestKeyFiles(t *testing.T) {
 		{name: "PEM", file: "id: a\n" + block("PRIVATE KEY", private) + "# public\nID: b\n" + block("PUBLIC KEY", public), ids: "a,b"},
 		{name: "JWKS", file: `{"keys": [{"kty": "oct", "kid": "s", "k": "AAAAAAAAAAAAAAAAAAAAAA"}, {"kty": "EC", "kid": "e", "crv": "P-256", "x": "` + b64(x) + `", "y": "` + b64(y) + `", "d": "` +
 			b64(d) + `"}, {"kty": "RSA", "kid": "r", "n": "` + b64(p.rsa.N.Bytes()) + `", "e": "AQAB"}]}`, ids: "s,e,r"},
+		{name: "a long comment", file: "# " + strings.Repeat("x", 100_000) + "\nk2 hex:00ff\n", ids: "k2"},
+		{name: "a damaged block", file: "id: a\n-----BEGIN PUBLIC KEY-----\n!topsecret\n-----END PUBLIC KEY-----\nid: b\n" + block("PUBLIC KEY", public), bad: "PEM block 1"},
+		{name: "a damaged block at the end", file: block("PUBLIC KEY", public) + "-----BEGIN PUBLIC KEY-----\n!topsecret\n", bad: "PEM block 2"},
 		{name: "empty", file: "# nothing\n", bad: "there is none"},
 		{name: "three words", file: "a b topsecret", bad: "line 1"},
 		{name: "no hexadecimal", file: "a hex:topsecret", bad: "line 1"},
