@@ -47,13 +47,20 @@ func (s *scheme) checkCAT(ctx context.Context, v *Verifier, q *Request, c *candi
 		err.Answer = s.answer(v, t.claims, claimReplay, now)
 		return Grant{}, err
 	}
-	if r := t.claims.renewal; s.Renew && r != nil && t.claims.end != 0 && now.Unix() >= t.claims.end-r.deadline {
+	if s.Renew && t.claims.renewable(now) {
 		var err error
 		if g.Renewal, err = s.renewCAT(v, t, q, c.at, now); err != nil {
 			return Grant{}, wrong(UnknownKey, "no new token can be made: %v", err)
 		}
 	}
 	return g, nil
+}
+
+// renewable tells whether it is time for the next token, and that would last longer: one that does not is of no use, and where
+// it comes by a redirect the client would be sent round for ever. One that is good once is used up.
+func (c *claims) renewable(now time.Time) bool {
+	r := c.renewal
+	return r != nil && c.end != 0 && now.Unix() >= c.end-r.deadline && (now.Unix()+r.add > c.end || c.replay == replayOnce)
 }
 
 func (s *scheme) openCAT(v *Verifier, text string) (*cat, *Error) {

@@ -435,6 +435,8 @@ func TestRenewal(t *testing.T) {
 			status       int
 		}{
 			{"not yet", `{"exp": 1700000061, "catr": {"type": "header", "expadd": 600}}`, "query", "", "-", 0},
+			{"it would end sooner", `{"exp": 1700000300, "catr": {"type": "header", "expadd": 60, "deadline": 600}}`, "query", "", "-", 0},
+			{"a redirect for ever", `{"exp": 1700000030, "catr": {"type": "redirect", "expadd": 30}}`, "query", "", "-", 0},
 			{"by default a minute before", `{"exp": 1700000060, "catr": {"type": "header", "expadd": 600}}`, "query", "Cta-Common-Access-Token", "", 0},
 			{"deadline", `{"exp": 1700000300, "catr": {"type": "cookie", "expadd": 600, "deadline": 300}}`, "query", "Set-Cookie", "CTA-Common-Access-Token=", 0},
 			{"names", `{"exp": 1700000010, "catr": {"type": "cookie", "expadd": 600, "cookie-name": "c", "cookie-params": ["Path=/vod/", "Secure"]}}`, "query", "Set-Cookie", "c=", 0},
