@@ -66,8 +66,10 @@ type dash struct {
 	// references name sets.
 	references []reference
 
+	dynamic  bool // players load the MPD anew
 	base     bool // the MPD has a BaseURL of its own
-	copied   int  // where the text begins of one that is written for each place of Steering; 0: none
+	copied   bool // which is written for each place of Steering
+	kept     int  // where the text begins of an element that is written so, and has its Child
 	steered  bool // Steering has been written
 	textFrom int  // where the text of an element begins that holds a URL, or a stored ContentSteering
 }
@@ -102,6 +104,7 @@ func (d *dash) scan() bool {
 				return false
 			}
 			root = true
+			d.dynamic = string(xmlAttribute(t.attributes, "type")) == "dynamic"
 		}
 		if t.opens {
 			if len(d.path) == maxDepth {
@@ -142,6 +145,7 @@ func (d *dash) rendition() *representation {
 func (d *dash) open(t *token) {
 	if len(d.path) == 1 {
 		d.insertSteering(t)
+		d.copyLocation(t) // behind what stands in front of it
 	}
 	switch string(t.name) {
 	case "Period":

@@ -6,7 +6,7 @@ import "bytes"
 func (d *dash) urls(t *token) {
 	switch string(t.name) {
 	case "BaseURL", "Location", "PatchLocation":
-		if t.end != d.copied {
+		if t.end != d.kept {
 			d.textFrom = t.end
 		}
 		return
@@ -104,10 +104,10 @@ func escapeTemplate(decorated, url []byte) []byte {
 	return append(out, double(rest)...)
 }
 
-// copyBase puts one for each place in the place of a relative BaseURL of the MPD; false: it is none.
-func (d *dash) copyBase(t *token) bool {
+// copyURL puts one for each place in the place of a relative BaseURL of the MPD, or of a Location; false: it is none.
+func (d *dash) copyURL(t *token, places []Location) bool {
 	length := bytes.IndexByte(d.text[t.end:], '<')
-	if t.closes || length < 0 || len(d.Steering.Locations) == 0 {
+	if t.closes || length < 0 || len(places) == 0 {
 		return false
 	}
 	url, closing := bytes.TrimSpace(d.text[t.end:t.end+length]), d.text[t.end+length:]
@@ -115,19 +115,30 @@ func (d *dash) copyBase(t *token) bool {
 	if ending < 0 || len(url) == 0 || !movable(url) || !bytes.HasPrefix(closing, []byte("</")) {
 		return false
 	}
-	url = unescapeXML(d.childText(url, true))
+	url = unescapeXML(d.childText(url, string(t.name) == "BaseURL"))
 	var text []byte
-	for _, l := range d.Steering.Locations {
+	for _, l := range places {
 		text = append(append(text, d.text[t.start:t.at]...), ` serviceLocation="`...)
 		text = append(append(appendEscaped(text, []byte(l.Pathway)), '"'), d.text[t.at:t.end]...)
 		text = append(appendEscaped(text, l.append(nil, url)), closing[:ending+1]...)
 	}
 	d.edits = append(d.edits, edit{span{t.start, t.end + length + ending + 1}, text})
-	d.copied = t.end
+	d.kept = t.end
 	return true
 }
 
-// insertSteering writes ContentSteering, and BaseURLs where there are none, in front of the first child of the MPD that may
+// copyLocation writes where an MPD is loaded anew from once for each place that has it.
+func (d *dash) copyLocation(t *token) {
+	if d.Steering == nil || !d.dynamic || xmlAttribute(t.attributes, "serviceLocation") != nil {
+		return
+	}
+	switch string(t.name) {
+	case "Location", "PatchLocation":
+		d.copyURL(t, d.Steering.manifests())
+	}
+}
+
+// insertSteering writes ContentSteering, and BaseURLs and Locations where there are none, in front of the first child of the MPD that may
 // not stand before them; a ContentSteering that is stored goes.
 func (d *dash) insertSteering(t *token) {
 	if d.Steering == nil {
@@ -138,7 +149,7 @@ func (d *dash) insertSteering(t *token) {
 		return
 	case "BaseURL":
 		if !d.base && xmlAttribute(t.attributes, "serviceLocation") == nil {
-			if !d.copyBase(t) {
+			if d.copied = d.copyURL(t, d.Steering.bases()); !d.copied {
 				d.edits = append(d.edits, edit{span{t.at, t.at}, append(appendEscaped([]byte(` serviceLocation="`), []byte(d.Steering.pathway())), '"')})
 			}
 		}
@@ -156,12 +167,19 @@ func (d *dash) insertSteering(t *token) {
 	space := "\n" + string(d.text[indent:t.start])
 	var text []byte
 	if !d.base {
-		for _, l := range d.Steering.Locations {
+		for _, l := range d.Steering.bases() {
 			text = append(appendEscaped(append(text, `<BaseURL serviceLocation="`...), []byte(l.Pathway)), `">`...)
 			text = append(append(appendEscaped(text, []byte(l.Base)), "</BaseURL>"...), space...)
 		}
 	}
-	text = append(appendEscaped(append(text, `<ContentSteering defaultServiceLocation="`...), []byte(d.Steering.first(!d.base || d.copied > 0))), '"')
+	if d.dynamic && string(t.name) != "Location" {
+		for _, l := range d.Steering.manifests() {
+			text = append(appendEscaped(append(text, `<Location serviceLocation="`...), []byte(l.Pathway)), `">`...)
+			url := unescapeXML(d.childText(appendEscaped(nil, []byte(l.Manifest)), false))
+			text = append(append(appendEscaped(text, l.append(nil, url)), "</Location>"...), space...)
+		}
+	}
+	text = append(appendEscaped(append(text, `<ContentSteering defaultServiceLocation="`...), []byte(d.Steering.first(!d.base || d.copied))), '"')
 	if d.Steering.QueryFirst {
 		text = append(text, ` queryBeforeStart="true"`...)
 	}

@@ -196,7 +196,7 @@ func TestChild(t *testing.T) {
 
 func TestSteering(t *testing.T) {
 	t.Parallel()
-	r := Rewrite{Steering: &Steering{Server: "/steer?a=1&b=2", Pathway: "east", QueryFirst: true, Locations: []Location{{"east", "https://e.example/v/"}, {"west", "https://w.example/v/"}}}}
+	r := Rewrite{Steering: &Steering{Server: "/steer?a=1&b=2", Pathway: "east", QueryFirst: true, Locations: []Location{{"east", "https://e.example/v/", "m.mpd?a&b"}, {"west", "https://w.example/v/", ""}}}}
 	const variant = "#EXT-X-STREAM-INF:BANDWIDTH=1\nv\n#EXT-X-STREAM-INF:BANDWIDTH=1,PATHWAY-ID=\"west\"\nw\n"
 	out, err := r.Append(nil, []byte("#EXTM3U\n#EXT-X-CONTENT-STEERING:SERVER-URI=\"old\"\n"+variant))
 	want := "#EXTM3U\n#EXT-X-CONTENT-STEERING:SERVER-URI=\"/steer?a=1&b=2\",PATHWAY-ID=\"east\"\n" + strings.Replace(variant, "BANDWIDTH=1\n", "BANDWIDTH=1,PATHWAY-ID=\"east\"\n", 1)
@@ -207,14 +207,16 @@ func TestSteering(t *testing.T) {
 	for _, test := range []struct{ in, want string }{
 		{
 			"<MPD>\n <Period></Period>\n</MPD>",
-			"<MPD>\n <BaseURL serviceLocation=\"east\">https://e.example/v/</BaseURL>\n <BaseURL serviceLocation=\"west\">https://w.example/v/</BaseURL>\n " + steering + "\n <Period></Period>\n</MPD>",
+			"<MPD>\n <BaseURL serviceLocation=\"east\">https://e.example/v/</BaseURL>\n <BaseURL serviceLocation=\"west\">https://w.example/v/</BaseURL>\n " +
+				"<BaseURL serviceLocation=\".\">https://e.example/v/</BaseURL>\n " + steering + "\n <Period></Period>\n</MPD>",
 		},
 		{
 			"<MPD><BaseURL availabilityTimeOffset=\"1\"> a&amp;b/ </BaseURL><Period/></MPD>",
 			`<MPD><BaseURL serviceLocation="east" availabilityTimeOffset="1">https://e.example/v/a&amp;b/</BaseURL>` +
-				`<BaseURL serviceLocation="west" availabilityTimeOffset="1">https://w.example/v/a&amp;b/</BaseURL>` + steering + "\n<Period/></MPD>",
+				`<BaseURL serviceLocation="west" availabilityTimeOffset="1">https://w.example/v/a&amp;b/</BaseURL>` +
+				`<BaseURL serviceLocation="." availabilityTimeOffset="1">https://e.example/v/a&amp;b/</BaseURL>` + steering + "\n<Period/></MPD>",
 		},
-		{"<MPD><BaseURL>/a/</BaseURL><Period/></MPD>", `<MPD><BaseURL serviceLocation="east">https://e.example/a/</BaseURL><BaseURL serviceLocation="west">https://w.example/a/</BaseURL>` + steering + "\n<Period/></MPD>"},
+		{"<MPD><BaseURL>/a/</BaseURL><Period/></MPD>", `<MPD><BaseURL serviceLocation="east">https://e.example/a/</BaseURL><BaseURL serviceLocation="west">https://w.example/a/</BaseURL><BaseURL serviceLocation=".">https://e.example/a/</BaseURL>` + steering + "\n<Period/></MPD>"},
 		{"<MPD><BaseURL>https://x/</BaseURL><Period/></MPD>", `<MPD><BaseURL serviceLocation="east">https://x/</BaseURL>` + steering + "\n<Period/></MPD>"},
 		{`<MPD><BaseURL serviceLocation="x">a/</BaseURL><ContentSteering>old</ContentSteering><Period/></MPD>`, `<MPD><BaseURL serviceLocation="x">a/</BaseURL>` + steering + "\n<Period/></MPD>"},
 	} {
@@ -222,9 +224,24 @@ func TestSteering(t *testing.T) {
 			t.Errorf("DASH: got %v\n%s\nwant\n%s", err, out, test.want)
 		}
 	}
-	r.Child = Query("t", "1")
+	r.Steering.Locations[1].Manifest = "m.mpd?a&b"
+	live := func(in, want string) {
+		t.Helper()
+		const bases = `<BaseURL serviceLocation="east">https://e.example/v/</BaseURL>` + "\n" + `<BaseURL serviceLocation="west">https://w.example/v/</BaseURL>` + "\n" + `<BaseURL serviceLocation=".">https://e.example/v/</BaseURL>` + "\n"
+		if out, err = r.Append(nil, []byte(`<MPD type="dynamic">`+in+`<Period/></MPD>`)); err != nil || string(out) != `<MPD type="dynamic">`+bases+strings.Replace(want, "STEERING", steering, 1)+`<Period/></MPD>` {
+			t.Errorf("live DASH %q: got %v\n%s\nwant\n%s", in, err, out, want)
+		}
+	}
+	live("", `<Location serviceLocation="east">https://e.example/v/m.mpd?a&amp;b</Location>`+"\n"+`<Location serviceLocation="west">https://w.example/v/m.mpd?a&amp;b</Location>`+"\nSTEERING\n")
+	live("<Location> ../x?y&amp;z </Location><PatchLocation ttl=\"9\">p</PatchLocation>", "STEERING\n"+`<Location serviceLocation="east">https://e.example/v/../x?y&amp;z</Location><Location serviceLocation="west">https://w.example/v/../x?y&amp;z</Location>`+
+		`<PatchLocation serviceLocation="east" ttl="9">https://e.example/v/p</PatchLocation><PatchLocation serviceLocation="west" ttl="9">https://w.example/v/p</PatchLocation>`)
+	const own = `<Location>https://o.example/m</Location><Location serviceLocation="o">m</Location>`
+	live(own, "STEERING\n"+own)
+	r.Child, r.Steering.Locations[0].Manifest = Query("t", "1"), "" // media only
+	live("", `<Location serviceLocation="west">https://w.example/v/m.mpd?a&amp;b&amp;t=1</Location>`+"\nSTEERING\n")
+	live("<Location>x</Location>", "STEERING\n"+`<Location serviceLocation="west">https://w.example/v/x?t=1</Location>`)
 	out, err = r.Append(nil, []byte("<MPD><BaseURL>a.mp4</BaseURL><Period/></MPD>"))
-	if err != nil || !strings.HasPrefix(string(out), `<MPD><BaseURL serviceLocation="east">https://e.example/v/a.mp4?t=1</BaseURL><BaseURL serviceLocation="west">https://w.example/v/a.mp4?t=1</BaseURL><C`) {
+	if err != nil || !strings.HasPrefix(string(out), `<MPD><BaseURL serviceLocation="east">https://e.example/v/a.mp4?t=1</BaseURL><BaseURL serviceLocation="west">https://w.example/v/a.mp4?t=1</BaseURL><BaseURL serviceLocation=".">https://e.example/v/a.mp4?t=1</BaseURL><C`) {
 		t.Errorf("with a token: got %v\n%s", err, out)
 	}
 }
@@ -234,7 +251,7 @@ func TestSteering(t *testing.T) {
 func TestCopies(t *testing.T) {
 	t.Parallel()
 	r := Rewrite{Child: Query("t", "1"), Steering: &Steering{
-		Server: "s", Pathway: "east", First: "west", Locations: []Location{{"east", "https://e.example/v/"}, {"west", "https://w.example:8443/v/"}},
+		Server: "s", Pathway: "east", First: "west", Locations: []Location{{"east", "https://e.example/v/", ""}, {"west", "https://w.example:8443/v/", ""}},
 	}}
 	in := `#EXTM3U
 #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="x",URI="a.m3u8"
@@ -416,7 +433,7 @@ func FuzzAppend(f *testing.F) {
 			t.Fatalf("all is allowed and %q becomes %q", text, out)
 		}
 		for _, filter := range some {
-			once, err := (&Rewrite{Filter: filter, Child: child, Steering: &Steering{Server: "s", Pathway: "p", Locations: []Location{{"p", "https://p/"}, {"q", "https://q/"}}}}).Append(nil, text)
+			once, err := (&Rewrite{Filter: filter, Child: child, Steering: &Steering{Server: "s", Pathway: "p", Locations: []Location{{"p", "https://p/", "m"}, {"q", "https://q/", "m"}}}}).Append(nil, text)
 			if err != nil {
 				continue
 			}

@@ -41,7 +41,7 @@ func TestParsersOfOthers(t *testing.T) {
 		for what, l := range limits {
 			r := Rewrite{
 				Filter: filter(t, l), Child: Query("CAT", "token"),
-				Steering: &Steering{Server: "/steer/v1/a", Pathway: "east", Locations: []Location{{"east", "https://edge.example/v/"}, {"west", "https://west.example/v/"}}},
+				Steering: &Steering{Server: "/steer/v1/a", Pathway: "east", Locations: []Location{{"east", "https://edge.example/v/", "m"}, {"west", "https://west.example/v/", "m"}}},
 			}
 			out, err := r.Append(nil, text)
 			if errors.Is(err, ErrEmpty) {

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 )
 
@@ -33,15 +34,24 @@ type Steering struct {
 	// playlist of variants gets them all once for each place, where all its URIs are relative and none has a pathway; an MPD
 	// gets a BaseURL for each, where it has none or a relative one. All are absolute: where one pathway fails, shaka takes all
 	// that are relative for failed too.
+	//
+	// The base of clones is in an MPD one BaseURL more, called ".", which is this place. An MPD that is loaded anew gets a
+	// Location for each place that has a Manifest: none is called ".", as dash.js would load the MPD from clones too, without
+	// its query.
 	Locations []Location
 	// QueryFirst has DASH players ask the server before they start.
 	QueryFirst bool
 }
 
+// noPathway is the name of what has none (RFC 8216bis, 4.4.6.2).
+const noPathway = "."
+
 // Location is a pathway that a manifest lists.
 type Location struct {
 	Pathway string // its name
 	Base    string // the URL that takes the place of the manifest's own directory; ends in '/'
+	// Manifest is this manifest, relative to Base, for players that load an MPD anew. Empty: only media is there.
+	Manifest string
 }
 
 // append appends what a URL without a scheme and an authority is at that place.
@@ -77,10 +87,7 @@ func (r *Rewrite) Append(dst, manifest []byte) ([]byte, error) {
 
 // pathway is the name that Pathway means.
 func (s *Steering) pathway() string {
-	if s.Pathway == "" {
-		return "."
-	}
-	return s.Pathway
+	return cmp.Or(s.Pathway, noPathway)
 }
 
 // here is the place of the manifest's own URLs; nil: it is not among Locations.
@@ -90,6 +97,19 @@ func (s *Steering) here() *Location {
 		return nil
 	}
 	return &s.Locations[i]
+}
+
+// bases are what an MPD has BaseURLs for.
+func (s *Steering) bases() []Location {
+	if here := s.here(); here != nil && here.Pathway != noPathway {
+		return append(slices.Clip(s.Locations), Location{Pathway: noPathway, Base: here.Base})
+	}
+	return s.Locations
+}
+
+// manifests are the places from which an MPD is loaded anew.
+func (s *Steering) manifests() []Location {
+	return slices.DeleteFunc(slices.Clone(s.Locations), func(l Location) bool { return l.Manifest == "" })
 }
 
 // first is the name of the pathway to begin with; listed tells that the manifest has all Locations.

@@ -58,14 +58,22 @@
 //
 // # What players need
 //
-// Seen in Chromium, with hls.js 1.7, dash.js 5.2 and shaka 5.2 (TestSteering and TestSecondCDN in tools/weir). A manifest lists four pathways,
-// the best for this viewer and this node, and says where to begin; all others are clones.
+// Seen in Chromium, with hls.js 1.7, dash.js 5.2 and shaka 5.2 (TestSteering, TestLiveSteering and TestSecondCDN in tools/weir). A
+// manifest lists four pathways, the best for this viewer and this node, and says where to begin; all others are clones.
 //
 //   - shaka follows HLS only among variants that are listed, and knows EXT-X-MEDIA's pathway by PATHWAY-ID; it resolves no
 //     relative RELOAD-URI.
 //   - dash.js puts a clone in the place of the BaseURL of that name, without its port: so nothing that is listed is cloned.
 //     Unless it is told to ask before it starts, it never does where the page itself calls play().
+//   - An MPD that is loaded anew comes from the edge that steering names, by the Location of its name; other pathways have media
+//     alone. dash.js makes clones of Locations too, which lose their query: so the base of clones in an MPD is called ".", as no
+//     Location is. Where an MPD cannot be loaded, dash.js asks neither again nor elsewhere: it follows away from an edge that
+//     drains, but not from one that dies between two answers. shaka tries all Locations.
+//   - dash.js learns that it plays from the element's event: a page that calls play() before the stream is there has a live MPD
+//     that is never loaded anew.
 //   - In HLS a clone has the port of its original: edges at another port have to be listed.
+//   - shaka 5.2.12 as it is published takes no clones at all: its build renames what it reads of them (ID, HOST). A pathway that is
+//     new to it has to be listed, which a live MPD does at its next refresh.
 //   - No player asks anybody else when the steering server is lost. So the next question goes to an edge that the viewer does not
 //     load from, or to Steering.Server, a name that all edges have.
 //

@@ -39,7 +39,7 @@ const maxListed = 16
 type question struct {
 	asset   string
 	session string
-	from    string   // the pathway of the manifest's own URLs; "": "."
+	from    string   // the pathway of the manifest's own URLs; "": ".", as in all MPDs
 	listed  []string // the others that the manifest lists
 	avoid   shunned
 }
@@ -102,7 +102,7 @@ func (a *API) steer(w http.ResponseWriter, r *http.Request) *problem {
 	if p != nil {
 		return p
 	}
-	v := viewerOf(q, r)
+	v := a.viewerOf(q, r)
 	if v.starves = a.options.Starves != nil && a.options.Starves(r); v.starves && v.current != "" {
 		q.avoid = shunned{v.current, now.Add(shunTime).Unix()}
 	}
@@ -115,7 +115,8 @@ func (a *API) steer(w http.ResponseWriter, r *http.Request) *problem {
 	}
 	// Absolute: shaka resolves no other one that comes in an answer.
 	m.Reload = cmp.Or(a.server(plan, ways, true), base(r)) + q.path()
-	dash := r.URL.Query().Has("_DASH_pathway")
+	// dash.js says nothing of itself in its first question.
+	dash := r.URL.Query().Has("_DASH_pathway") || q.from == "" && !r.URL.Query().Has("_HLS_pathway")
 	for _, way := range ways {
 		m.Priority = append(m.Priority, way.ID)
 		if way.ID != cmp.Or(q.from, ".") && !slices.Contains(q.listed, way.ID) {
@@ -152,7 +153,7 @@ func portOf(authority string) string {
 
 // viewerOf is who asks, with what the player says of the pathways that it has used: in HLS one, in DASH a list, each with
 // its throughput.
-func viewerOf(q *question, r *http.Request) *steered {
+func (a *API) viewerOf(q *question, r *http.Request) *steered {
 	query := r.URL.Query()
 	address, _, _ := net.SplitHostPort(r.RemoteAddr) // the next question may come from another port
 	v := &steered{asset: q.asset, viewer: cmp.Or(q.session, address), avoid: q.avoid.pathway}
@@ -161,8 +162,14 @@ func viewerOf(q *question, r *http.Request) *steered {
 	if len(names) > maxListed {
 		return v
 	}
-	// dash.js puts the one that it uses now behind those before it; with one there is no doubt.
+	// dash.js puts the one that it uses now behind those before it, and behind these, of a live title, those that it had the
+	// MPD from, which are edges: where it names another way, media comes from there. With one name there is no doubt.
 	v.current = names[len(names)-1]
+	for _, name := range names {
+		if slices.ContainsFunc(a.options.Steering.Pathways, func(p Pathway) bool { return p.ID == name }) {
+			v.current = name
+		}
+	}
 	for i, name := range names {
 		if i < len(rates) {
 			if rate, err := strconv.ParseInt(rates[i], 10, 64); err == nil && rate > 0 {
@@ -206,22 +213,27 @@ type Steered struct {
 type Listing struct {
 	Pathway string
 	Base    string // https://host:port
+	Edge    bool   // it has manifests for this viewer; others have media
 }
 
 // listings is how many pathways a manifest lists: what a title's viewers are spread over, and one to fall back to. All
 // others can be had as clones.
 const listings = 4
 
-// Steer tells how the manifest of an asset sends the viewer of a session, from this node.
-func (a *API) Steer(r *http.Request, asset, session string) Steered {
+// Steer tells how the manifest of an asset sends the viewer of a session, from this node. dash: it is an MPD, which lists this
+// node like the others and has "." as the base of clones.
+func (a *API) Steer(r *http.Request, asset, session string, dash bool) Steered {
 	p, own := a.plan(r, time.Now()), a.options.Node
 	ways, _ := p.ways(&steered{asset: asset, viewer: session})
-	s := Steered{First: own, Listed: []Listing{{own, base(r)}}}
+	s := Steered{First: own, Listed: []Listing{{own, base(r), true}}}
 	q := question{asset: asset, session: session, from: own}
+	if dash {
+		q.from, q.listed = "", []string{own}
+	}
 	for i, way := range ways {
 		listed := way.ID == own
 		if !listed && len(way.Params) == 0 && len(s.Listed) < listings {
-			s.Listed = append(s.Listed, Listing{way.ID, p.scheme + way.Host})
+			s.Listed = append(s.Listed, Listing{way.ID, p.scheme + way.Host, p.edge(way.ID)})
 			q.listed = append(q.listed, way.ID)
 			listed = true
 		}

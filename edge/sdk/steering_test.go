@@ -111,7 +111,8 @@ func TestBadlyServed(t *testing.T) {
 	starves := false
 	a := testAPI(t, Options{
 		Node: "edge-1", Nodes: func(bool) []Node { return nodesNamed("edge-1", "edge-2", "edge-3") },
-		Starves: func(*http.Request) bool { return starves },
+		Starves:  func(*http.Request) bool { return starves },
+		Steering: Steering{Pathways: []Pathway{{ID: "b", Host: "b.example"}}},
 	})
 	question := "/steer/v1/film?session=s&from=edge-1&listed=edge-2,edge-3"
 	first := steering(t, a, question).Priority[0]
@@ -135,6 +136,10 @@ func TestBadlyServed(t *testing.T) {
 	if m.Priority[0] == first || !strings.Contains(m.Reload, "avoid="+first+"%40") {
 		t.Errorf("starves at %s: sent to %v, asks again at %s", first, m.Priority, m.Reload)
 	}
+	// dash.js had media from b, and the MPD of a live title from an edge.
+	if live := steering(t, a, question+"&_DASH_pathway=%22b,"+first+"%22"); !strings.Contains(live.Reload, "avoid=b%40") || live.Priority[0] != first {
+		t.Errorf("starves at b: sent to %v, asks again at %s", live.Priority, live.Reload)
+	}
 	starves = false
 	_, again, _ := strings.Cut(m.Reload, "/steer/")
 	if m := steering(t, a, "/steer/"+again+"&_HLS_pathway="+first); m.Priority[0] == first || !strings.HasSuffix(m.Reload, again) {
@@ -155,8 +160,8 @@ func TestManifestsWays(t *testing.T) {
 	policy := Steering{Pathways: []Pathway{{ID: "b", Host: "b.example"}, {ID: "c", Host: "c.example", Weight: 1e9, Params: map[string]string{"k": "v"}}}}
 	a := testAPI(t, Options{Node: "edge-1", Nodes: func(bool) []Node { return nodes }, Steering: policy})
 	r := httptest.NewRequest(http.MethodGet, "https://edge.example/vod/film/master.m3u8", http.NoBody)
-	s := a.Steer(r, "film", "s1")
-	if s.Listed[0] != (Listing{"edge-1", "https://edge.example"}) || len(s.Listed) != listings || s.First != "edge-1" {
+	s := a.Steer(r, "film", "s1", false)
+	if s.Listed[0] != (Listing{"edge-1", "https://edge.example", true}) || len(s.Listed) != listings || s.First != "edge-1" {
 		t.Errorf("got %+v: want this node, three others, and to begin here, as c cannot be listed", s)
 	}
 	m := steering(t, a, strings.TrimPrefix(s.Server, "https://edge.example"))
@@ -180,7 +185,7 @@ func TestManifestsWays(t *testing.T) {
 	}
 	policy.Server = "https://steer.example"
 	a = testAPI(t, Options{Node: "edge-1", Nodes: func(bool) []Node { return nodes }, Steering: policy})
-	s = a.Steer(r, "film", "s1")
+	s = a.Steer(r, "film", "s1", false)
 	if m = steering(t, a, strings.TrimPrefix(s.Server, "https://steer.example")); !strings.HasPrefix(m.Reload, "https://steer.example/steer/v1/film?") {
 		t.Errorf("asks %s, then %s", s.Server, m.Reload)
 	}
@@ -189,6 +194,17 @@ func TestManifestsWays(t *testing.T) {
 	alone := testAPI(t, Options{Node: "edge-1", Nodes: func(bool) []Node { return nodesNamed("edge-1") }})
 	if m = decode[steeringManifest](t, ask(alone, "GET", "https://other.example/steer/v1/film", ""), http.StatusOK); m.Reload != "https://other.example/steer/v1/film?" {
 		t.Errorf("asks again at %s", m.Reload)
+	}
+
+	// An MPD has a base for clones that no Location has.
+	policy.Server, nodes[0].Leaves = "", false
+	policy.Pathways[0].Weight = 1e12
+	a = testAPI(t, Options{Node: "edge-1", Nodes: func(bool) []Node { return nodes }, Steering: policy})
+	if s = a.Steer(r, "film", "s1", true); s.First != "b" || s.Listed[1] != (Listing{"b", "https://b.example", false}) || !s.Listed[2].Edge {
+		t.Errorf("an MPD lists %+v", s)
+	}
+	if m = steering(t, a, strings.TrimPrefix(s.Server, "https://edge.example")); len(m.Clones) != len(m.Priority)-listings || m.Clones[0].Base != "." {
+		t.Errorf("an MPD that lists %+v: %+v", s.Listed, m.Clones)
 	}
 
 	// In DASH a clone's host has its port.

@@ -50,15 +50,17 @@ func startSystem(t *testing.T, edges int) *system {
 
 func anyPort(int) string { return "127.0.0.1:0" }
 
-// settings are more of them, of site and cluster each after a comma.
-type settings struct{ site, cluster, node string }
+// settings are more of them, of site and cluster each after a comma. origin, host:port, is in the place of that of the sample.
+type settings struct{ site, cluster, node, origin string }
 
 // startSystemWith is startSystem with more settings, and an https address of each edge.
 func startSystemWith(t *testing.T, edges int, more settings, https func(i int) string) *system {
 	t.Helper()
 	dir := t.TempDir()
-	origin := startWeir(t, "origin", "--http", "127.0.0.1:0")
-	s := &system{origin: origin.await(t, `msg="origin is up" http=(\S+)`)}
+	s := &system{origin: more.origin}
+	if s.origin == "" {
+		s.origin = startWeir(t, "origin", "--http", "127.0.0.1:0").await(t, `msg="origin is up" http=(\S+)`)
+	}
 	secret := filepath.Join(dir, "secret")
 	if err := os.WriteFile(secret, []byte(strings.Repeat("0123456789abcdef", 4)), 0o600); err != nil {
 		t.Fatal(err)

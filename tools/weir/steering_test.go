@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -37,41 +38,63 @@ func TestSteering(t *testing.T) {
 	proof.RequireTool(t, "chromium", "chromium")
 	for _, tt := range steeredPlayers {
 		t.Run(tt.player+" "+tt.format, func(t *testing.T) {
-			s := startSteered(t, 3, settings{site: ", sdk: {steering: {ttl: 1s}}", cluster: ", timers: {drain: 60s}"})
-			p := playAt(t, s.edges[0].https)
-			first := steeredTo(t, p.Steering)
-			if len(first) != 3 {
-				t.Fatalf("viewers are sent to %v, want all three", first)
-			}
-			var drained, killed *edgeProcess
-			result := browse(t, map[string]any{
-				"url": p.Manifests[tt.format], "player": tt.player, "config": tt.config,
-				"seconds": 22, "timeout": 120, "quic": "off", "spki": s.spki, "maxStalls": -1, "allowErrors": true,
-			}, func(played float64) {
-				switch {
-				case played >= 4 && drained == nil:
-					drained = s.named(first[0])
-					drained.signal(t, os.Interrupt)
-				case played >= 12 && killed == nil:
-					left := s.edges[slices.IndexFunc(s.edges, func(e *edgeProcess) bool { return e != drained })]
-					killed = s.named(steeredTo(t, strings.Replace(p.Steering, s.edges[0].https, left.https, 1))[0])
-					killed.kill()
-				}
-			})
-			for _, e := range s.edges {
-				e.kill() // they would drain for long
-			}
-			if killed == nil {
-				t.Fatal("nothing was killed: the test shows nothing")
-			}
-			if len(result.Nodes) != 3 {
-				t.Errorf("segments came from %v, want all three: %s drained, %s was killed", result.Nodes, drained.name, killed.name)
-			}
-			asked, failed := result.segments(drained.https)
-			if last := result.lastHost(); asked == 0 || failed > 0 || last == drained.https || last == killed.https {
-				t.Errorf("%d of %d segments of the edge that drained did not come; the last was asked of %s", failed, asked, last)
-			}
+			loseEdges(t, steeredSettings, "demo", tt.format, 2, map[string]any{"player": tt.player, "config": tt.config})
 		})
+	}
+}
+
+var steeredSettings = settings{site: ", sdk: {steering: {ttl: 1s}}", cluster: ", timers: {drain: 60s}"}
+
+// loseEdges plays a title from three edges, of which one drains; where two are to be lost, of the others the one that is played
+// from is killed.
+func loseEdges(t *testing.T, more settings, asset, format string, losses int, arguments map[string]any) (result play, lost []*edgeProcess) {
+	t.Helper()
+	s := startSteered(t, 3, more)
+	p := playAt(t, s.edges[0].https, asset)
+	first := steeredTo(t, p.Steering)
+	if len(first) != 3 {
+		t.Fatalf("viewers are sent to %v, want all three", first)
+	}
+	all := map[string]any{"url": p.Manifests[format], "seconds": 22, "timeout": 120, "quic": "off", "spki": s.spki, "maxStalls": -1, "allowErrors": true}
+	maps.Copy(all, arguments)
+	result = browse(t, all, func(played float64) {
+		switch {
+		case played >= 4 && len(lost) == 0:
+			lost = append(lost, s.named(first[0]))
+			lost[0].signal(t, os.Interrupt)
+		case played >= 12 && len(lost) == 1 && losses == 2:
+			left := s.edges[slices.IndexFunc(s.edges, func(e *edgeProcess) bool { return e != lost[0] })]
+			lost = append(lost, s.named(steeredTo(t, strings.Replace(p.Steering, s.edges[0].https, left.https, 1))[0]))
+			lost[1].kill()
+		}
+	})
+	for _, e := range s.edges {
+		e.kill() // they would drain for long
+	}
+	if len(lost) != losses {
+		t.Fatalf("%d edges were lost, want %d: the test shows nothing", len(lost), losses)
+	}
+	if len(result.Nodes) != losses+1 {
+		t.Errorf("segments came from %v, want %d edges", result.Nodes, losses+1)
+	}
+	result.left(t, "segment", lost)
+	return result, lost
+}
+
+// left checks that a player asked the edge that drained for all that it answered, and went elsewhere.
+func (p *play) left(t *testing.T, kind string, lost []*edgeProcess) {
+	t.Helper()
+	asked, failed := 0, 0
+	for _, r := range p.Requests {
+		if u, err := url.Parse(r.URL); err == nil && r.Kind == kind && u.Host == lost[0].https {
+			if asked++; r.Status != http.StatusOK {
+				failed++
+			}
+		}
+	}
+	last := p.lastHost(kind)
+	if asked == 0 || failed > 0 || slices.ContainsFunc(lost, func(e *edgeProcess) bool { return e.https == last }) {
+		t.Errorf("%d of %d %ss of the edge that drained did not come; the last was asked of %s", failed, asked, kind, last)
 	}
 }
 
@@ -90,32 +113,21 @@ func (s *system) named(name string) *edgeProcess {
 	return s.edges[slices.IndexFunc(s.edges, func(e *edgeProcess) bool { return e.name == name })]
 }
 
-// segments counts those that were asked of a host, host:port, and those that it did not give.
-func (p *play) segments(host string) (asked, failed int) {
+// lastHost is of whom the last of a kind was asked.
+func (p *play) lastHost(kind string) (host string) {
 	for _, r := range p.Requests {
-		if u, err := url.Parse(r.URL); err == nil && r.Kind == "segment" && u.Host == host {
-			if asked++; r.Status != http.StatusOK {
-				failed++
-			}
-		}
-	}
-	return asked, failed
-}
-
-// lastHost is of whom the last segment was asked.
-func (p *play) lastHost() (host string) {
-	for _, r := range p.Requests {
-		if u, err := url.Parse(r.URL); err == nil && r.Kind == "segment" {
+		if u, err := url.Parse(r.URL); err == nil && r.Kind == kind {
 			host = u.Host
 		}
 	}
 	return host
 }
 
-// playAt opens a session for the sample.
-func playAt(t *testing.T, host string) playAnswer {
+// playAt opens a session for a title.
+func playAt(t *testing.T, host, asset string) playAnswer {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+host+"/sdk/v1/sessions", strings.NewReader(`{"asset":"demo","device":"web"}`))
+	body := strings.NewReader(`{"asset":"` + asset + `","device":"web"}`)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+host+"/sdk/v1/sessions", body)
 	if err != nil {
 		t.Fatal(err)
 	}

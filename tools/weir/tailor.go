@@ -38,7 +38,7 @@ func (n *node) tailor(api *sdk.API, tokens *token.Verifier) func(*http.Request, 
 				t.Child = manifest.Both(t.Child, manifest.Query(name, value, r.Host))
 			}
 		}
-		id := parameter(query, "session")
+		id := parameter(query, sessionParameter)
 		if api == nil || id == "" {
 			return t
 		}
@@ -46,15 +46,23 @@ func (n *node) tailor(api *sdk.API, tokens *token.Verifier) func(*http.Request, 
 		if _, err := n.sessions.Place(session.ID(id)); !ok || err != nil {
 			return t
 		}
-		steered := api.Steer(r, asset, id)
+		steered := api.Steer(r, asset, id, strings.HasSuffix(target.Path, ".mpd"))
 		t.Steering = &manifest.Steering{Server: steered.Server, Pathway: n.config.Node.Name, First: steered.First, QueryFirst: true}
-		dir := path.Dir(target.Path)
+		dir, name := path.Split(target.Path)
+		again := string(manifest.Query(sessionParameter, id)(nil, []byte(name+"?"+target.Query), manifest.Playlist))
 		for _, l := range steered.Listed {
-			t.Steering.Locations = append(t.Steering.Locations, manifest.Location{Pathway: l.Pathway, Base: l.Base + strings.TrimSuffix(dir, "/") + "/"})
+			at := manifest.Location{Pathway: l.Pathway, Base: l.Base + dir}
+			if l.Edge {
+				at.Manifest = again
+			}
+			t.Steering.Locations = append(t.Steering.Locations, at)
 		}
 		return t
 	}
 }
+
+// sessionParameter says in a manifest's query who plays it.
+const sessionParameter = "session"
 
 // parameter is the value of a query's parameter, as it stands there; of several the first.
 func parameter(query, name string) string {

@@ -45,7 +45,8 @@ window.begin = async (player, url, config) => {
   __probe.begun = performance.now();
   try {
     await players[player](url, config);
-    await video.play();
+    // dash.js plays by itself. It would not learn that it does from a play() that comes too early, and load no live MPD anew.
+    if (player !== "dash.js") await video.play();
   } catch (error) {
     __probe.error(`${player}: ${error.code ?? ""} ${error.message ?? error}`);
   }
