@@ -63,7 +63,7 @@ func (s *Server) quicPart(socket net.PacketConn) (*quicPart, error) {
 		return nil, err
 	}
 	p.transport = &quic.Transport{
-		Conn:                  guardPaths(socket, &s.stats.refusals),
+		Conn:                  guardPaths(socket, s.ids.mark(), &s.stats.refusals),
 		StatelessResetKey:     &keys.reset,
 		ConnectionIDGenerator: s.ids,
 		TokenGeneratorKey:     &keys.token,
@@ -166,22 +166,27 @@ func (p *quicPart) connections() []*quicConn {
 	return all
 }
 
-// retryLimit counts handshakes by the second.
+// retryLimit tells when clients have to prove their addresses: while there are more than so many handshakes in a second, and a
+// second longer. It looks at a tenth of a second, so that a flood does not get a second's handshakes at once.
 type retryLimit struct {
-	most int // of them, from addresses that may be forged
+	most int // of them in a second, from addresses that may be forged
 
 	mu    sync.Mutex // guards the fields below
 	begun time.Time
 	count int
+	until time.Time
 }
 
 func (l *retryLimit) exceeded(net.Addr) bool {
+	const windows = 10 // in a second
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now.Sub(l.begun) >= time.Second {
+	if now.Sub(l.begun) >= time.Second/windows {
 		l.begun, l.count = now, 0
 	}
-	l.count++
-	return l.count > l.most
+	if l.count++; l.count > l.most/windows {
+		l.until = now.Add(time.Second)
+	}
+	return now.Before(l.until)
 }

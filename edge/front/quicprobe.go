@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/net/ipv4"
 )
 
 const (
@@ -29,21 +31,23 @@ const (
 // ECN. It is safe for concurrent use.
 type pathGuard struct {
 	*net.UDPConn
-	refusals *refusals
-	marks    atomic.Bool // the system can mark packets, so that what has no mark is a probe
+	batches   *ipv4.PacketConn // the same, to read from
+	refusals  *refusals
+	strangers strangers   // of the goroutine that reads
+	marks     atomic.Bool // the system can mark packets, so that what has no mark is a probe
 
 	mu     sync.Mutex // guards the fields below
 	begun  time.Time
 	probed map[netip.AddrPort]int // in budgetWindow, by port, and with port 0 by address
 }
 
-// guardPaths wraps a UDP socket. Batched reads and segmentation offload stay, as they go by its descriptor.
-func guardPaths(socket net.PacketConn, r *refusals) net.PacketConn {
+// guardPaths wraps a UDP socket on which packets with a mark are ours. Batched reads and segmentation offload stay.
+func guardPaths(socket net.PacketConn, mark uint32, r *refusals) net.PacketConn {
 	udp, ok := socket.(*net.UDPConn)
 	if !ok {
 		return socket
 	}
-	return &pathGuard{UDPConn: udp, refusals: r}
+	return &pathGuard{UDPConn: udp, refusals: r, batches: ipv4.NewPacketConn(udp), strangers: newStrangers(mark)}
 }
 
 // WriteMsgUDP sends a packet, or packets. Hot path: two comparisons, for all but one packet in a thousand.

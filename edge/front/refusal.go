@@ -38,6 +38,7 @@ const (
 	http1Pipelined           // requests that did not wait for the answers to those before
 	penalty                  // a connection of a client, or a network, that floods
 	pathProbes               // a packet to an address at which a QUIC client may be, beyond the budget
+	quicStrangers            // a packet of no connection, beyond the number that is looked at
 	reasons                  // how many there are
 )
 
@@ -49,7 +50,7 @@ func (r reason) String() string {
 		"", "h2_odd_events", "h2_control_frames", "h2_header_block", "h2_malformed", "h3_odd_events", "h3_control_frames",
 		"h3_malformed", "fields", "hosts", "early_data",
 		"h1_syntax", "h1_framing", "version", "target", "header_bytes", "header_timeout", "field", "method", "expect",
-		"connections", "client_connections", "network_connections", "h1_pipelined", "penalty", "quic_path_probes",
+		"connections", "client_connections", "network_connections", "h1_pipelined", "penalty", "quic_path_probes", "quic_strangers",
 	}[r]
 }
 
