@@ -39,6 +39,9 @@ type http2Guard struct {
 	refusals *refusals
 	trusted  bool          // no budgets
 	wide     chan struct{} // see stride
+
+	unanswered int32 // requests of one connection; 0: as many as there are
+	poll       *nextPoll
 }
 
 // http2Conn stands between TLS and net/http's HTTP/2 and watches the frames in both
@@ -66,6 +69,9 @@ type http2Conn struct {
 	sent   atomic.Int64  // bytes
 	tried  atomic.Bool   // the client has taken trialBytes
 	credit atomic.Int64  // WINDOW_UPDATE frames that the client may send for what it got
+
+	unanswered atomic.Int32  // requests that came, less responses that began; see awaitTurn
+	answered   chan struct{} // has a value when those have become half of what there may be
 
 	// The fields below belong to the one goroutine that reads.
 	in            frameWalk
@@ -104,7 +110,7 @@ func (c *tlsConn) linger(limit time.Duration, most int64) { c.raw.linger(limit, 
 
 func watchHTTP2(c net.Conn, state *tls.ConnectionState, guard *http2Guard) *http2Conn {
 	h := &http2Conn{
-		Conn: c, tls: state, guard: guard, said: make(chan struct{}),
+		Conn: c, tls: state, guard: guard, said: make(chan struct{}), answered: make(chan struct{}, 1),
 		odd: budget{limit: oddEvents}, control: budget{limit: controlFrames},
 	}
 	h.requests = newHTTP2Requests(h.requestRefused)
@@ -114,6 +120,7 @@ func watchHTTP2(c net.Conn, state *tls.ConnectionState, guard *http2Guard) *http
 
 // Read implements net.Conn. Hot path: one look for each frame.
 func (c *http2Conn) Read(p []byte) (int, error) {
+	c.awaitTurn()
 	n, err := c.read(p)
 	c.watch(p[:n])
 	if c.refused() {
@@ -193,6 +200,9 @@ func (c *http2Conn) begun(f frame) {
 	switch f.kind {
 	case frameHeaders:
 		c.open, c.block, c.continuations = true, f.length, 0
+		if f.stream > c.last.Load() {
+			c.unanswered.Add(1)
+		}
 		c.last.Store(max(c.last.Load(), f.stream))
 		c.earn(1) // for the stream's window, which some set when they open it
 	case frameContinuation:
@@ -294,8 +304,11 @@ func (c *http2Conn) watchOut(p []byte) int {
 		n += took
 		switch f := c.out.frame; event {
 		case frameBegun:
-			if f.kind == frameData {
+			switch f.kind {
+			case frameData:
 				c.earn(2 + int64(f.length/windowBytesPerUpdate))
+			case frameHeaders:
+				c.answer()
 			}
 		case frameEnded:
 			c.requests.sent(f, c.out.code)

@@ -38,6 +38,14 @@ func (s *Server) parts(bound sockets) ([]part, error) {
 	if bound.https == nil {
 		return parts, nil
 	}
+	guard := &http2Guard{timeout: s.opts.HeaderTimeout, refusals: &s.stats.refusals, trusted: s.opts.TrustClients, wide: make(chan struct{}, wideWrites)}
+	if !s.opts.TrustClients {
+		var err error
+		if guard.poll, err = newNextPoll(); err != nil {
+			return nil, err
+		}
+		guard.unanswered = mostUnanswered()
+	}
 	altSvc := ""
 	if bound.udp != nil {
 		port := portOf(bound.udp.LocalAddr())
@@ -59,7 +67,7 @@ func (s *Server) parts(bound sockets) ([]part, error) {
 		gate:     gate,
 		http1:    http1,
 		http2:    http2,
-		guard:    &http2Guard{timeout: s.opts.HeaderTimeout, refusals: &s.stats.refusals, trusted: s.opts.TrustClients, wide: make(chan struct{}, wideWrites)},
+		guard:    guard,
 		limits:   limits,
 		seats:    s.seats,
 		stop:     newStopper(),

@@ -105,7 +105,7 @@ func (a *tlsAcceptor) drain(context.Context) error {
 	return nil
 }
 func (a *tlsAcceptor) cut()  {}
-func (a *tlsAcceptor) wait() {} // serve waits
+func (a *tlsAcceptor) wait() { a.guard.poll.close() } // serve waits
 
 func (a *tlsAcceptor) handshake(ctx context.Context, c net.Conn, s *seat) {
 	if a.gate.knows(c.RemoteAddr()) {
