@@ -175,8 +175,8 @@
 //	HTTP/1.1 over TLS                  34,646           12,294    73,553
 //	HTTP/2                             56,453           16,452    64,491
 //	HTTP/2, 100 streams a connection   21,422            4,168       706
-//	HTTP/2, windows of zero            64,678           16,564     4,105
-//	HTTP/2, the same, 100 streams      27,661            4,132         0
+//	HTTP/2, windows of zero            56,862           16,387     4,105
+//	HTTP/2, the same, 100 streams      19,424            4,063         0
 //	HTTP/3                             61,151           17,458     4,085
 //	HTTP/3, 100 streams a connection    5,195            4,295         0
 //

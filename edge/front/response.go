@@ -31,22 +31,29 @@ const joinBytes = 512 << 10
 var (
 	copyBuffers  = sync.Pool{New: func() any { return new([copyBytes]byte) }}
 	smallBuffers = sync.Pool{New: func() any { return new([leastPiece]byte) }}
+	firstBuffers = sync.Pool{New: func() any { return new([firstPiece]byte) }}
 )
 
-// takeBuffer returns a buffer for n bytes, or for a piece of them; it goes back by giveBuffer.
+// takeBuffer returns a buffer for n bytes, or for a piece of them, of firstPiece, leastPiece or copyBytes; it goes back by giveBuffer.
 func takeBuffer(n int64) []byte {
-	if n <= leastPiece {
+	switch {
+	case n <= firstPiece:
+		return firstBuffers.Get().(*[firstPiece]byte)[:]
+	case n <= leastPiece:
 		return smallBuffers.Get().(*[leastPiece]byte)[:]
 	}
 	return copyBuffers.Get().(*[copyBytes]byte)[:]
 }
 
 func giveBuffer(buf []byte) {
-	if len(buf) == leastPiece {
+	switch len(buf) {
+	case firstPiece:
+		firstBuffers.Put((*[firstPiece]byte)(buf))
+	case leastPiece:
 		smallBuffers.Put((*[leastPiece]byte)(buf))
-		return
+	default:
+		copyBuffers.Put((*[copyBytes]byte)(buf))
 	}
-	copyBuffers.Put((*[copyBytes]byte)(buf))
 }
 
 // responseWriter adds ReadFrom to the ResponseWriter of a protocol. It has Unwrap for

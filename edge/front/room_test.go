@@ -111,3 +111,17 @@ func (d *deadlines) SetWriteDeadline(t time.Time) error {
 	*d = append(*d, t)
 	return errors.ErrUnsupported
 }
+
+// A buffer is no larger than the piece that it is for: a client that takes nothing keeps it.
+func TestBuffersFitTheirPieces(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int64]int{1: firstPiece, firstPiece: firstPiece, firstPiece + 1: leastPiece, leastPiece: leastPiece, leastPiece + 1: copyBytes, 1 << 30: copyBytes} {
+		for range 2 { // once from the pool, most likely
+			buf := takeBuffer(n)
+			if len(buf) != want || cap(buf) != want {
+				t.Errorf("a buffer for %d bytes has %d of %d, want %d", n, len(buf), cap(buf), want)
+			}
+			giveBuffer(buf)
+		}
+	}
+}
