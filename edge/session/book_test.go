@@ -430,6 +430,39 @@ func TestRegions(t *testing.T) {
 	})
 }
 
+// TestARegionIsAway: what it does not hear holds up no other region, and its silence is not taken for that of the relay.
+func TestARegionIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, "west", "west", "away", "gone", "east")
+		p.split(true, "n3")
+		p.split(true, "n4")
+		node, relay := p.node("n1").book, p.node("n2").book
+		node.options.Regions = nil
+		node.options.Relays = func() []Node { return []Node{{Name: "n2"}} }
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for _, b := range []*Book{node, relay} {
+			wg.Go(func() { _ = b.Run(ctx) })
+		}
+		const many = 100
+		for i := range many {
+			mustOpen(t, node, account(fmt.Sprint("viewer ", i)), watch("film", 1))
+		}
+		time.Sleep(30 * time.Second)
+		if n := p.node("n5").book.Len(); n != many {
+			t.Errorf("the third region has heard of %d of %d sessions", n, many)
+		}
+		node.mu.Lock()
+		_, quiet := node.quiet["n2"]
+		node.mu.Unlock()
+		if quiet {
+			t.Error("the relay is left out, as if it did not answer")
+		}
+		cancel()
+		wg.Wait()
+	})
+}
+
 func TestFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, err := New(Options{Keys: func() [][]byte { return testKeys }, Max: 10})

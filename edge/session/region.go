@@ -2,6 +2,8 @@ package session
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -51,17 +53,29 @@ func (b *Book) toRegions(ctx context.Context, m *message) bool {
 	if b.options.Regions == nil {
 		return true
 	}
-	all := true
+	ctx, cancel := context.WithTimeout(ctx, onwardTimeout)
+	defer cancel()
 	onward := &message{Verb: relay, Place: m.Place, Sessions: m.Sessions}
-	for _, relays := range b.options.Regions() {
-		all = b.toOne(ctx, relays, onward) && all
+	var missed atomic.Bool
+	var regions sync.WaitGroup
+	for _, relays := range b.options.Regions() { // one that is away holds up no other
+		regions.Go(func() {
+			if !b.toOne(ctx, relays, onward) {
+				missed.Store(true)
+			}
+		})
 	}
-	return all
+	regions.Wait()
+	return !missed.Load()
 }
 
-// toOne sends the message to the first of the relays that passes it on.
+// toOne sends the message to the first of the relays that passes it on. Who did not answer a moment ago is left out: the news
+// comes again.
 func (b *Book) toOne(ctx context.Context, relays []Node, m *message) bool {
 	for _, n := range relays {
+		if b.isQuiet(n.Name) {
+			continue
+		}
 		if a, err := b.send(ctx, n, m, farTimeout); err == nil && a.State == done {
 			return true
 		}

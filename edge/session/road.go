@@ -17,6 +17,8 @@ const (
 	quietTime  = time.Second            // that a node is left out for after it did not answer
 	maxChanges = 4096
 	farTimeout = 2 * time.Second
+	// onwardTimeout is for all other regions at once: less than farTimeout, for which the node that asked its relay waits.
+	onwardTimeout = 3 * farTimeout / 4
 )
 
 // Opening says what is opened.
@@ -172,6 +174,12 @@ func (b *Book) unhush(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.quiet, name)
+}
+
+func (b *Book) isQuiet(name string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return time.Now().Before(b.quiet[name])
 }
 
 func (b *Book) hush(name string) {
