@@ -30,7 +30,8 @@
 //
 // A download is the best rendition that fits the device and the room it has. Files are those of the stream, so what broke
 // off is taken up by Range; their lengths are asked of this edge one by one, which costs the origin no body, or follow from the
-// bitrate where there are more than 4,000. A download counts for its account until it is given up or its time is over. Where
+// bitrate where there are more than 4,000; four titles at a time are measured so, and a fifth is refused as busy after two seconds.
+// A download counts for its account until it is given up or its time is over. Where
 // players need tokens its playlists carry its own, for as long as it may be played, and POST /sdk/v1/token renews that too.
 //
 // Players report what was played without a network once there is one (POST /sdk/v1/cmcd, records with ts and the key

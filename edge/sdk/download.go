@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -45,6 +46,8 @@ const (
 	maxPlaylistBytes = 4 << 20
 	maxMeasured      = 4000 // files whose length is asked for, one by one; of longer titles the bitrate tells
 	measuredAtOnce   = 8
+	measuredTitles   = 4               // at a time, for all clients: each asks this edge for thousands of lengths, and on a miss the origin
+	measureWait      = 2 * time.Second // for one of these places
 )
 
 func (a *API) newDownload(w http.ResponseWriter, r *http.Request) *problem {
@@ -66,7 +69,7 @@ func (a *API) newDownload(w http.ResponseWriter, r *http.Request) *problem {
 	if rule.HLS == "" {
 		return newProblem("download", "the title has no HLS playlist, which downloads are made of")
 	}
-	d, p := a.measure(r, rule, &call)
+	d, p := a.measureInTurn(r, rule, &call)
 	if p != nil {
 		return p
 	}
@@ -147,6 +150,20 @@ func (a *API) endDownload(w http.ResponseWriter, r *http.Request) *problem {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// measureInTurn is measure for a few at a time.
+func (a *API) measureInTurn(r *http.Request, rule *Asset, call *downloadCall) (*download, *problem) {
+	patience := time.NewTimer(measureWait)
+	defer patience.Stop()
+	select {
+	case a.measuring <- struct{}{}:
+		defer func() { <-a.measuring }()
+		return a.measure(r, rule, call)
+	case <-patience.C:
+	case <-r.Context().Done():
+	}
+	return nil, newProblem("busy", "as many titles are measured as this server does at a time").retryAfter(5*time.Second, rand.Float64())
 }
 
 // measure finds the best rendition that fits, and how much it is.

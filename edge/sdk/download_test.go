@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,6 +127,42 @@ func TestDownload(t *testing.T) {
 		}
 		if w := ask(testAPI(t, Options{}), "POST", "/sdk/v1/downloads", `{"asset":"demo"}`); w.Code != http.StatusNotFound {
 			t.Errorf("where there are none: got %d", w.Code)
+		}
+	})
+}
+
+// TestManyDownloads: titles are measured by few requests at a time, whoever asks; others are told to come again.
+func TestManyDownloads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running, most atomic.Int64
+		fetch := func(r *http.Request, path string, limit int64) (int, []byte) {
+			if strings.Contains(path, "/master.m3u8") {
+				most.Store(max(most.Load(), running.Add(1)))
+				time.Sleep(10 * time.Second)
+				running.Add(-1)
+			}
+			return testTitle(r, path, limit)
+		}
+		a := testAPI(t, Options{Downloads: testBook(t), Fetch: fetch, Size: testSize})
+		statuses := map[int]int{}
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				w := ask(a, "POST", "/sdk/v1/downloads", `{"asset":"demo"}`)
+				mu.Lock()
+				defer mu.Unlock()
+				if statuses[w.Code]++; w.Code == http.StatusServiceUnavailable && w.Header().Get("Retry-After") == "" {
+					t.Errorf("busy, and does not say until when: %v", w.Header())
+				}
+			})
+		}
+		wg.Wait()
+		if most.Load() != measuredTitles || statuses[http.StatusCreated] != measuredTitles || statuses[http.StatusServiceUnavailable] != 20-measuredTitles {
+			t.Errorf("%d at a time, answers %v; want %d", most.Load(), statuses, measuredTitles)
+		}
+		if w := ask(a, "POST", "/sdk/v1/downloads", `{"asset":"demo"}`); w.Code != http.StatusCreated {
+			t.Errorf("later: got %d", w.Code)
 		}
 	})
 }

@@ -86,12 +86,14 @@ type Options struct {
 // DefaultHeartbeat is how often a player renews its session.
 const DefaultHeartbeat = 30 * time.Second
 
-// API answers the endpoints for client SDKs. Immutable; all methods may be called at the same time.
+// API answers the endpoints for client SDKs. Immutable but for what counts its work; all methods may be called at the same time.
 type API struct {
 	options Options
 	log     *slog.Logger
 	mux     *http.ServeMux
 	openAPI []byte
+	// measuring has a place for each title that is measured now.
+	measuring chan struct{}
 }
 
 // New checks the options.
@@ -128,7 +130,7 @@ func New(o Options) (*API, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	a := &API{options: o, log: o.Log, mux: http.NewServeMux(), openAPI: openAPIDocument()}
+	a := &API{options: o, log: o.Log, mux: http.NewServeMux(), openAPI: openAPIDocument(), measuring: make(chan struct{}, measuredTitles)}
 	if err := o.Steering.check(); err != nil {
 		return nil, err
 	}
