@@ -257,20 +257,26 @@ func (c *claims) readNetworks(value any) *Error {
 			}
 			c.networks = append(c.networks, network)
 		case string: // some issuers write networks as text
-			network, err := netip.ParsePrefix(item)
-			if err != nil {
-				addr, err := netip.ParseAddr(item)
-				if err != nil {
-					return wrong(Malformed, "%.40q is no network", item)
-				}
-				network = netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen())
+			network, ok := networkOf(item)
+			if !ok {
+				return wrong(Malformed, "%.40q is no network", item)
 			}
-			c.networks = append(c.networks, network.Masked())
+			c.networks = append(c.networks, network)
 		default:
 			return wrong(Malformed, "want networks and numbers of autonomous systems")
 		}
 	}
 	return nil
+}
+
+// networkOf reads a network, or an address, which is a network of one.
+func networkOf(text string) (netip.Prefix, bool) {
+	if network, err := netip.ParsePrefix(text); err == nil {
+		return network.Masked(), true
+	}
+	addr, err := netip.ParseAddr(text)
+	addr = addr.Unmap()
+	return netip.PrefixFrom(addr, addr.BitLen()), err == nil
 }
 
 // taggedNetwork reads an address or prefix (RFC 9164): bytes, or the length and the bytes that are not zero.

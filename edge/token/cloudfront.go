@@ -185,15 +185,10 @@ func readPolicy(text []byte) (*policy, *Error) {
 		p.begin = min(max(begin.Seconds, 1), maxSeconds)
 	}
 	if ip := statement.Condition.IPAddress; ip != nil {
-		network, err := netip.ParsePrefix(ip.Source)
-		if err != nil {
-			addr, err := netip.ParseAddr(ip.Source)
-			if err != nil {
-				return nil, wrong(Malformed, "the address %.40q is none", ip.Source)
-			}
-			network = netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen())
+		var ok bool
+		if p.network, ok = networkOf(ip.Source); !ok {
+			return nil, wrong(Malformed, "the address %.40q is none", ip.Source)
 		}
-		p.network = network.Masked()
 	}
 	return p, nil
 }

@@ -197,15 +197,11 @@ func (p *uriPackage) readNetwork(text string) *Error {
 	if strings.Count(text, ".") == 4 && !strings.Contains(text, "/") { // a JWE in compact form has five parts
 		return wrong(Unsupported, "cdniip is encrypted")
 	}
-	network, err := netip.ParsePrefix(text)
-	if err != nil {
-		addr, err := netip.ParseAddr(text)
-		if err != nil {
-			return wrong(Malformed, "cdniip %.40q is no address and no network", text)
-		}
-		network = netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen())
+	network, ok := networkOf(text)
+	if !ok {
+		return wrong(Malformed, "cdniip %.40q is no address and no network", text)
 	}
-	p.networks = []netip.Prefix{network.Masked()}
+	p.networks = []netip.Prefix{network}
 	return nil
 }
 
