@@ -62,6 +62,36 @@ func Both(first, second Child) Child {
 	return func(dst, url []byte, to Resource) []byte { return second(dst, first(nil, url, to), to) }
 }
 
+// maxValueBytes is how much of a variable is looked at: its host stands in front.
+const maxValueBytes = 512
+
+// knowing is a Child that knows the playlist's variables (RFC 8216bis, 4.3): a URL that begins with one leads where that says.
+// What the variable is cannot be seen in the URL, which stays as it is but for what the Child adds. Values that are imported
+// or from a query are not known: they count as paths.
+func knowing(child Child, playlist []byte) Child {
+	values := map[string][]byte{}
+	for off := 0; off < len(playlist); {
+		next, content := endOfLine(playlist, off)
+		if list, ok := bytes.CutPrefix(content, []byte(tagDefine)); ok {
+			if name, value := lookup(list, "NAME"), lookup(list, "VALUE"); name != nil && value != nil {
+				values[string(name)] = value[:min(len(value), maxValueBytes)]
+			}
+		}
+		off = next
+	}
+	return func(dst, url []byte, to Resource) []byte {
+		if inside, ok := bytes.CutPrefix(url, []byte("{$")); ok {
+			name, rest, _ := bytes.Cut(inside, []byte("}"))
+			if value := values[string(name)]; value != nil {
+				if whole := slices.Concat(value, rest); bytes.Equal(child(nil, whole, to), whole) {
+					return append(dst, url...) // it leads elsewhere
+				}
+			}
+		}
+		return child(dst, url, to)
+	}
+}
+
 // concerns tells whether a URL is one of ours: http or https on one of the hosts, or without a host.
 func concerns(url []byte, hosts []string) bool {
 	if authority, _, ok := cutAuthority(url); ok {

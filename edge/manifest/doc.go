@@ -29,6 +29,7 @@
 // # Limits
 //
 // A playlist with more than 1,024 variants and renditions, and an MPD with more Representations in a Period, is [ErrFormat].
+// A variable (EXT-X-DEFINE) in front of a URL tells its host where the playlist gives its value; IMPORT and QUERYPARAM do not.
 // DASH: remote elements (xlink) are not resolved, only decorated. HLS: in a delta update the segments that are skipped keep the URLs they were sent with.
 //
 // The package keeps no state. Filters, Rewrites and Limits are immutable in use and may be shared by goroutines.

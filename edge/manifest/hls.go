@@ -14,6 +14,7 @@ const (
 	tagSession  = "#EXT-X-SESSION-KEY:"
 	tagKey      = "#EXT-X-KEY:"
 	tagSteering = "#EXT-X-CONTENT-STEERING:"
+	tagDefine   = "#EXT-X-DEFINE:"
 )
 
 // line is one of a multivariant playlist, or, for a variant, its tag with all up to its URI.
@@ -52,6 +53,10 @@ type hls struct {
 func (r *Rewrite) AppendHLS(dst, playlist []byte) ([]byte, error) {
 	if !bytes.HasPrefix(playlist, []byte("#EXTM3U")) {
 		return dst, ErrFormat
+	}
+	if r.Child != nil && bytes.Contains(playlist, []byte(tagDefine)) {
+		known := *r
+		known.Child, r = knowing(r.Child, playlist), &known
 	}
 	if bytes.HasPrefix(playlist, []byte(tagVariant)) || bytes.Contains(playlist, []byte("\n"+tagVariant)) {
 		return r.appendMultivariant(dst, playlist)

@@ -489,3 +489,26 @@ func BenchmarkFilter(b *testing.B) {
 		})
 	}
 }
+
+// TestVariables: a URL that begins with a variable is of the host that the variable names, and no other gets what viewers carry.
+func TestVariables(t *testing.T) {
+	t.Parallel()
+	r := &Rewrite{Child: Query("t", "secret", "a.example")}
+	for _, tt := range []struct{ define, uri, want string }{
+		{`NAME="x",VALUE="https://ads.example/y"`, "{$x}/1.ts", "{$x}/1.ts"},
+		{`VALUE="//ads.example",NAME="x"`, "{$x}/1.ts?b=1", "{$x}/1.ts?b=1"},
+		{`NAME="x",VALUE="https://a.example"`, "{$x}/1.ts", "{$x}/1.ts?t=secret"},
+		{`NAME="x",VALUE="low"`, "{$x}/1.ts", "{$x}/1.ts?t=secret"},
+		{`NAME="x",VALUE="low"`, "v/{$x}.ts", "v/{$x}.ts?t=secret"},
+		{`NAME="x",VALUE="low"`, "1.ts", "1.ts?t=secret"},
+		{`IMPORT="x"`, "{$x}/1.ts", "{$x}/1.ts?t=secret"},
+	} {
+		for _, around := range [][2]string{{"#EXTINF:2,\n", "\n"}, {`#EXT-X-MAP:URI="`, "\"\n"}, {"#EXT-X-STREAM-INF:BANDWIDTH=1\n", "\n"}} {
+			head := "#EXTM3U\n#EXT-X-DEFINE:" + tt.define + "\n" + around[0]
+			got, err := r.AppendHLS(nil, []byte(head+tt.uri+around[1]))
+			if want := head + tt.want + around[1]; err != nil || string(got) != want {
+				t.Errorf("got %q, %v, want %q", got, err, want)
+			}
+		}
+	}
+}
