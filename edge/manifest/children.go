@@ -98,7 +98,8 @@ func concerns(url []byte, hosts []string) bool {
 		host := string(authority)
 		return slices.ContainsFunc(hosts, func(h string) bool { return strings.EqualFold(h, host) })
 	}
-	return len(url) > 0 && !hasScheme(url)
+	// What browsers skip, and take for a slash (WHATWG URL, 4.4), hides a host.
+	return len(url) > 0 && url[0] != ' ' && !hasScheme(url) && !bytes.ContainsAny(url, "\\\t\r\n")
 }
 
 // cutAuthority finds the authority of an http or https URL, or of one without a scheme ("//host/path").

@@ -179,6 +179,10 @@ func TestChild(t *testing.T) {
 		{"http://cdn.example.other/a", "http://cdn.example.other/a", "http://cdn.example.other/a"},
 		{"skd://cdn.example/a", "skd://cdn.example/a", "skd://cdn.example/a"},
 		{"data:,x", "data:,x", "data:,x"},
+		{"/\\other.example/a", "/\\other.example/a", "/\\other.example/a"}, // browsers take \ for /, and skip the others
+		{"/\t/other.example/a", "/\t/other.example/a", "/\t/other.example/a"},
+		{" https://other.example/a", " https://other.example/a", " https://other.example/a"},
+		{"/a b", "/a b?t=a%2Fb", "/T/a b"},
 		{"/T/a", "/T/a?t=a%2Fb", "/T/a"},
 		{"?x", "?x&t=a%2Fb", "?x"},
 	} {
