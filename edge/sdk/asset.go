@@ -55,6 +55,9 @@ func (a *Asset) check() error {
 	return nil
 }
 
+// place stands for an asset's name in a path.
+const place = "{asset}"
+
 // expand puts an asset's name into a path, in the form of a path.
 func expand(path, asset string) string {
 	if path == "" {
@@ -64,7 +67,7 @@ func expand(path, asset string) string {
 	for i, s := range segments {
 		segments[i] = url.PathEscape(s)
 	}
-	return strings.ReplaceAll(path, "{asset}", strings.Join(segments, "/"))
+	return strings.ReplaceAll(path, place, strings.Join(segments, "/"))
 }
 
 // AssetOf is the name of the asset whose manifest lies at a path, escaped as in a request; false where none does.
@@ -72,21 +75,30 @@ func (a *API) AssetOf(path string) (string, bool) {
 	for i := range a.options.Assets {
 		rule := &a.options.Assets[i]
 		for _, template := range []string{rule.HLS, rule.DASH} {
-			before, after, found := strings.Cut(template, "{asset}")
-			rest, ok := strings.CutPrefix(path, before)
-			if template == "" || !ok {
-				continue
+			name, ok := nameIn(path, template)
+			if template == path { // the manifest of one title
+				name, ok = rule.Match, path != "" && !strings.Contains(rule.Match, "*")
 			}
-			if rest, ok = strings.CutSuffix(rest, after); !ok {
-				continue
-			}
-			name, err := url.PathUnescape(rest)
-			if found && err == nil && checkName(name) == nil && a.asset(name) == rule {
+			if ok && checkName(name) == nil && a.asset(name) == rule {
 				return name, true
 			}
 		}
 	}
 	return "", false
+}
+
+// nameIn finds the name for which a path was made from a template.
+func nameIn(path, template string) (string, bool) {
+	start, times := strings.Index(template, place), strings.Count(template, place)
+	if times == 0 {
+		return "", false
+	}
+	end := start + len(place) + (len(path)-len(template))/times
+	if end <= start || end > len(path) || strings.ReplaceAll(template, place, path[start:end]) != path {
+		return "", false
+	}
+	name, err := url.PathUnescape(path[start:end])
+	return name, err == nil
 }
 
 // asset is the rule for a name, nil where there is none.

@@ -241,3 +241,37 @@ func TestViewersWithoutSession(t *testing.T) {
 		t.Errorf("%d of 200 viewers go to another CDN, want about half", elsewhere)
 	}
 }
+
+// TestAssetOf: a manifest's path leads back to its title, by the rule that the title has.
+func TestAssetOf(t *testing.T) {
+	t.Parallel()
+	a := testAPI(t, Options{Assets: []Asset{
+		{Match: "match", HLS: "/final/index.m3u8", DASH: "/final/index.mpd"},
+		{Match: "live/*", HLS: "/{asset}/index.m3u8"},
+		{Match: "any/*", HLS: "/any.m3u8"},
+		{Match: "twice/*", HLS: "/a/{asset}/{asset}.m3u8"},
+		DefaultAsset(),
+	}})
+	for path, want := range map[string]string{
+		"/vod/demo/master.m3u8":       "demo",
+		"/vod/a%20b/c/manifest.mpd":   "a b/c",
+		"/live/news/index.m3u8":       "live/news",
+		"/final/index.m3u8":           "match",
+		"/final/index.mpd":            "match",
+		"/a/twice/x/twice/x.m3u8":     "twice/x",
+		"/a/twice/x/twice/y.m3u8":     "",
+		"/vod/live/news/master.m3u8":  "", // that title lies elsewhere
+		"/vod/match/master.m3u8":      "",
+		"/any.m3u8":                   "", // of which it cannot be told
+		"/vod//master.m3u8":           "",
+		"/vod/a%2F..%2Fb/master.m3u8": "",
+		"/vod/demo/720p.m3u8":         "",
+		"/vod/master.m3u8":            "",
+		"/index.m3u8":                 "",
+		"":                            "",
+	} {
+		if got, ok := a.AssetOf(path); got != want || ok != (want != "") {
+			t.Errorf("%s: got %q, %t, want %q", path, got, ok, want)
+		}
+	}
+}
