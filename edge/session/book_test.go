@@ -463,6 +463,26 @@ func TestARegionIsAway(t *testing.T) {
 	})
 }
 
+// TestOthersOfALargeGroup: who is refused costs no more where 50,000 watch than where 100 do.
+func TestOthersOfALargeGroup(t *testing.T) { // not parallel: it counts allocations
+	now := time.Now()
+	cost := func(many int) float64 {
+		g := newGroup()
+		for i := range many {
+			g.put(&entry{Session: Session{ID: ID(fmt.Sprint(i)), Started: now.Add(time.Duration(i)), Expires: now.Add(time.Minute), Ended: i%2 == 0}}, now)
+		}
+		n := testing.AllocsPerRun(10, func() {
+			if list := g.others("1", maxNamed, now); len(list) != maxNamed || !slices.IsSortedFunc(list, func(a, b Session) int { return a.Started.Compare(b.Started) }) {
+				t.Errorf("of %d sessions %d are named", many, len(list))
+			}
+		})
+		return n
+	}
+	if small, large := cost(100), cost(50_000); large > small {
+		t.Errorf("%v allocations, and %v among 50,000", small, large)
+	}
+}
+
 func TestFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, err := New(Options{Keys: func() [][]byte { return testKeys }, Max: 10})

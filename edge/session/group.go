@@ -148,12 +148,14 @@ func (g *group) oldest(now time.Time) *entry {
 	return oldest
 }
 
-// others lists the sessions that live without one of them, the oldest first, up to most.
+// others lists the sessions that live without one of them, the oldest first, up to most; of a large group any.
 func (g *group) others(id ID, most int, now time.Time) []Session {
 	var list []*entry
 	for _, e := range g.sessions {
 		if e.ID != id && e.Live(now) {
-			list = append(list, e)
+			if list = append(list, e); len(list) == most && len(g.sessions) > wholeGroup {
+				break // each who is refused would look at all who watch
+			}
 		}
 	}
 	slices.SortFunc(list, compare)
