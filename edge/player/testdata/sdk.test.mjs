@@ -1,12 +1,13 @@
 // node --test testdata/sdk.test.mjs
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { readFileSync } from "node:fs";
 import { afterEach, mock, test } from "node:test";
 import { decodeCmcd } from "@svta/cml-cmcd";
 import { Reporter, Token, encode } from "../static/sdk/cmcd.js";
 import { forget, recall, remember } from "../static/sdk/resume.js";
 import { play } from "../static/sdk/weir.js";
-import { Servers, ask, backoff, retryAfter } from "../static/sdk/wire.js";
+import { Servers, ask, backoff, browserEnv, retryAfter } from "../static/sdk/wire.js";
 import { explain } from "../static/sdk/words.js";
 
 /** An env whose servers answer by a script: a function of the request, or a list of answers, the last one repeated. */
@@ -64,6 +65,17 @@ for (const [name, answers, requests, waits, ends] of [
 
 test("no wait is longer than half a minute, none is the same", () => {
   assert.deepEqual([backoff(1, { random: () => 0 }), backoff(1, { random: () => 1 }), backoff(40, { random: () => 1 })], [250, 500, 30000]);
+});
+
+test("a wait leaves nothing behind, and ends at once where it is over already", async () => {
+  const { wait } = browserEnv();
+  const end = new AbortController();
+  await wait(0, end.signal);
+  assert.equal(getEventListeners(end.signal, "abort").length, 0);
+  const waiting = wait(60000, end.signal);
+  end.abort(new Error("over"));
+  await assert.rejects(waiting, /over/);
+  await assert.rejects(wait(60000, end.signal), /over/);
 });
 
 test("Retry-After", () => {

@@ -56,8 +56,10 @@ export function browserEnv() {
   return {
     fetch: (...args) => fetch(...args),
     wait: (ms, signal) => new Promise((resolve, reject) => {
-      const timer = setTimeout(resolve, ms);
-      signal?.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
+      if (signal?.aborted) return reject(signal.reason);
+      const over = () => (clearTimeout(timer), reject(signal?.reason));
+      const timer = setTimeout(() => (signal?.removeEventListener("abort", over), resolve()), ms);
+      signal?.addEventListener("abort", over, { once: true });
     }),
     random: Math.random,
     now: Date.now,
