@@ -45,6 +45,7 @@ type adaptation struct {
 	representations []representation
 	image, trick    bool // thumbnails, and trick play: no part of what must be left
 	text            bool
+	application     bool // subtitles and data in MP4, unless something else is said
 	gone            bool
 	best            traits // of the representations that are left, for the order
 }
@@ -244,6 +245,7 @@ func (a *adaptation) kind(list []byte) {
 		case "contentType", "mimeType":
 			a.image = a.image || bytes.HasPrefix(x.value, []byte("image"))
 			a.text = a.text || bytes.HasPrefix(x.value, []byte("text"))
+			a.application = a.application || bytes.HasPrefix(x.value, []byte("application"))
 			a.traits.video = a.traits.video || bytes.HasPrefix(x.value, []byte("video"))
 			a.traits.audio = a.traits.audio || bytes.HasPrefix(x.value, []byte("audio"))
 		}
@@ -440,7 +442,9 @@ func (d *dash) enough(sets []adaptation) bool {
 		}
 		kind := 0
 		if !video {
-			kind = 1
+			if kind = 1; !set.sounds() {
+				continue
+			}
 		}
 		had[kind], left[kind] = true, left[kind] || !set.gone
 	}
@@ -448,6 +452,23 @@ func (d *dash) enough(sets []adaptation) bool {
 		return left[1] || !had[0] && !had[1]
 	}
 	return had == left
+}
+
+// sounds tells whether a set without video is audio, as far as it says.
+func (a *adaptation) sounds() bool {
+	if a.application && !a.traits.audio {
+		return false
+	}
+	return slices.ContainsFunc(a.representations, func(one representation) bool {
+		said := false
+		for name := range codecList(one.traits.codecs) {
+			if family := familyOf(name); family == Other || family.audio() {
+				return true
+			}
+			said = true
+		}
+		return one.traits.audio || !said
+	})
 }
 
 // arrangeSets puts the sets of video of one period in order, and those of audio.

@@ -154,3 +154,32 @@ func TestEmptyLeavesBuffer(t *testing.T) {
 		}
 	}
 }
+
+// TestSubtitlesAreNoSound: subtitles and data in MP4 are neither video nor audio: with them alone nothing is left.
+func TestSubtitlesAreNoSound(t *testing.T) {
+	t.Parallel()
+	const head = `<MPD><Period><AdaptationSet contentType="video"><Representation id="v" mimeType="video/mp4" codecs="avc1.4d401f" height="480"/></AdaptationSet>`
+	const sound = `<AdaptationSet><Representation id="a" mimeType="audio/mp4" codecs="ec-3"/></AdaptationSet>`
+	for _, tt := range []struct {
+		name, sets string
+		limits     Limits
+		want       []string
+	}{
+		{"subtitles by type", `<AdaptationSet mimeType="application/mp4"><Representation id="s" codecs="stpp.ttml.im1t"/></AdaptationSet>`, Limits{Codecs: []string{"h264", "aac"}}, []string{ErrEmpty.Error()}},
+		{"subtitles by codec", `<AdaptationSet><Representation id="s" codecs="wvtt"/></AdaptationSet>`, Limits{Codecs: []string{"h264", "aac"}}, []string{ErrEmpty.Error()}},
+		{"subtitles beside sound", `<AdaptationSet><Representation id="s" codecs="wvtt"/></AdaptationSet>`, Limits{Codecs: []string{"h264", "eac3"}}, []string{"v", "a", "s"}},
+		{"another sound", `<AdaptationSet contentType="audio"><Representation id="b"/></AdaptationSet>`, Limits{Codecs: []string{"h264", "aac"}}, []string{"v", "b"}},
+		{"who knows", `<AdaptationSet><Representation id="b"/></AdaptationSet>`, Limits{Codecs: []string{"h264", "aac"}}, []string{"v", "b"}},
+	} {
+		if got := representations(t, tt.limits, head+sound+tt.sets+"</Period></MPD>"); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	data := head + `<AdaptationSet mimeType="application/mp4"><Representation id="m" codecs="mett"/></AdaptationSet></Period></MPD>`
+	if got := representations(t, Limits{AudioOnly: true}, data); !slices.Equal(got, []string{ErrEmpty.Error()}) {
+		t.Errorf("data for who wants sound: got %q", got)
+	}
+	if got := representations(t, Limits{Codecs: []string{"h264"}, Height: 720}, data); len(got) == 0 || got[0] != "v" {
+		t.Errorf("data that goes with its codec: got %q, want the video", got)
+	}
+}
