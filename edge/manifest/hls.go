@@ -2,7 +2,6 @@ package manifest
 
 import (
 	"bytes"
-	"slices"
 	"strconv"
 )
 
@@ -17,7 +16,7 @@ const (
 	tagDefine   = "#EXT-X-DEFINE:"
 )
 
-// line is one of a multivariant playlist, or, for a variant, its tag with all up to its URI.
+// line is one of a multivariant playlist, or, for a variant, its tag with all up to its URI; those of no matter stand together.
 type line struct {
 	start, end int    // in the playlist, with the line ending
 	list       []byte // the attribute list; nil: none that matters
@@ -112,9 +111,19 @@ func (h *hls) parse() bool {
 		}
 		l.parse()
 		off = l.end
+		if renditions > maxRenditions {
+			return false
+		}
+		if last := len(h.lines) - 2; last > 0 && l.plain() && h.lines[last].plain() {
+			h.lines[last].end = l.end
+			h.lines = h.lines[:last+1]
+		}
 	}
-	return renditions <= maxRenditions
+	return true
 }
+
+// plain tells whether a line, or several that stand together, stays where it is with all but its URLs.
+func (l *line) plain() bool { return l.kind == otherLine && l.list == nil }
 
 // maxRenditions bounds variants and renditions of one playlist, and Representations of one Period: five times of what the
 // largest services have.
@@ -411,7 +420,12 @@ func (h *hls) appendURI(dst, uri []byte, to Resource, at *Location) []byte {
 func (h *hls) appendTag(dst []byte, start, end int, l *line, at *Location) []byte {
 	text := h.text[start:end]
 	if l.list == nil {
-		return h.appendTagLine(dst, text)
+		for len(text) > 0 {
+			next, _ := endOfLine(text, 0)
+			dst = h.appendTagLine(dst, text[:next])
+			text = text[next:]
+		}
+		return dst
 	}
 	variant := l.kind == variantLine || l.kind == iFramesLine
 	from := bytes.IndexByte(text, ':') + 1
@@ -490,19 +504,57 @@ const (
 	surroundBandwidth = 768_000
 )
 
+// sound is what becomes a variant where there is no picture: a group of audio renditions.
+type sound struct {
+	first  int    // the line of its first rendition that has a playlist of its own; 0: none
+	used   bool   // by a variant
+	codecs []byte // of the first variant that uses it, without its video
+}
+
+// sounds are those of the playlist.
+func (h *hls) sounds() map[string]sound {
+	all := map[string]sound{}
+	for i := range h.lines {
+		l := &h.lines[i]
+		s := all[string(l.audio)]
+		switch {
+		case l.kind == mediaLine && string(l.media) == mediaAudio && s.first == 0 && lookup(l.list, "URI") != nil:
+			s.first = i
+		case l.kind == variantLine && !s.used:
+			s.used, s.codecs = true, audioCodecs(l.traits.codecs)
+		default:
+			continue
+		}
+		all[string(l.audio)] = s
+	}
+	return all
+}
+
+// audioCodecs are those of a list that are no video.
+func audioCodecs(list []byte) (codecs []byte) {
+	for name := range codecList(list) {
+		if familyOf(name).audio() {
+			if len(codecs) > 0 {
+				codecs = append(codecs, ',')
+			}
+			codecs = append(codecs, name...)
+		}
+	}
+	return codecs
+}
+
 // appendAudioOnly makes variants of the audio groups, where a playlist has no variant that is audio alone: each group's first
 // rendition, with the audio codecs of the variants that use it.
 func (h *hls) appendAudioOnly(dst []byte) ([]byte, error) {
 	was, found := len(dst), false
+	sounds := h.sounds()
 	for i := range h.lines {
 		switch l := &h.lines[i]; {
 		case l.kind == otherLine || l.kind == sessionLine && !l.gone:
 			dst = h.appendLine(dst, l, nil)
 		case l.kind == mediaLine && string(l.media) == mediaAudio:
-			uri := lookup(l.list, "URI")
-			codecs := h.audioCodecs(l.audio)
-			first := h.firstOf(l.audio)
-			if first < 0 || !h.Filter.allowsCodecs(codecs) {
+			s := sounds[string(l.audio)]
+			if s.first == 0 || !h.Filter.allowsCodecs(s.codecs) {
 				continue
 			}
 			if h.Filter.limits.Channels > 0 && l.traits.channels > h.Filter.limits.Channels {
@@ -512,24 +564,17 @@ func (h *hls) appendAudioOnly(dst []byte) ([]byte, error) {
 			if dst = h.appendLine(dst, l, nil); dst[len(dst)-1] != '\n' {
 				dst = append(dst, '\n')
 			}
-			if first != i || uri == nil {
+			if s.first != i {
 				continue
 			}
 			found = true
-			dst = h.appendAudioVariant(dst, l, codecs, uri)
+			dst = h.appendAudioVariant(dst, l, s.codecs, lookup(l.list, "URI"))
 		}
 	}
 	if !found {
 		return dst[:was], ErrEmpty
 	}
 	return dst, nil
-}
-
-// firstOf is the line of the first rendition of a group that has a playlist of its own; -1: none.
-func (h *hls) firstOf(group []byte) int {
-	return slices.IndexFunc(h.lines, func(l line) bool {
-		return l.kind == mediaLine && string(l.media) == mediaAudio && bytes.Equal(l.audio, group) && lookup(l.list, "URI") != nil
-	})
 }
 
 func (h *hls) appendAudioVariant(dst []byte, l *line, codecs, uri []byte) []byte {
@@ -548,24 +593,4 @@ func (h *hls) appendAudioVariant(dst []byte, l *line, codecs, uri []byte) []byte
 		dst = append(dst, uri...)
 	}
 	return append(dst, '\n')
-}
-
-// audioCodecs are those of the first variant that uses a group, without its video.
-func (h *hls) audioCodecs(group []byte) (codecs []byte) {
-	for i := range h.lines {
-		l := &h.lines[i]
-		if l.kind != variantLine || !bytes.Equal(l.audio, group) {
-			continue
-		}
-		for name := range codecList(l.traits.codecs) {
-			if familyOf(name).audio() {
-				if len(codecs) > 0 {
-					codecs = append(codecs, ',')
-				}
-				codecs = append(codecs, name...)
-			}
-		}
-		return codecs
-	}
-	return nil
 }

@@ -516,3 +516,26 @@ func TestVariables(t *testing.T) {
 		}
 	}
 }
+
+// TestManyLines: a playlist costs memory for what is in it, not for how many lines it is spread over, and comes back whole.
+func TestManyLines(t *testing.T) {
+	t.Parallel()
+	const much = 100_000
+	filler := strings.Repeat("\n#x\r\n# EXT\n#EXT-X-FUTURE:URI=\"a\"\n", much)
+	key := `#EXT-X-SESSION-DATA:DATA-ID="x",URI="d.json"` + "\n"
+	text := "#EXTM3U\n" + filler + "#EXT-X-STREAM-INF:BANDWIDTH=1\n" + filler[:much] + "\nv.m3u8\n" + key + filler
+	h := &hls{Rewrite: &Rewrite{}, text: []byte(text)}
+	if !h.parse() || len(h.lines) > 10 {
+		t.Errorf("%d lines are kept", len(h.lines))
+	}
+	r := &Rewrite{Child: Query("t", "1"), Filter: filter(t, Limits{Order: LowestFirst}), Steering: &Steering{Server: "s"}}
+	out, err := r.AppendHLS(nil, []byte(text))
+	want := strings.NewReplacer("#EXTM3U\n", "#EXTM3U\n#EXT-X-CONTENT-STEERING:SERVER-URI=\"s\",PATHWAY-ID=\".\"\n", "v.m3u8", "v.m3u8?t=1", "d.json", "d.json?t=1").Replace(text)
+	if err != nil || string(out) != want {
+		t.Errorf("got %v and %d bytes, want %d", err, len(out), len(want))
+	}
+	many := "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n" + strings.Repeat("#EXT-X-MEDIA:\n", much)
+	if h = (&hls{Rewrite: &Rewrite{}, text: []byte(many)}); h.parse() || len(h.lines) > 2*maxRenditions {
+		t.Errorf("of too many renditions %d lines are kept", len(h.lines))
+	}
+}
