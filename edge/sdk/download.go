@@ -220,7 +220,7 @@ func (a *API) measureOne(r *http.Request, master string, one *rendition, maxByte
 		for _, f := range m.files {
 			if f.length >= 0 {
 				d.Bytes += f.length
-			} else {
+			} else if len(unknown) <= maxMeasured { // of more none is asked for
 				unknown = append(unknown, pathOf(path, f.uri))
 			}
 		}

@@ -131,6 +131,23 @@ func TestDownload(t *testing.T) {
 	})
 }
 
+// TestVeryLongTitle: of more files than are asked for none is looked at one by one.
+func TestVeryLongTitle(t *testing.T) { // not parallel: it counts allocations
+	const files = 100_000
+	playlist := []byte("#EXTM3U\n" + strings.Repeat("#EXTINF:2,\n1.m4s\n", files) + "#EXT-X-ENDLIST\n")
+	fetch := func(*http.Request, string, int64) (int, []byte) { return http.StatusOK, playlist }
+	a := testAPI(t, Options{Downloads: testBook(t), Fetch: fetch, Size: testSize})
+	n := testing.AllocsPerRun(1, func() {
+		d := decode[download](t, ask(a, "POST", "/sdk/v1/downloads", `{"asset":"demo"}`), 201)
+		if d.Files != files || d.Exact {
+			t.Errorf("got %+v", d)
+		}
+	})
+	if n > files {
+		t.Errorf("%.0f allocations for %d files", n, files)
+	}
+}
+
 // TestManyDownloads: titles are measured by few requests at a time, whoever asks; others are told to come again.
 func TestManyDownloads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
