@@ -17,7 +17,8 @@ import (
 
 // policy is what a CloudFront policy says, once its signature was found right.
 type policy struct {
-	resource   string // a URL in which '*' stands for any run of characters and '?' for any one
+	resource   string // a URL in which, but for canned ones, '*' stands for any run of characters and '?' for any one
+	canned     bool
 	begin, end int64
 	network    netip.Prefix // the zero value: any client
 }
@@ -67,7 +68,8 @@ func (s *scheme) checkCloudFront(v *Verifier, q *Request, c *candidate, now time
 	if err := v.within(p.begin, p.end, now); err != nil {
 		return Grant{}, err
 	}
-	if !glob(p.resource, uri, '?') {
+	// A canned policy is held against the URL too: what is sent in the place of a policy may name its place in the memory.
+	if p.canned && uri != p.resource || !p.canned && !glob(p.resource, uri, '?') {
 		return Grant{}, wrong(Claim, "the policy is not for %s", clip(uri))
 	}
 	if p.network != (netip.Prefix{}) && !p.network.Contains(q.Addr.Unmap()) {
@@ -82,7 +84,7 @@ func (s *scheme) openPolicy(c *candidate, uri string) (*policy, *Error) {
 		return nil, wrong(Malformed, "the signature is no base64")
 	}
 	var text []byte
-	canned := &policy{resource: "*"} // the signature holds for this URL alone, and the memory's key has it
+	canned := &policy{resource: uri, canned: true} // the signature holds for this URL alone
 	if encoded := c.parts[cfPolicy]; encoded != "" {
 		if text, err = decodeCF(encoded); err != nil {
 			return nil, wrong(Malformed, "the policy is no base64")

@@ -297,6 +297,32 @@ func TestCloudFront(t *testing.T) {
 	}
 }
 
+// TestCannedPolicyOpensOneURL: what is remembered of a canned policy opens its URL alone, whatever is sent in the place of a policy.
+func TestCannedPolicyOpensOneURL(t *testing.T) {
+	t.Parallel()
+	p := pairs()
+	s := Scheme{Kind: CloudFront, Keys: NewKeys(&Key{ID: "K1", Public: &p.rsa.PublicKey, Private: p.rsa})}
+	v := verifier(t, Options{Schemes: []Scheme{s}})
+	m, err := Mint(s, Order{URL: *get("https://a/vod/a*.m4s"), End: now.Add(time.Minute)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Check(t.Context(), get(m.URL), now); err != nil {
+		t.Fatal(err)
+	}
+	expires := m.Cookies["CloudFront-Expires"]
+	rest := "&Key-Pair-Id=K1&Signature=" + m.Cookies["CloudFront-Signature"]
+	for _, target := range []string{
+		"https://a/live/b.m4s?Policy=" + expires + "%20https://a/vod/a*.m4s" + rest,
+		"https://a/vod/ab.m4s?Policy=" + expires + "%20https://a/vod/a*.m4s" + rest,
+		"https://a/live/b.m4s?Expires=" + expires + rest,
+	} {
+		if g, err := v.Check(t.Context(), get(target), now); err == nil {
+			t.Errorf("%s is opened: %+v", target, g)
+		}
+	}
+}
+
 // TestCanonicalPath: a token for one directory opens no other, however the path is written. What reaches a verifier is
 // canonical: dot segments are refused before, and escapes are in one form.
 func TestCanonicalPath(t *testing.T) {
