@@ -25,7 +25,8 @@
 //
 // Before anything is looked up a client's request is held against the site's rules ([Site.Access]): by network, country,
 // autonomous system, method, path, referrer, user agent, time. They see the canonical target, as the key and the origin
-// do; where an origin may read its path otherwise, taking %2F for a slash or several for one, that has to be allowed too.
+// do; where an origin may read its path otherwise, taking %2F for a slash, several for one or ;a=b for a parameter, that has to
+// be allowed too.
 // Fields in which a client names another URL, host or address do not go on, nor do names with an underscore, which CGI
 // takes for dashes; a POST may name another method where the site has no rules. A node that is asked by another one does
 // not ask again. Where the site answers for CORS ([Site.CORS]), the Origin field ends here: neither what the origin says

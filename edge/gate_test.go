@@ -117,6 +117,7 @@ func FuzzOneTarget(f *testing.F) {
 		{"h", "/%70rivate/x"},
 		{"h", "//private/x"},
 		{"h", "/private%2Fx"},
+		{"h", "/private;a=b/x"},
 		{"h", "/%2fprivate/x"},
 		{"h", "/private/x"},
 		{"h", "http://h/private/x"},

@@ -209,13 +209,17 @@ func hasDotSegment(path string) bool {
 	return false
 }
 
-// loosePath is a canonical path as a server may read it that takes an encoded slash for a slash, and several for one.
-// Most often it is the path itself.
+// loosePath is a canonical path as a server may read it that takes an encoded slash for a slash, several for one, and what
+// follows a semicolon in a segment for parameters (RFC 3986, 3.3), as servlet containers do. Most often it is the path itself.
 func loosePath(path string) string {
-	if !strings.Contains(path, "//") && !strings.Contains(path, "%2F") {
+	if !strings.Contains(path, "//") && !strings.Contains(path, "%2F") && strings.IndexByte(path, ';') < 0 {
 		return path
 	}
-	path = strings.ReplaceAll(path, "%2F", "/")
+	segments := strings.Split(path, "/")
+	for i, s := range segments { // before escapes are resolved, as they do
+		segments[i], _, _ = strings.Cut(s, ";")
+	}
+	path = strings.ReplaceAll(strings.Join(segments, "/"), "%2F", "/")
 	for strings.Contains(path, "//") {
 		path = strings.ReplaceAll(path, "//", "/")
 	}
