@@ -9,8 +9,10 @@
 //
 // What the page needs to know it reads from /player/config.json: the title's
 // two manifests, the public addresses of the cluster's nodes and where hls.js
-// lies. Playlist and segment requests go to the node that served the page; when
-// that node fails, the same playback moves on to the next one. Nodes must
+// lies. Requests go where the play call's manifest and steering send them, to
+// nodes and to other CDNs; when a node fails, the same playback moves on to the
+// next one. A viewer who chooses a node in the list stays there, whatever the
+// service says, and the page says so, until it is chosen again, or fails. Nodes must
 // therefore answer with Access-Control-Allow-Origin, and with
 // Timing-Allow-Origin if the page is to see which protocol they spoke.
 //

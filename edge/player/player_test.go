@@ -280,7 +280,7 @@ func TestHandles(t *testing.T) {
 // The page reads Cache-Status and playlists with code of its own, and brings the client that others import.
 func TestModules(t *testing.T) {
 	t.Parallel()
-	for _, file := range []string{"parsers.test.mjs", "sdk.test.mjs", "downloads.test.mjs", "seen.test.mjs"} {
+	for _, file := range []string{"nodes.test.mjs", "parsers.test.mjs", "sdk.test.mjs", "downloads.test.mjs", "seen.test.mjs"} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
 			if _, err := exec.LookPath("node"); err != nil {

@@ -134,7 +134,11 @@ type play struct {
 	Nodes         map[string]int
 	Outcomes      map[string]int
 	Errors        []string
-	Requests      []struct {
+	Page          struct {
+		Node   string
+		Pinned bool
+	}
+	Requests []struct {
 		URL, Kind, Failed string
 		Status            int
 	}
@@ -246,7 +250,7 @@ func TestPlaybackOutlivesAnEdge(t *testing.T) {
 	}
 	killed := false
 	result := browse(t, map[string]any{
-		"url": "https://" + s.edges[0].https + "/", "player": "page", "seconds": 22, "timeout": 90,
+		"url": "https://" + s.edges[0].https + "/", "player": "page", "choose": 0, "seconds": 22, "timeout": 90,
 		"quic": "forced", "quicHosts": hosts, "spki": s.spki, "maxStalls": stallsAllowed(),
 	}, func(played float64) {
 		if played >= 4 && !killed {

@@ -127,6 +127,57 @@ func TestSecondCDN(t *testing.T) {
 	}
 }
 
+// TestPageFollowsEdges: the player page goes to the one edge that does not drain, and loses nothing on its way.
+func TestPageFollowsEdges(t *testing.T) {
+	proof.RequireTool(t, "chromium", "chromium")
+	s := startSteered(t, 3, steeredSettings)
+	drained := false
+	result := browse(t, map[string]any{
+		"url": "https://" + s.edges[0].https + "/", "player": "page", "seconds": 22, "timeout": 120, "quic": "off", "spki": s.spki, "maxStalls": -1,
+	}, func(played float64) {
+		if played >= 4 && !drained {
+			drained = true
+			s.edges[0].signal(t, os.Interrupt)
+			s.edges[1].signal(t, os.Interrupt)
+		}
+	})
+	for _, e := range s.edges {
+		e.kill() // they would drain for long
+	}
+	for _, r := range result.Requests {
+		if r.Kind == "segment" && r.Status >= http.StatusBadRequest {
+			t.Errorf("%s: status %d", r.URL, r.Status)
+		}
+	}
+	if last := result.lastHost("segment"); last != s.edges[2].https || result.Page.Node != "edge-3" || result.Page.Pinned {
+		t.Errorf("the last segment was asked of %s, want edge-3; the page says %+v", last, result.Page)
+	}
+}
+
+// TestPageIsSteered: the player page goes where the service says, also to nginx, but for a viewer who has chosen an edge: the page
+// says so, and asks no other.
+func TestPageIsSteered(t *testing.T) {
+	proof.RequireTool(t, "chromium", "chromium")
+	s, c, weigh := twoCDNs(t, false, "")
+	for chosen := -1; chosen < len(s.edges); chosen++ {
+		t.Run(fmt.Sprintf("chosen %d", chosen), func(t *testing.T) {
+			before := len(c.answered(t))
+			result := s.lend(t, "demo", "hls", map[string]any{"url": "https://" + s.edges[0].https + "/", "player": "page", "choose": chosen}, weigh)
+			if chosen < 0 {
+				c.lent(t, before, &result)
+				if result.Page.Pinned {
+					t.Error("the page takes an edge for the viewer's choice")
+				}
+				return
+			}
+			name := s.edges[chosen].name
+			if asked := len(c.answered(t)) - before; asked > 0 || result.lastHost("segment") != s.edges[chosen].https || !result.Page.Pinned || result.Page.Node != name {
+				t.Errorf("%s was chosen: the last segment was asked of %s, %d of nginx, the page says %+v", name, result.lastHost("segment"), asked, result.Page)
+			}
+		})
+	}
+}
+
 // lend plays a title, and has the policy give the viewer to nginx, and take it back.
 func (s *system) lend(t *testing.T, asset, format string, arguments map[string]any, weigh func(t *testing.T, weight float64)) play {
 	t.Helper()

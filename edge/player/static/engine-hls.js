@@ -30,6 +30,10 @@ export class HLSEngine extends EventTarget {
     this.journal = journal;
     this.version = Hls.version;
     this.#hls = this.#make({});
+    nodes.addEventListener("change", () => {
+      const { pathwayPriority } = this.#hls;
+      if (pathwayPriority && nodes.pinned) this.#hls.pathwayPriority = nodes.order(pathwayPriority); // at once, away from another CDN too
+    });
   }
 
   #make(settings) {
@@ -123,9 +127,10 @@ export class HLSEngine extends EventTarget {
   }
 
   #record(journal, context, { response, body, node, url, start, end }) {
+    if (context.frag?.type === "main") this.nodes.follow(node);
     journal.add({
       url, start, ms: end - start, status: response.status, bytes: body.byteLength,
-      node: this.nodes.label(node), ...this.#describe(context),
+      node: node ? this.nodes.label(node) : new URL(url, location.href).host, ...this.#describe(context),
     }, response.headers.get("cache-status"));
   }
 

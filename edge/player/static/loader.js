@@ -65,7 +65,8 @@ async function read(response, heard) {
 }
 
 /**
- * Fetches from the current node, or from the first one that answers.
+ * Fetches from the node that the URL names, or the viewer has chosen, or from the first one that answers. The result's node is
+ * null for a URL of no node, such as another CDN's.
  * @param {import("./nodes.js").Nodes} nodes
  * @param {string} url
  * @param {{headers?: Record<string, string>, signal: AbortSignal, onHead?: (r: Response) => void, onBytes?: (n: number) => void}} options
@@ -73,22 +74,23 @@ async function read(response, heard) {
 export async function fetchFromNodes(nodes, url, options) {
   const tried = new Set();
   let last = null;
-  for (let node = nodes.pick(tried); node && tried.size < nodes.list.length; node = nodes.pick(tried)) {
+  const owned = nodes.owns(url);
+  for (let node = nodes.pick(tried, url); node && tried.size < nodes.list.length; node = nodes.pick(tried, url)) {
     tried.add(node);
     const target = nodes.on(node, url);
-    const dog = new Watchdog(async () => !nodes.owns(url) || nodes.check(node), options.signal);
+    const dog = new Watchdog(async () => !owned || nodes.check(node), options.signal);
     const start = performance.now();
     try {
       const response = await fetch(target, { headers: options.headers, signal: dog.signal });
       dog.heard();
       options.onHead?.(response);
       const body = await read(response, (n) => (dog.heard(), options.onBytes?.(n)));
-      last = { response, body, node, url: target, start, end: performance.now() };
-      if (nodes.owns(url)) nodes.answered(node, outcome(response.headers.get("cache-status")).node);
-      if (!TRY_ANOTHER.has(response.status) || !nodes.owns(url)) return last;
+      last = { response, body, node: owned ? node : null, url: target, start, end: performance.now() };
+      if (owned) nodes.answered(node, outcome(response.headers.get("cache-status")).node);
+      if (!TRY_ANOTHER.has(response.status) || !owned) return last;
     } catch (error) {
       if (options.signal.aborted) throw error;
-      if (!nodes.owns(url)) throw error;
+      if (!owned) throw error;
       nodes.failed(node);
     } finally {
       dog.stop();
@@ -152,6 +154,8 @@ export function loaderFor(nodes, record) {
       stats.loaded = stats.total = body.byteLength;
       const data = context.responseType === "arraybuffer" ? body.buffer : new TextDecoder().decode(body);
       const answer = { url: response.url || url, code: response.status, data: context.responseType === "json" ? JSON.parse(data) : data };
+      const priority = context.responseType === "json" && answer.data["PATHWAY-PRIORITY"];
+      if (priority) answer.data["PATHWAY-PRIORITY"] = nodes.order(priority);
       this.#callbacks?.onProgress?.(stats, context, answer.data, response);
       this.#callbacks?.onSuccess(answer, stats, context, response);
     }

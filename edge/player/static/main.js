@@ -124,8 +124,8 @@ function showAddresses(config, nodes) {
 
 function watchNodes(nodes, config) {
   nodes.addEventListener("move", ({ detail: { from, to, why } }) => {
-    const text = why === "failed" ? `${nodes.label(from)} stopped answering. Now playing from ${nodes.label(to)}.` : `Now playing from ${nodes.label(to)}.`;
-    notify(text);
+    const now = `Now playing from ${nodes.label(to)}`;
+    notify({ failed: `${nodes.label(from)} stopped answering. ${now}.`, steered: `${now}, as the service chose.`, chosen: `${now}, as you chose. Choose it again to leave it to the service.` }[why]);
     showAddresses(config, nodes);
   });
   const refresh = () => readConfig(nodes.current.url).then((c) => nodes.update(c.nodes), () => {});
@@ -227,7 +227,7 @@ function watchButtons(config, nodes, controls, layout, trouble, page) {
 function state(nodes, watch) {
   const { dropped, total } = watch.frames;
   return {
-    engine: engine.name, session: session && { id: session.id, expires: session.expires, server: session.server }, local: local?.download.id ?? "", node: nodes.label(nodes.current), nodes: nodes.list.map((n) => ({ name: n.name, url: n.url, state: n.state })),
+    engine: engine.name, session: session && { id: session.id, expires: session.expires, server: session.server }, local: local?.download.id ?? "", node: nodes.label(nodes.current), pinned: nodes.pinned, nodes: nodes.list.map((n) => ({ name: n.name, url: n.url, state: n.state })),
     playing: engine.playing, auto: engine.chosen < 0, throughput: engine.throughput, buffer: watch.buffer,
     started: watch.started, played: watch.played, stalls: watch.stalls, stalledMs: Math.round(watch.stalledMs),
     dropped, frames: total, entries: journal.entries,

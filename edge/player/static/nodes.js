@@ -12,10 +12,16 @@ export const isKept = (path) => path.startsWith(KEPT) || path.startsWith("blob:"
  * @typedef {{name: string, url: string, state: "unknown" | "up" | "down", here: boolean, served: number}} Node
  */
 
-/** Emits "change" for anything worth drawing, and "move" (detail: {from, to, why}) when playback changes node. */
+/**
+ * Requests go to the node that they name, as the service says in its manifests and by steering, unless the viewer has chosen one.
+ *
+ * Emits "change" for anything worth drawing, and "move" (detail: {from, to, why}) when playback changes node: "failed", "steered",
+ * or "chosen".
+ */
 export class Nodes extends EventTarget {
   /** @type {Node[]} */ list = [];
   /** @type {Node} */ current;
+  pinned = false; // current is the viewer's choice, whatever the service says
   #origins = new Set();
   #probe = "/player/config.json";
 
@@ -64,9 +70,22 @@ export class Nodes extends EventTarget {
     return this.#origins.has(u.origin) && u.protocol !== "blob:" && !isKept(u.pathname);
   }
 
-  /** The next node to ask: the current one, then those not known to be down, then the others. */
-  pick(tried) {
+  /** The node that a URL names. @returns {Node | undefined} */
+  of(url) {
+    const { origin } = new URL(url, this.current.url);
+    return this.list.find((n) => n.url === origin);
+  }
+
+  /**
+   * The next node to ask: the one that the URL names, unless it is down or the viewer has chosen another, then the current one,
+   * then those not known to be down, then the others.
+   * @param {Set<Node>} tried
+   * @param {string} [url]
+   */
+  pick(tried, url) {
     const left = this.list.filter((n) => !tried.has(n));
+    const named = this.pinned || url === undefined ? undefined : this.of(url);
+    if (named && named.state !== "down" && left.includes(named)) return named;
     if (left.includes(this.current)) return this.current;
     const at = this.list.indexOf(this.current);
     const after = [...this.list.slice(at), ...this.list.slice(0, at)].filter((n) => left.includes(n));
@@ -93,9 +112,23 @@ export class Nodes extends EventTarget {
     this.#changed();
   }
 
-  /** The viewer's own choice. */
+  /** The viewer's own choice; what is chosen already is given back to the service. */
   choose(node) {
+    const again = this.pinned && node === this.current;
+    this.pinned = !again;
     if (node !== this.current) this.#move(node, "chosen");
+    else this.#changed();
+  }
+
+  /** Pathways of a steering answer, which are nodes by name and others: the viewer's choice before all. @param {string[]} priority */
+  order(priority) {
+    const { name } = this.current;
+    return this.pinned && name ? [name, ...priority.filter((id) => id !== name)] : priority;
+  }
+
+  /** Media comes from a node as the service says. */
+  follow(node) {
+    if (node && node !== this.current && !this.pinned && this.current.state !== "down") this.#move(node, "steered");
   }
 
   /** True if the node answers a small request now; notes what it found. */
@@ -120,6 +153,7 @@ export class Nodes extends EventTarget {
   #move(node, why) {
     const from = this.current;
     this.current = node;
+    if (why === "failed") this.pinned = false;
     this.dispatchEvent(new CustomEvent("move", { detail: { from, to: node, why } }));
     this.#changed();
   }

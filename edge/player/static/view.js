@@ -161,7 +161,7 @@ export class View {
     const ul = $("nodes");
     while (ul.children.length > list.length) ul.lastChild.remove();
     while (ul.children.length < list.length) ul.append(this.#nodeButton());
-    list.forEach((node, i) => this.#drawNode(ul.children[i].firstChild, node, node === current));
+    list.forEach((node, i) => this.#drawNode(ul.children[i].firstChild, node, node === current, this.nodes.pinned && node === current));
     this.#drawHealth(list);
   }
 
@@ -176,15 +176,15 @@ export class View {
     return li;
   }
 
-  #drawNode(button, node, current) {
+  #drawNode(button, node, current, pinned) {
     button.node = node;
     button.dataset.state = node.state;
     button.ariaCurrent = String(current);
     const [name, address] = button.querySelector(".name").childNodes;
     put(name, this.nodes.label(node));
     put(address, new URL(node.url).host);
-    put(button.querySelector(".count"), node.state === "down" ? "no answer" : current ? "playing" : node.served ? "ready" : "");
-    button.title = current ? "Playback asks this edge" : "Play from this edge";
+    put(button.querySelector(".count"), node.state === "down" ? "no answer" : pinned ? "your choice" : current ? "playing" : node.served ? "ready" : "");
+    button.title = pinned ? "You chose this edge. Choose it again to leave it to the service" : current ? "The service chose this edge. Choose it to stay here" : "Play from this edge, whatever the service says";
   }
 
   #drawHealth(list) {

@@ -5,9 +5,10 @@ import * as weir from "./sdk/weir.js";
 /**
  * One of the page's engines as the client wants it.
  * @param {any} engine HLSEngine or NativeEngine
+ * @param {import("./nodes.js").Nodes} [nodes]
  * @returns {import("./sdk/session.js").Engine}
  */
-export function asEngine(engine) {
+export function asEngine(engine, nodes) {
   const stop = new AbortController(); // the page's engine goes on, with another source
   const { signal } = stop;
   return {
@@ -25,6 +26,7 @@ export function asEngine(engine) {
     open(url, position) {
       const { protocol, pathname, search } = new URL(url);
       engine.src = protocol === "blob:" ? url : pathname + search;
+      nodes?.follow(nodes.of(url)); // whom the service's answer names
       engine.start(position);
     },
     stop: () => engine.stop(),
@@ -76,7 +78,7 @@ export async function view(video, engine, { nodes, asset, src, device, authoriza
   if (!asset) return without();
   const server = [nodes.current.url, ...nodes.list.filter((n) => n !== nodes.current).map((n) => n.url)];
   try {
-    const session = await weir.play(video, { server, asset, device, authorization, replace, engine: asEngine(engine), autoplay: false });
+    const session = await weir.play(video, { server, asset, device, authorization, replace, engine: asEngine(engine, nodes), autoplay: false });
     nodes.addEventListener("move", ({ detail }) => session.use(detail.to.url));
     return session;
   } catch (error) {

@@ -39,6 +39,7 @@
 //   spki         base64 SHA-256 of the leaf's public key, or a list of them: those
 //                certificates are accepted, nothing else. Needed for QUIC with a
 //                private certificate. Without it all TLS certificates are accepted
+//   choose       position of an edge in the page's list, from 0, that the viewer chooses after a second of playback; default -1, none
 //   screenshot   path of a PNG taken when `seconds` are reached (also on failure)
 //   width, height, scale   of the window; default 1280, 800, 1
 //   pointer      "mouse" | "touch" | "none" (a television's remote control); default "mouse"
@@ -77,7 +78,7 @@ import { flags, launch, run } from "./run.mjs";
 
 const DEFAULTS = {
   player: "page", config: {}, seconds: 6, from: 0, maxStalls: 0, protocol: "", lastProtocol: "", visible: false, strip: false,
-  quic: "off", quicHosts: [], spki: [], screenshot: "", width: 1280, height: 800, scale: 1, pointer: "mouse", chromium: "",
+  quic: "off", quicHosts: [], spki: [], choose: -1, screenshot: "", width: 1280, height: 800, scale: 1, pointer: "mouse", chromium: "",
 };
 
 function usage(text) {

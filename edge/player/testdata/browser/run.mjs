@@ -161,6 +161,7 @@ async function watch(page, a, say) {
   const until = Date.now() + a.timeout * 1000;
   let said = -1;
   let there = !a.from;
+  let chosen = a.choose < 0;
   while (Date.now() < until) {
     const { playedSeconds, startedMs } = await page.evaluate(() => window.__probe.snapshot());
     if (!there && startedMs) {
@@ -171,6 +172,10 @@ async function watch(page, a, say) {
     if (step > said) {
       said = step;
       say(`PLAYED ${(step * PROGRESS_SECONDS).toFixed(1)}`);
+    }
+    if (!chosen && playedSeconds >= 1) {
+      chosen = true;
+      await page.locator("#nodes button").nth(a.choose).click();
     }
     if (playedSeconds >= a.seconds) return true;
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
