@@ -75,6 +75,8 @@
 //   - In HLS a clone has the port of its original: edges at another port have to be listed.
 //   - shaka 5.2.12 as it is published takes no clones at all: its build renames what it reads of them (ID, HOST). A pathway that is
 //     new to it has to be listed, which a live MPD does at its next refresh.
+//   - All say the pathway and its throughput with their questions (TestSteeringQuestions); dash.js alone reports CMCD with them,
+//     where "steering" is among its cmcd.includeInRequests. What others ran dry at is not known here, but for what they measured.
 //   - No player asks anybody else when the steering server is lost. So the next question goes to an edge that the viewer does not
 //     load from, or to Steering.Server, a name that all edges have.
 //

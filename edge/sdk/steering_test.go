@@ -121,9 +121,13 @@ func TestBadlyServed(t *testing.T) {
 		"measured less": `&_DASH_pathway="` + other + "," + first + `"&_DASH_throughput=9000000,4000000`,
 		"not by much":   `&_DASH_pathway="` + other + "," + first + `"&_DASH_throughput=9000000,5000000`,
 		"only one":      "&_HLS_pathway=" + first + "&_HLS_throughput=1",
+		// As dash.js asks whose MPD is live, after it went from one to the other, and shaka.
+		"live, less":   `&_DASH_pathway="` + other + "," + first + "," + other + "," + first + `"&_DASH_throughput=19848500,2765000,19848500,2765000`,
+		"not measured": `&_DASH_pathway="` + other + "," + first + "," + other + "," + first + `"&_DASH_throughput=19848500,,19848500,`,
+		"shaka":        "&_DASH_pathway=" + first + "&_DASH_throughput=11331561",
 	} {
 		want := first
-		if name == "measured less" {
+		if name == "measured less" || name == "live, less" {
 			want = other
 		}
 		if m := steering(t, a, question+strings.ReplaceAll(query, `"`, "%22")); m.Priority[0] != want {

@@ -43,6 +43,16 @@ func TestSteering(t *testing.T) {
 	}
 }
 
+// TestSteeringOverHTTP3: as TestSteering, without TCP.
+func TestSteeringOverHTTP3(t *testing.T) {
+	proof.RequireTool(t, "chromium", "chromium")
+	for _, tt := range steeredPlayers {
+		t.Run(tt.player+" "+tt.format, func(t *testing.T) {
+			loseEdges(t, steeredSettings, "demo", tt.format, 2, map[string]any{"player": tt.player, "config": tt.config, "quic": "forced", "protocol": "h3"})
+		})
+	}
+}
+
 var steeredSettings = settings{site: ", sdk: {steering: {ttl: 1s}}", cluster: ", timers: {drain: 60s}"}
 
 // loseEdges plays a title from three edges, of which one drains; where two are to be lost, of the others the one that is played
@@ -57,6 +67,13 @@ func loseEdges(t *testing.T, more settings, asset, format string, losses int, ar
 	}
 	all := map[string]any{"url": p.Manifests[format], "seconds": 22, "timeout": 120, "quic": "off", "spki": s.spki, "maxStalls": -1, "allowErrors": true}
 	maps.Copy(all, arguments)
+	if all["quic"] == "forced" {
+		var hosts []string
+		for _, e := range s.edges {
+			hosts = append(hosts, e.https)
+		}
+		all["quicHosts"] = hosts
+	}
 	result = browse(t, all, func(played float64) {
 		switch {
 		case played >= 4 && len(lost) == 0:
@@ -81,11 +98,15 @@ func loseEdges(t *testing.T, more settings, asset, format string, losses int, ar
 	return result, lost
 }
 
-// left checks that a player asked the edge that drained for all that it answered, and went elsewhere.
+// left checks that a player asked the edge that drained for all that it answered, and went elsewhere. It may come back to it where
+// nobody answers its questions any more, as shaka does: their server was killed with the edge that it loads from.
 func (p *play) left(t *testing.T, kind string, lost []*edgeProcess) {
 	t.Helper()
-	asked, failed := 0, 0
+	asked, failed, hears := 0, 0, true
 	for _, r := range p.Requests {
+		if r.Kind == "steering" {
+			hears = r.Status == http.StatusOK
+		}
 		if u, err := url.Parse(r.URL); err == nil && r.Kind == kind && u.Host == lost[0].https {
 			if asked++; r.Status != http.StatusOK {
 				failed++
@@ -93,7 +114,7 @@ func (p *play) left(t *testing.T, kind string, lost []*edgeProcess) {
 		}
 	}
 	last := p.lastHost(kind)
-	if asked == 0 || failed > 0 || slices.ContainsFunc(lost, func(e *edgeProcess) bool { return e.https == last }) {
+	if asked == 0 || failed > 0 || slices.ContainsFunc(lost, func(e *edgeProcess) bool { return e.https == last && (hears || e != lost[0]) }) {
 		t.Errorf("%d of %d %ss of the edge that drained did not come; the last was asked of %s", failed, asked, kind, last)
 	}
 }
