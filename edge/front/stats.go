@@ -29,7 +29,7 @@ type Stats struct {
 	// the Handler had a say, and packets that were not sent, by reason: h2_odd_events, h2_control_frames, h2_header_block, h2_malformed,
 	// h3_odd_events, h3_control_frames, h3_malformed, fields, hosts, early_data, h1_syntax, h1_framing, version,
 	// target, header_bytes, header_timeout, field, method, expect, connections, client_connections,
-	// network_connections, h1_pipelined, penalty, quic_path_probes. Every reason is there. It is the caller's.
+	// network_connections, h1_pipelined, penalty, quic_path_probes, quic_strangers. Every reason is there. It is the caller's.
 	Refused map[string]int64
 }
 
