@@ -79,7 +79,8 @@
 // A budget ends a connection, and its client would come back: a hundred times a second, each time for the price of a
 // handshake and of what a budget lets pass, up to 25 ms of ours for 1 ms of its own. So what ends a connection, or is
 // refused in it, counts against its client and its network, in points: 30 where a budget is spent, 5 where something is
-// refused at once, 2 for a handshake that is not ended. With more than 300 in ten seconds, or 2,400 of a network, it
+// refused at once, 2 for a handshake over TCP that is not ended or that no request follows, 1 for a connection in the clear
+// that ends without one, unless it gave way to another. With more than 300 in ten seconds, or 2,400 of a network, it
 // gets no new connection for 5 s (a reset before TLS; CONNECTION_REFUSED over QUIC), and twice as long each time that
 // follows soon, up to Connections.Penalty. Open connections go on: behind that address may be others. A QUIC client
 // counts once its handshake is complete, as addresses may be forged; behind a balancer it is the client that its header
@@ -110,8 +111,9 @@
 // stricter than net/http in all of that, so that whatever it lets through reaches the entry, as the same requests
 // (FuzzHTTP1). A client that is refused gets one answer, behind those to its requests before, and the connection ends:
 // nothing after the doubtful byte is looked at. Of requests that come together with the one before a connection has 100 in ten
-// seconds, then one 429: with pipelining a client asks for a hundred things for the price of one write. A header has 100 lines besides Host, 32 KiB and HeaderTimeout (408
-// follows); a target 8 KiB; trailers, which nobody gets to see, 2 KiB. CONNECT, and any Upgrade, is not for us: the first is
+// seconds, then one 429, and each 4 KiB of a header count as one more of them: with pipelining a client asks for a hundred
+// things for the price of one write. A header has 100 lines besides Host, 32 KiB and HeaderTimeout (408 follows);
+// a target 8 KiB; trailers, which nobody gets to see, 2 KiB. CONNECT, and any Upgrade, is not for us: the first is
 // refused, the second ignored (RFC 9110, 7.8). It takes a fifth of the time in which net/http reads the same head
 // (BenchmarkHTTP1Guard), and no memory.
 //

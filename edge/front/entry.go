@@ -45,6 +45,9 @@ func (e *entry) via(p *protocolCounters, altSvc string) http.Handler {
 		defer e.leave()
 		p.requests.Add(1)
 		conn := r.Context().Value(connKey{})
+		if c, ok := conn.(seated); ok {
+			c.place().use()
+		}
 		if status, why := e.gate(r); status != 0 {
 			if why != allowed {
 				e.count(r, conn, why)

@@ -79,6 +79,9 @@ func (g *http1Guard) read(c guarded, p []byte) (int, error) {
 // given pipelining up, and players never did it; it is how a client asks for a thousand things with one write.
 const maxPipelined = 100
 
+// pipedBytes is how much of such a request's head counts as one more of them: 31 KiB take as long as nine small ones.
+const pipedBytes = 4 << 10
+
 // piped counts the requests that came so; when they are too many no other is read.
 func (g *http1Guard) piped() {
 	n := g.walk.piped

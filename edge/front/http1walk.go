@@ -132,7 +132,8 @@ type http1Walk struct {
 	left     int64  // bytes of the body, or of a chunk
 	digits   int    // of the size of a chunk
 	extended bool   // something follows that size
-	piped    int    // requests that began in the middle of a read
+	behind   bool   // it began in the middle of a read
+	piped    int    // such requests, and as many more as their heads have pipedBytes
 	excess   int64  // bytes around chunks beyond what the bytes in them explain
 }
 
@@ -182,6 +183,7 @@ func (w *http1Walk) next(p []byte) int {
 			continue
 		}
 		if w.step == stepStart && i > 0 {
+			w.behind = true
 			w.piped++
 		}
 		i = w.line(p[:n], i)
@@ -224,6 +226,9 @@ func (w *http1Walk) line(p []byte, i int) int {
 		return i
 	}
 	w.used += i - from
+	if w.behind {
+		w.piped += w.used/pipedBytes - (w.used-(i-from))/pipedBytes
+	}
 	switch {
 	case w.trailers && w.used > maxTrailerBytes:
 		w.badBody()

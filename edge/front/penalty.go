@@ -15,6 +15,9 @@ const (
 	lightOffence = 5
 	// noHandshake is one that has begun TLS and not ended it: what clients do, too, that do not trust our certificate.
 	noHandshake = 2
+	// noRequest is one that has ended without a request, and noRequestTLS one that had its handshake before, which is most of
+	// what it costs. Browsers connect ahead, too, and need it or not.
+	noRequest, noRequestTLS = 1, noHandshake
 	// networkShare is how many times maxPoints all clients of a network may have.
 	networkShare = 8
 )
@@ -75,6 +78,7 @@ func (s *seat) offend(points int) {
 	if s == nil || points == 0 {
 		return
 	}
+	s.use() // it counts once
 	g := s.of
 	g.mu.Lock()
 	network, length := g.offendLocked(s, points, time.Now())

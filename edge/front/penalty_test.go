@@ -190,6 +190,21 @@ func TestWhatIsAnOffence(t *testing.T) {
 			_, err = io.ReadFull(c, make([]byte, 1)) // of an alert
 			return err
 		}},
+		{"no request", 300, func(_ *testing.T, s *running) error {
+			c, err := net.Dial("tcp", s.HTTPAddr())
+			if err == nil {
+				err = c.Close()
+			}
+			return err
+		}},
+		{"no request over TLS", 150, func(_ *testing.T, s *running) error {
+			c, err := tls.Dial("tcp", s.HTTPSAddr(), &tls.Config{RootCAs: s.pool, NextProtos: []string{"h2"}})
+			if err != nil {
+				return err
+			}
+			_, _ = io.WriteString(c, http2.ClientPreface)
+			return c.Close()
+		}},
 		{"resets of HTTP/3", 10, func(t *testing.T, s *running) error {
 			conn, err := quic.DialAddr(t.Context(), s.HTTPSAddr(), &tls.Config{RootCAs: s.pool, NextProtos: []string{"h3"}}, nil)
 			if err != nil {
@@ -436,6 +451,64 @@ func TestLargeHeadersSpendTheBudget(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestUsedConnectionsAreNoOffence: those that had a request may end as often as they like, and those that we ended for others.
+func TestUsedConnectionsAreNoOffence(t *testing.T) {
+	t.Parallel()
+	handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	for name, get := range map[string]func(s *running) error{
+		"h1": func(s *running) error { return rawOnce(get11+"Connection: close\r\n\r\n")(t, s) },
+		"h2": func(s *running) error {
+			transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.pool}, ForceAttemptHTTP2: true}
+			defer transport.CloseIdleConnections()
+			response, err := (&http.Client{Transport: transport}).Get("https://" + s.HTTPSAddr())
+			if err == nil {
+				err = response.Body.Close()
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, Options{Handler: handler, Connections: Connections{Penalty: time.Hour}})
+			for i := range maxPoints/noRequest + 10 {
+				if err := get(s); err != nil {
+					t.Fatalf("number %d: %v", i, err)
+				}
+			}
+		})
+	}
+	t.Run("gave way", func(t *testing.T) {
+		t.Parallel()
+		g, _ := testSeats(Connections{Total: 1, Penalty: time.Hour})
+		for i := range maxPoints + 10 {
+			s := g.enter(from("192.0.2.1"), true, nil)
+			if s == nil {
+				t.Fatalf("number %d is not let in", i)
+			}
+			s.state(http.StateNew)
+			s.end = func() { s.ended(noRequest) }
+		}
+	})
+}
+
+// TestLargeHeadersPipelined: what is large counts for more when it comes behind others.
+func TestLargeHeadersPipelined(t *testing.T) {
+	t.Parallel()
+	const fields, behind = 99, 2 * maxPipelined
+	large := get11 + strings.Repeat("A: "+strings.Repeat("b", 300)+"\r\n", fields) + "\r\n"
+	asked := 0
+	inTime(t, Options{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ })}, func(t *testing.T, s *Server, dial func() net.Conn) {
+		conn := dial()
+		defer conn.Close()
+		go func() { _, _ = io.WriteString(conn, strings.Repeat(large, behind)) }() // ends with the connection
+		_, _ = io.ReadAll(conn)
+		each := 1 + len(large)/pipedBytes
+		if most, refused := 2+maxPipelined/each, s.Stats().Refused[http1Pipelined.String()]; asked < most/2 || asked > most || refused != 1 {
+			t.Errorf("%d are answered, want about %d; %d counted", asked, most, refused)
+		}
+	})
 }
 
 // TestPipelining: a hundred requests may come behind others, and are answered; the connection ends with the next.

@@ -62,6 +62,7 @@ type seats struct {
 type seat struct {
 	of   *seats
 	idle atomic.Int64 // since when it has no request, nanoseconds since 1970; 0: it has one, or is no connection yet
+	used atomic.Bool  // it has had a request, or its end is another's doing: see ended
 
 	// The fields below are guarded by seats.mu.
 	left            bool
@@ -193,6 +194,7 @@ func (g *seats) giveWayLocked(now time.Time) *seat {
 			g.oldest = g.oldest[:len(g.oldest)-1]
 			if !s.left && s.restsLocked() == s.since {
 				g.gaveWay.Add(1)
+				s.use()
 				g.leaveLocked(s.seat)
 				return s.seat
 			}
@@ -269,6 +271,20 @@ func (s *seat) become(end func(), rest func() int64) {
 	s.of.mu.Lock()
 	defer s.of.mu.Unlock()
 	s.end, s.rest = end, rest
+}
+
+// use notes that the connection has a request. Hot path: two atomics, one of them for the first request only.
+func (s *seat) use() {
+	if s != nil && !s.used.Load() {
+		s.used.Store(true)
+	}
+}
+
+// ended counts a connection that has ended without a request, where it was its client that left, or was too slow.
+func (s *seat) ended(points int) {
+	if s != nil && !s.used.Load() {
+		s.offend(points)
+	}
 }
 
 // state notes what net/http says of the connection. Hot path: the clock, and no lock.

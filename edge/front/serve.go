@@ -155,7 +155,10 @@ const freshPatience = time.Second
 
 func (s *Server) httpPart(l net.Listener, p *protocolCounters, altSvc string, http2 bool) *httpPart {
 	part := &httpPart{listener: l, http2: http2, served: make(chan struct{})}
-	headerLimit := maxHeaderBytes
+	headerLimit, unused := maxHeaderBytes, noRequestTLS
+	if p == &s.stats.cleartext {
+		unused = noRequest
+	}
 	if !http2 {
 		headerLimit = 2 * maxHeaderBytes // the guard has its own, and says so
 	}
@@ -188,6 +191,9 @@ func (s *Server) httpPart(l net.Listener, p *protocolCounters, altSvc string, ht
 				part.open.Add(1)
 				p.connected()
 			case http.StateClosed, http.StateHijacked:
+				if c, ok := c.(seated); ok && !part.draining.Load() {
+					c.place().ended(unused)
+				}
 				p.disconnected()
 				part.open.Add(-1)
 				part.conns.Done()
