@@ -19,7 +19,9 @@ type attack struct {
 	name    string
 	honest  proof.Protocol // of the client that asks meanwhile
 	workers int            // how many do it at once; 0: 4
-	ratio   float64        // our CPU for each second of theirs, at most; 0: attackRatio
+	// networks is how many networks its connections come from in turn, at most 200; 0: one.
+	networks int
+	ratio    float64 // our CPU for each second of theirs, at most; 0: attackRatio
 	// once does it on one connection, and counts in s.units. It is called again and again until ctx ends.
 	once func(ctx context.Context, s *sender) error
 }
@@ -80,7 +82,11 @@ func (s *sender) play(words []string) any {
 
 // dial connects; the connection is reset when its user or ctx ends.
 func (s *sender) dial(ctx context.Context, address string) (*net.TCPConn, func(), error) {
-	c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: s.from}}).DialContext(ctx, "tcp", address)
+	from := s.from
+	if n := s.attack.networks; n > 0 {
+		from = net.IPv4(127, from.To4()[1], byte(s.connections.Load()%int64(n)), 1)
+	}
+	c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		time.Sleep(time.Millisecond) // no port, or no answer
 		return nil, nil, err

@@ -14,6 +14,7 @@ var attacks = []attack{
 	{name: "h1 slow headers", honest: proof.H1, workers: 1000, once: slowly(honestHead + "X: y\r\n\r\n")},
 	{name: "h1 idle connections", honest: proof.H1, workers: 1000, once: held("")},
 	{name: "h1 connect and leave", honest: proof.H1, workers: 4, once: connectOnly},
+	{name: "h1 connect from 200 networks", honest: proof.H1, workers: 4, networks: 200, once: connectOnly},
 	{name: "h1 2000 fields", honest: proof.H1, workers: 4, once: refusedOnce([]byte(honestHead + strings.Repeat("a: b\r\n", 2000) + "\r\n"))},
 	{name: "h1 large field", honest: proof.H1, workers: 4, once: refusedOnce([]byte(honestHead + "A: " + strings.Repeat("b", 256<<10) + "\r\n\r\n"))},
 	{name: "h1 31 KiB of header", honest: proof.H1, workers: 4, once: flood([]byte(honestHead+strings.Repeat("A: "+strings.Repeat("b", 300)+"\r\n", 99)+"\r\n"), 1)},

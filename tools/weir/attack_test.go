@@ -64,7 +64,7 @@ func startActor(t *testing.T, idle bool, args ...string) *actor {
 	}
 	cmd := exec.Command(self, args...)
 	cmd.Env = append(os.Environ(), asActor+"="+map[bool]string{true: "idle", false: "normal"}[idle])
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL} // a session has an autogroup
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -84,7 +84,6 @@ func startActor(t *testing.T, idle bool, args ...string) *actor {
 	})
 	a := &actor{pid: cmd.Process.Pid, in: in, out: bufio.NewReader(out)}
 	a.ask(t, new(any), "ready")
-	prioritise(a.pid, map[bool]int{true: niceTheirs, false: niceOurs}[idle])
 	return a
 }
 
@@ -148,29 +147,24 @@ func newPart(args []string) part {
 	}
 }
 
-// becomeIdle takes the lowest priority that there is, for all threads: those that there are would keep theirs.
+// becomeIdle takes the lowest priority that there is, for all threads: those that there are would keep theirs. It counts
+// against the tasks of the same session only: where a session has an autogroup (sched(7)), those of another one wait until the
+// time of this one's is over, milliseconds. So node, client and attacker share the session of the test.
 func becomeIdle() {
 	runtime.LockOSThread()
-	_ = os.WriteFile("/proc/self/autogroup", []byte("19"), 0)                                                  // where there are some
 	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE, Nice: 0}, 0) // it then has its share
 	env := slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, asActor+"=") })
 	panic(syscall.Exec("/proc/self/exe", os.Args, append(env, asActor+"=is idle")))
 }
 
-// setNiceness sets that of a process's session (sched(7), autogroups); it does nothing where there are none, or it may not.
-func setNiceness(pid, nice int) {
-	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), []byte(strconv.Itoa(nice)), 0) // as it says
+// prioritise has the session of the test go before other programs of the machine until the test ends; it does nothing where
+// sessions have no autogroups, or it may not.
+func prioritise(t *testing.T) {
+	t.Helper()
+	set := func(nice string) { _ = os.WriteFile("/proc/self/autogroup", []byte(nice), 0) } // as it says
+	set("-15")
+	t.Cleanup(func() { set("0") })
 }
-
-// prioritise keeps other programs of the machine out of what is measured: with -attack, all go before them.
-func prioritise(pid, nice int) {
-	if *attackMeasure {
-		setNiceness(pid, nice)
-	}
-}
-
-// Where what is measured goes before all else: the node and the honest client, and, nine times less, the attacker.
-const niceOurs, niceTheirs = -15, -5
 
 // processorTime is what a process has used, user and system.
 func processorTime(t *testing.T, pid int) time.Duration {
@@ -221,9 +215,8 @@ func startAttacked(t *testing.T, more string, environment ...string) *attacked {
 		cmd.Env = append(os.Environ(), profiledWeir+"="+n.profiler)
 	}
 	cmd.Env = append(cmd.Env, environment...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	n.process = startProcess(t, cmd)
-	prioritise(n.cmd.Process.Pid, niceOurs)
 	line := n.await(t, `(msg="edge is up".*)`)
 	field := func(name string) string {
 		return regexp.MustCompile(` ` + name + `=(127\.0\.0\.1:\d+)`).FindStringSubmatch(line)[1]
@@ -331,6 +324,9 @@ func TestAttacks(t *testing.T) { //nolint:paralleltest // it measures
 	}
 	if raceDetector() {
 		t.Skip("the race detector makes the node's CPU another one")
+	}
+	if *attackMeasure {
+		prioritise(t)
 	}
 	t.Logf("%-28s %9s %8s %8s %8s %6s %7s   %-26s %-26s %s", "attack", "sent/s", "conns/s", "their s", "our s", "ratio", "MiB", "idle p50 p99", "attacked p50 p99", "p99 ratio (of a node beside it), refused")
 	for i, a := range attacks {
