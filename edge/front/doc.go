@@ -103,6 +103,11 @@
 // (TestAttacks). It costs nothing of a player with six requests at once; who has a hundred is answered 7 % more slowly, at a sixth
 // more CPU, on a server with nothing else to do. For nodes there is no such bound, and none for HTTP/3.
 //
+// From many addresses no penalty begins at first: 200 networks may have 600 handshakes and 6,000 connections without a request
+// in a second for as long as they like. Of a flood of more, 9,000 to 18,000 a second on two processors, an honest client's p99
+// was 1.9 to 3.2 ms, 1.3 to 2.2 times that of before; from one address it is 0.7 to 2.6 ms. That is because accepting pauses
+// (see acceptedAtOnce): a goroutine that always finds a connection keeps the runtime from the poller.
+//
 // # Where a request ends
 //
 // What comes in HTTP/1.1 passes a guard too (http1Guard): one look at each byte of a head, and at what is around chunks.

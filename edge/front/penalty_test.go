@@ -578,3 +578,22 @@ func TestRefusingPauses(t *testing.T) {
 		}
 	})
 }
+
+// TestAcceptingPauses: neither do those that get one.
+func TestAcceptingPauses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g, _ := testSeats(Connections{})
+		const pauses = 10
+		l := &refusedListener{left: pauses * int(g.atOnce)}
+		begun := time.Now()
+		for range l.left {
+			if _, _, err := g.accept(l, nil, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(begun); took != pauses*acceptedPause {
+			t.Errorf("it took %v, want %v", took, pauses*acceptedPause)
+		}
+	})
+}
