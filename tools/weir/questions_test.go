@@ -25,7 +25,7 @@ func TestSteeringQuestions(t *testing.T) {
 		t.Run(tt.player+" "+tt.format, func(t *testing.T) {
 			result := browse(t, map[string]any{
 				"url": playAt(t, s.edges[0].https, "demo").Manifests[tt.format], "player": tt.player, "config": withCMCD(tt.player, tt.config),
-				"seconds": 6, "timeout": 90, "quic": "off", "spki": s.spki, "maxStalls": -1,
+				"seconds": 12, "timeout": 90, "quic": "off", "spki": s.spki, "maxStalls": -1, // for more than one question with a throughput
 			}, nil)
 			here := names[result.lastHost("segment")]
 			kind, asked, reports := strings.ToUpper(tt.format), 0, 0
