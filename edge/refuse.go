@@ -39,7 +39,7 @@ func Reasons() []string {
 // refusals counts, and keeps the log from being a client's to fill. Safe for
 // concurrent use.
 type refusals struct {
-	counts [32]atomic.Int64 // by the index in Reasons
+	counts [33]atomic.Int64 // by the index in Reasons
 	seldom
 }
 

@@ -77,6 +77,9 @@ func refusedToken(x *Exchange, err error) *refusal {
 	if why.Reason == token.Unsure {
 		no.status, no.text, no.retry = http.StatusServiceUnavailable, "Whether the token was used before cannot be told now: ask again.", time.Second
 	}
+	if why.Reason == token.TooMany {
+		no.status, no.text, no.retry = http.StatusTooManyRequests, "Too many proofs of this key: ask again later.", max(why.Wait, time.Second)
+	}
 	if why.Answer != nil { // the token's own wish (catif)
 		no.status = why.Answer.Status
 		for name, values := range why.Answer.Header {

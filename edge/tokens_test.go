@@ -389,6 +389,17 @@ func TestTokenReasons(t *testing.T) {
 	}
 }
 
+// TestTooManyProofs: the client is told when to ask again.
+func TestTooManyProofs(t *testing.T) {
+	t.Parallel()
+	for wait, want := range map[time.Duration]time.Duration{7 * time.Second: 7 * time.Second, 40 * time.Millisecond: time.Second} {
+		no := refusedToken(&Exchange{}, &token.Error{Reason: token.TooMany, Wait: wait})
+		if no.status != http.StatusTooManyRequests || no.retry != want || no.reason != string(token.TooMany) {
+			t.Errorf("%s to wait: got %d, %s, %s", wait, no.status, no.retry, no.reason)
+		}
+	}
+}
+
 // printedWriter knows the fingerprints of its client.
 type printedWriter struct {
 	*httptest.ResponseRecorder

@@ -32,7 +32,8 @@
 //
 // A token with cnf, the thumbprint of a key (jkt), opens with a proof of that key in the field DPoP (RFC 9449, with ES256,
 // PS256 or RS256): for this method, URL and token, made within the window of catdpop, 300 s where that is silent, and good
-// once, as one-time tokens are, unless catdpop says otherwise (jti 0): each costs the owners of its hash a message. Its URL
+// once, as one-time tokens are, unless catdpop says otherwise (jti 0): each costs the owners of its hash a message, and
+// [Options.Admit] bounds how many one key may have remembered. Its URL
 // has to have the path in canonical form. A proof is one more signature for each request, which is not remembered. cnf in
 // other forms, and inside of composites, refuses.
 //

@@ -128,10 +128,21 @@ func (c *claims) holdProof(ctx context.Context, v *Verifier, q *Request, now tim
 		return wrong(Unsupported, "nothing remembers proofs here")
 	}
 	id := sha256.Sum256(slices.Concat([]byte("jti\x00"), p.thumbprint, []byte(claims.ID)))
-	switch first, err := v.options.Once(ctx, id, time.Unix(int64(claims.Issued)+window+1, 0).Sub(now)); {
+	lasting := time.Unix(int64(claims.Issued)+window+1, 0).Sub(now)
+	admit := v.options.Admit
+	if admit == nil {
+		admit = func([sha256.Size]byte, time.Duration) time.Duration { return 0 }
+	}
+	if wait := admit([sha256.Size]byte(p.thumbprint), lasting); wait > 0 {
+		err := wrong(TooMany, "its key has made too many proofs: the next one is taken in %s", wait.Round(time.Millisecond))
+		err.Wait = wait
+		return err
+	}
+	switch first, err := v.options.Once(ctx, id, lasting); {
 	case err != nil:
 		return wrong(Unsure, "whether its proof was used before cannot be told: %v", err)
 	case !first:
+		admit([sha256.Size]byte(p.thumbprint), -lasting) // who repeats the proof of another one costs that one nothing
 		return wrong(Replayed, "its proof was used before")
 	}
 	return nil

@@ -272,6 +272,57 @@ func TestProofSettings(t *testing.T) {
 	}
 }
 
+// TestProofsOfOneKey: a key that makes more proofs than may be remembered of it waits, and no other key does; proofs that are
+// repeated cost it nothing.
+func TestProofsOfOneKey(t *testing.T) {
+	t.Parallel()
+	key, _, _ := testKeys()
+	const most = 5
+	room := map[[sha256.Size]byte]time.Duration{}
+	v := verifier(t, Options{
+		Schemes: []Scheme{{Kind: CAT, Keys: NewKeys(key)}}, Once: onceHere(),
+		Admit: func(key [sha256.Size]byte, lasting time.Duration) time.Duration {
+			if lasting > 0 && room[key] >= most*301*time.Second {
+				return 7 * time.Second
+			}
+			room[key] += lasting
+			return 0
+		},
+	})
+	check := func(by *prover, jti string) error {
+		text := mint(t, key, `{"cnf": {"jkt": "`+by.thumbprint(t)+`"}}`)
+		q := get("https://a/x?CAT=" + text)
+		q.Header.Set("DPoP", by.prove(t, q, text, jti, nil))
+		_, err := v.Check(t.Context(), q, now)
+		return err
+	}
+	many, one := newProver(t, "ES256"), newProver(t, "ES256")
+	for i := range 2 * most {
+		want := Reason("")
+		if i >= most {
+			want = TooMany
+		}
+		err := check(many, fmt.Sprint(i))
+		if reason(err) != want {
+			t.Errorf("proof %d of a key: got %v, want %q", i, err, want)
+		}
+		if why, ok := errors.AsType[*Error](err); ok && why.Wait != 7*time.Second {
+			t.Errorf("proof %d of a key: it has to wait for %s", i, why.Wait)
+		}
+	}
+	if err := check(one, "0"); err != nil {
+		t.Errorf("another key: %v", err)
+	}
+	for range 2 * most {
+		if err := check(one, "0"); reason(err) != Replayed {
+			t.Errorf("the same proof again: got %v", err)
+		}
+	}
+	if err := check(one, "1"); err != nil {
+		t.Errorf("another proof, after one was repeated: %v", err)
+	}
+}
+
 // TestProofOfOthers: proofs of another implementation are taken, and its thumbprints are ours.
 func TestProofOfOthers(t *testing.T) {
 	t.Parallel()

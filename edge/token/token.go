@@ -24,20 +24,22 @@ const (
 	Replayed     Reason = "token-replayed"    // it is good for one request, which was before
 	Unsure       Reason = "token-unsure"      // it is good for one request, and nobody can say whether that was before
 	TooEarly     Reason = "token-early-data"  // it is good for one request, and this one may be a replay (RFC 8470)
+	TooMany      Reason = "token-proofs"      // its key makes more proofs than may be remembered of one key
 )
 
 // Reasons lists all of them.
 func Reasons() []Reason {
-	return []Reason{Missing, Malformed, Duplicate, UnknownKey, BadSignature, Expired, NotYet, Claim, Unsupported, Replayed, Unsure, TooEarly}
+	return []Reason{Missing, Malformed, Duplicate, UnknownKey, BadSignature, Expired, NotYet, Claim, Unsupported, Replayed, Unsure, TooEarly, TooMany}
 }
 
 // Error says exactly why a token does not open a request. It is for logs and for whoever mints tokens: a client learns
 // the status alone.
 type Error struct {
 	Reason Reason
-	Text   string    // for people; holds no secret and no token
-	Answer *Response // what the token wants to be answered (catif); nil: the usual
-	label  int64     // the claim that did not hold
+	Text   string        // for people; holds no secret and no token
+	Answer *Response     // what the token wants to be answered (catif); nil: the usual
+	Wait   time.Duration // until it may be asked again; 0: nobody can say
+	label  int64         // the claim that did not hold
 }
 
 // Error is reason and text.

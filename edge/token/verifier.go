@@ -68,6 +68,10 @@ type Options struct {
 	// time. nil: such tokens, and those whose proofs are good once, are refused, and so they are where there is an error. id is
 	// of the token and its issuer, or of the proof and its key.
 	Once func(ctx context.Context, id [sha256.Size]byte, lasting time.Duration) (first bool, err error)
+	// Admit tells whether one more proof of the key with that thumbprint may be remembered for so long: 0, or how long that has
+	// to wait. It is asked before Once; where the proof was used before it is called again with -lasting, to give back what was
+	// not needed. nil: one key may take all the room that there is.
+	Admit func(key [sha256.Size]byte, lasting time.Duration) (wait time.Duration)
 	// Seen is Once for tokens with reuse detection, asked when one is seen on this node for the first time: whether none has
 	// seen it. nil: a reuse is told where it is one on this node.
 	Seen    func(ctx context.Context, id [sha256.Size]byte, lasting time.Duration) (first bool, err error)

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"net"
 	"net/http"
@@ -23,6 +24,7 @@ import (
 	"weir/edge/access"
 	"weir/edge/console"
 	"weir/edge/front"
+	"weir/edge/limit"
 	"weir/edge/player"
 	"weir/edge/quality"
 	"weir/edge/sdk"
@@ -81,6 +83,8 @@ type node struct {
 	upgrades  upgrades
 	geo       *access.Geo
 	replays   *token.Replays
+	proofs    *limit.Table // how many proofs each key made
+	proofSeed maphash.Seed
 	peers     *upstream.Peers
 	edge      *edge.Edge
 	overload  *edge.Overload
@@ -177,6 +181,7 @@ func (n *node) buildEdge() error {
 	if n.geo, err = access.OpenGeo(n.config.Geo...); err != nil {
 		return usageError{err}
 	}
+	n.proofs, n.proofSeed = limit.NewTable(0, time.Now()), maphash.MakeSeed()
 	n.replays, n.players = token.NewReplays(replays), sdk.NewGate(time.Now())
 	if err = errors.Join(n.buildSessions(), n.buildQuality()); err != nil {
 		return err

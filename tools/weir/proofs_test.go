@@ -7,14 +7,17 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"hash/maphash"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"weir/edge/limit"
 	"weir/tools/proof"
 )
 
@@ -141,4 +144,39 @@ func TestProofsAreGoodOnceInARegion(t *testing.T) {
 			time.Sleep(10 * time.Second)
 		}
 	})
+}
+
+// TestProofsOfOneKeyLeaveRoom: a key that makes as many proofs as it is let, short or long, takes a tenth of the places at
+// most, and no other key waits for it.
+func TestProofsOfOneKeyLeaveRoom(t *testing.T) {
+	t.Parallel()
+	for _, lasting := range []time.Duration{2 * time.Second, 301 * time.Second, 601 * time.Second, 7201 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			n := &node{proofs: limit.NewTable(0, time.Now()), proofSeed: maphash.MakeSeed()}
+			flood, other := sha256.Sum256([]byte("flood")), sha256.Sum256([]byte("other"))
+			var taken []time.Time
+			most := 0
+			for end := time.Now().Add(2 * (lasting + oneTimeKeep)); time.Now().Before(end); time.Sleep(10 * time.Second) {
+				for n.admitProof(flood, lasting) == 0 {
+					taken = append(taken, time.Now().Add(lasting+oneTimeKeep))
+				}
+				for len(taken) > 0 && !taken[0].After(time.Now()) {
+					taken = taken[1:]
+				}
+				most = max(most, len(taken))
+			}
+			if most < oneTimeTokens/64 || most > oneTimeTokens/10 {
+				t.Errorf("proofs for %s: one key has %d of %d places", lasting, most, oneTimeTokens)
+			}
+			if wait := n.admitProof(other, lasting); wait != 0 {
+				t.Errorf("proofs for %s: another key waits for %s", lasting, wait)
+			}
+			for n.admitProof(flood, lasting) == 0 { // until it is at its bound
+			}
+			n.admitProof(flood, -lasting)
+			if wait := n.admitProof(flood, lasting); wait != 0 {
+				t.Errorf("proofs for %s: what was given back is not there: %s", lasting, wait)
+			}
+		})
+	}
 }

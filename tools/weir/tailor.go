@@ -124,7 +124,7 @@ func (n *node) viewersOfTokens(c *configs.Accounts) (func(*http.Request) (sdk.Vi
 	}
 	const field = "Weir-Viewer"
 	verifier, err := token.New(token.Options{
-		Schemes: []token.Scheme{{Kind: token.CAT, Keys: keys, Carriers: token.Carriers{Header: field}, Issuers: c.Issuers}}, Once: n.useToken, Seen: n.seeToken, Replays: n.replays, Locate: edge.Locator(n.geo),
+		Schemes: []token.Scheme{{Kind: token.CAT, Keys: keys, Carriers: token.Carriers{Header: field}, Issuers: c.Issuers}}, Once: n.useToken, Admit: n.admitProof, Seen: n.seeToken, Replays: n.replays, Locate: edge.Locator(n.geo),
 	})
 	if err != nil {
 		return nil, err
