@@ -47,7 +47,8 @@
 // verified, token and site after, so that what is denied takes nothing of them. Too many requests are 429 with
 // Retry-After. Too many bytes wait: a body goes out in pieces of an eighth of a second, by sendfile where it would, all
 // responses of a client together at its rate after a burst at full speed. Fills know nothing of it, as they never wait
-// for readers; what is passed is read from the origin at the client's rate. A pause of ours is no stall of the client's:
+// for readers; what is passed is read from the origin at the client's rate. A piece is charged before it goes out, and what
+// of it a client that leaves did not take is given back, so that nobody else waits for it. A pause of ours is no stall of the client's:
 // the write deadline begins after it. A client that takes less than 2 KiB/s for a minute is let go. Nine limits cost a
 // hit 0.2 of 5 microseconds and no allocation (BenchmarkLimits).
 //

@@ -81,6 +81,7 @@ type bounded struct {
 	piece   int64        // the most of its body that goes out at once; 0: it is not paced
 	own     limit.Rate   // of its body alone, besides those
 	full    time.Time    // when the bucket of own is full again
+	paid    int64        // what Exchange.Sent is once all that was charged has gone out
 	timer   *time.Timer  // of pace; nil until it has waited
 }
 
@@ -186,9 +187,10 @@ func tooMany(s scope, kind, text string, wait time.Duration) *refusal {
 	}
 }
 
-// leave takes back what a request counts as running for. It is deferred.
+// leave takes back what a request counts as running for, and what was charged and not sent. It is deferred.
 func (e *Edge) leave(x *Exchange) {
 	e.depart(x)
+	x.refund()
 	for s, entered := range x.bounded.entered {
 		if entered {
 			x.limits.running.Leave(x.bounded.keys[s])
@@ -204,13 +206,33 @@ func (x *Exchange) piece(most int64) int64 {
 	return min(most, x.bounded.piece)
 }
 
+// refund gives back what was charged and not sent, as the client left: those who share its bounds do not wait for it. What the
+// kernel has taken counts as sent.
+//
+// Hot path: nothing where all was sent.
+func (x *Exchange) refund() {
+	unsent := x.bounded.paid - x.Sent
+	if unsent <= 0 {
+		return
+	}
+	now := time.Now()
+	for s := range scopes {
+		if x.bounded.known[s] {
+			x.limits.bytes.Refund(x.bounded.keys[s], float64(unsent), x.site.Limits.of(s).Bytes, now)
+		}
+	}
+}
+
 // pace waits until n bytes of a body may go out, by the strictest of the bounds, and pushes the write deadline past that. What
-// a client waits for its own rate is no stall.
+// a client waits for its own rate is no stall. Of a piece that went out in part the rest is not charged again.
 func (x *Exchange) pace(control *http.ResponseController, n int64) error {
 	if x.bounded.piece == 0 {
 		x.progress(control, 0)
 		return nil
 	}
+	paid := max(x.bounded.paid, x.Sent)
+	x.bounded.paid = max(paid, x.Sent+n)
+	n = x.bounded.paid - paid
 	now := time.Now()
 	wait := x.bounded.reserve(n, now)
 	for s := range scopes {

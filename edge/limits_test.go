@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -196,6 +197,86 @@ func TestAPacedReaderThatLeaves(t *testing.T) {
 			t.Errorf("%d requests count as running", n)
 		}
 	})
+}
+
+// goneWriter takes so many bytes, then its client is gone.
+type goneWriter struct {
+	*httptest.ResponseRecorder
+
+	takes int
+}
+
+func (w *goneWriter) Write(p []byte) (int, error) {
+	n := min(w.takes, len(p))
+	if w.takes -= n; n < len(p) {
+		return n, syscall.ECONNRESET
+	}
+	return n, nil
+}
+
+// goneFileWriter takes them from a file.
+type goneFileWriter struct{ *goneWriter }
+
+func (w goneFileWriter) ReadFrom(r io.Reader) (int64, error) {
+	n, err := io.CopyN(io.Discard, r, int64(w.takes))
+	if w.takes -= int(n); err == nil {
+		err = syscall.ECONNRESET
+	}
+	return n, err
+}
+
+// TestWhoLeavesIsNotCharged: of what clients ask for and do not take nothing is owed by those who share a bound with them,
+// neither where a write fails nor where they leave while they wait, and no bucket holds more than its burst for it.
+func TestWhoLeavesIsNotCharged(t *testing.T) {
+	t.Parallel()
+	const rate, burst, aborts, took = 1 << 20, 1 << 20, 200, 1000
+	site := Site{Limits: &Limits{Network: Bounds{Bytes: limit.Rate{PerSecond: rate, Burst: burst}}, Site: Bounds{Bytes: limit.Rate{PerSecond: rate, Burst: burst}}}}
+	for _, tt := range []struct {
+		name   string
+		writer func() http.ResponseWriter
+		sent   int // of each
+		waits  bool
+	}{
+		{"a write fails", func() http.ResponseWriter { return &goneWriter{httptest.NewRecorder(), took} }, took, false},
+		{"sendfile fails", func() http.ResponseWriter { return goneFileWriter{&goneWriter{httptest.NewRecorder(), took}} }, took, false},
+		{"nothing is taken", func() http.ResponseWriter { return &goneWriter{httptest.NewRecorder(), 0} }, 0, false},
+		{"a wait ends", func() http.ResponseWriter { return &goneWriter{httptest.NewRecorder(), 0} }, 0, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			inTime(t, site, cacheable(600, strings.Repeat("x", 4<<20)), func(b *timeBench) {
+				get := func(w http.ResponseWriter, last int, until time.Duration) time.Duration {
+					begun, r := time.Now(), from("192.0.2.1", http.MethodGet, "/a.ts")
+					if last > 0 {
+						r.Header.Set("Range", "bytes=0-"+strconv.Itoa(last-1))
+					}
+					ctx, leave := context.WithTimeout(b.t.Context(), until)
+					defer leave()
+					defer func() { _ = recover() }() // the response may be broken off
+					b.edge.ServeHTTP(w, r.WithContext(ctx))
+					return time.Since(begun)
+				}
+				get(httptest.NewRecorder(), 0, time.Hour)
+				time.Sleep(time.Minute) // the buckets are full
+				if tt.waits {
+					get(httptest.NewRecorder(), burst, time.Hour)
+				}
+				begun := time.Now()
+				for range aborts {
+					get(tt.writer(), 0, 10*time.Millisecond)
+				}
+				gained := int(rate * time.Since(begun).Seconds()) // while they waited
+				if !tt.waits {
+					gained += burst
+				}
+				gained = min(gained, burst)
+				want := time.Duration(float64(2*burst-gained+aborts*tt.sent) / rate * float64(time.Second))
+				if took := get(httptest.NewRecorder(), 2*burst, time.Hour); took < want-time.Millisecond || took > want+time.Millisecond {
+					t.Errorf("after %d that left another waits %v, want %v", aborts, took, want)
+				}
+			})
+		})
+	}
 }
 
 // TestRequestLimits: who is refused, as what, and until when; and that nothing else pays for it.

@@ -12,7 +12,8 @@
 // A rate is kept as one instant for each client, that at which its bucket is full again (the generic cell rate algorithm
 // of ATM Forum TM 4.0, 4.4.2: a token bucket without a timer that fills it). Take asks for requests, and what it refuses
 // costs nothing, so that a client that asks too often still gets its rate. Reserve is for bytes: it always charges, and
-// says how long to wait, so that all streams of a client together are exactly at its rate.
+// says how long to wait, so that all streams of a client together are exactly at its rate. Refund gives back what was not
+// sent: a bucket is full at most, but what refills meanwhile is not counted off.
 //
 // A Table never grows. A client has eight places where it may be kept; where none is free the one that is full
 // soonest leaves, and who comes gets what that one had left: of one whose bucket is full again nothing is lost, and a

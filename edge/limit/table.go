@@ -106,6 +106,23 @@ func (t *Table) Reserve(k Key, n float64, r Rate, now time.Time) (wait time.Dura
 	return t.charge(k, n, r, now, true)
 }
 
+// Refund gives back of what Reserve took the n that were not used. The bucket is full at most, and a client that has lost its
+// place gets nothing: its debt went with it.
+//
+// Hot path: a lock and no allocation.
+func (t *Table) Refund(k Key, n float64, r Rate, now time.Time) {
+	if !r.On() {
+		return
+	}
+	at := int64(now.Sub(t.epoch))
+	s := &t.shards[uint64(k)%tableShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.findLocked(k, at); e.key == k && e.full > at {
+		e.full = max(e.full-int64(n*float64(time.Second)/r.PerSecond), at)
+	}
+}
+
 func (t *Table) charge(k Key, n float64, r Rate, now time.Time, always bool) (wait time.Duration) {
 	if !r.On() {
 		return 0

@@ -72,6 +72,41 @@ func TestReserve(t *testing.T) {
 	}
 }
 
+// TestRefund: what is given back may be had again, and a bucket never holds more than its burst.
+func TestRefund(t *testing.T) {
+	t.Parallel()
+	rate := Rate{PerSecond: 10, Burst: 5}
+	table := NewTable(0, start)
+	table.Refund(7, 100, rate, start) // whom nobody knows
+	table.Refund(7, 100, Rate{}, start)
+	for _, tt := range []struct {
+		name   string
+		at     time.Duration
+		charge float64
+		refund float64
+		wait   time.Duration // of five more
+	}{
+		{"nothing charged", 0, 0, 0, 0},
+		{"all of it", time.Minute, 20, 20, 0},
+		{"a part", 2 * time.Minute, 20, 15, 500 * time.Millisecond},
+		{"more than was charged", 3 * time.Minute, 20, 1000, 0},
+		{"a burst that is there", 4 * time.Minute, 0, 1000, 0},
+	} {
+		now := start.Add(tt.at)
+		table.Reserve(7, tt.charge, rate, now)
+		table.Refund(7, tt.refund, rate, now)
+		if wait := table.Reserve(7, 5, rate, now); wait != tt.wait {
+			t.Errorf("%s: five more wait %v, want %v", tt.name, wait, tt.wait)
+		}
+		if wait := table.Take(7, 1, rate, now); wait == 0 {
+			t.Errorf("%s: more than the burst passes", tt.name)
+		}
+	}
+	if stats := table.Stats(start); stats.Clients != 1 {
+		t.Errorf("got %+v", stats)
+	}
+}
+
 // TestAFullTableIsNoHole: a flood from more clients than the table holds gets no more than its places allow, and who asks
 // within the rate of an idle table is not refused.
 func TestAFullTableIsNoHole(t *testing.T) {
@@ -123,6 +158,7 @@ func TestKeys(t *testing.T) { //nolint:paralleltest // it counts allocations
 	if n := testing.AllocsPerRun(100, func() {
 		table.Take(keys.Addr(1, who, 64), 1, Rate{PerSecond: 1e9}, start)
 		table.Reserve(keys.Text(1, "account-1"), 1, Rate{PerSecond: 1e9}, start)
+		table.Refund(keys.Text(1, "account-1"), 1, Rate{PerSecond: 1e9}, start)
 	}); n != 0 {
 		t.Errorf("%v allocations, want none", n)
 	}
