@@ -36,7 +36,8 @@ func (c *tcpConn) sendfile(file *os.File, off, n int64) (int64, error) {
 	case err != nil:
 		return n - s.left, err
 	case s.unsupported:
-		return copyFileRange(c.TCPConn, file, off, n)
+		rest, err := copyFileRange(c.TCPConn, file, s.off, s.left)
+		return n - s.left + rest, err
 	case s.err != nil:
 		return n - s.left, s.err
 	}
@@ -50,12 +51,11 @@ type sending struct {
 	in          int
 	off, left   int64
 	err         error
-	unsupported bool // the file system cannot, and nothing was sent
+	unsupported bool // the file system cannot, or not any more: what is left has to go in another way
 }
 
 // step sends until done, and returns false to be called again when there is room.
 func (s *sending) step(out uintptr) bool {
-	start := s.left
 	for s.left > 0 {
 		s.stats.sendfileCalls.Add(1)
 		k, err := unix.Sendfile(int(out), s.in, &s.off, int(min(s.left, maxSendfile)))
@@ -68,7 +68,7 @@ func (s *sending) step(out uintptr) bool {
 		case err == unix.EINTR:
 		case err == unix.EAGAIN:
 			return false
-		case (err == unix.EINVAL || err == unix.ENOSYS || err == unix.EOPNOTSUPP) && s.left == start:
+		case err == unix.EINVAL || err == unix.ENOSYS || err == unix.EOPNOTSUPP:
 			s.unsupported = true
 			return true
 		case err != nil:
