@@ -85,7 +85,8 @@ func (g *pathGuard) allows(now time.Time, addr *net.UDPAddr) bool {
 	if g.probed == nil || now.Sub(g.begun) >= budgetWindow {
 		g.begun, g.probed = now, map[netip.AddrPort]int{}
 	}
-	if g.probed[path] >= probesPerPath || g.probed[client] >= probesPerClient || len(g.probed) >= probedPaths {
+	sent := g.probed[path]
+	if sent >= probesPerPath || g.probed[client] >= probesPerClient || sent == 0 && len(g.probed) >= probedPaths {
 		return false
 	}
 	g.probed[path]++

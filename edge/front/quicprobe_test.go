@@ -108,3 +108,26 @@ func TestProbeBudget(t *testing.T) {
 		t.Error("nothing again when the time is over")
 	}
 }
+
+// Who is known when there is room for no others keeps its budget.
+func TestProbeBudgetWhenFull(t *testing.T) {
+	t.Parallel()
+	g := &pathGuard{}
+	now := time.Now()
+	allows := func(i int) bool {
+		return g.allows(now, &net.UDPAddr{IP: net.IPv4(10, 0, byte(i>>8), byte(i)), Port: 1})
+	}
+	for i := range probedPaths {
+		if got := allows(i); got != (i < probedPaths/2) { // each is a port and an address
+			t.Fatalf("address %d: %v", i, got)
+		}
+	}
+	for range probesPerPath - 1 {
+		if !allows(0) {
+			t.Fatal("a port that is known has no budget left, because there are many others")
+		}
+	}
+	if allows(0) {
+		t.Errorf("more than %d probes to one port", probesPerPath)
+	}
+}
