@@ -64,7 +64,7 @@ type seats struct {
 // seat is the place of one connection. A nil one is of a connection that does not count.
 type seat struct {
 	of   *seats
-	idle atomic.Int64 // since when it has no request, nanoseconds since 1970; 0: it has one, or is no connection yet
+	idle atomic.Int64 // since when it has no request, from accept on, nanoseconds since 1970; 0: it has one, or cannot be closed yet
 	used atomic.Bool  // it has had a request, or its end is another's doing: see ended
 
 	// The fields below are guarded by seats.mu.
@@ -100,11 +100,15 @@ func (g *seats) count() (open, limit int64) {
 	return int64(len(g.all)), int64(g.limits.Total)
 }
 
-// enter gives a connection from addr its seat, or nil, which is counted. end closes the connection, and does not wait.
+// enter gives a connection from addr its seat, or nil, which is counted. end closes the connection, and does not wait; where it
+// is nil the connection gives no way before become.
 // Known is false behind a balancer: name follows.
 func (g *seats) enter(addr net.Addr, known bool, end func()) *seat {
 	ip := ipOf(addr)
 	s := &seat{of: g, end: end}
+	if end != nil {
+		s.idle.Store(time.Now().UnixNano()) // a handshake asks for nothing
+	}
 	g.mu.Lock()
 	why := allowed
 	if known {

@@ -90,6 +90,7 @@ func TestTheOldestIdleConnectionGivesWay(t *testing.T) {
 		if d == nil || strings.Join(ended, "") != "b" {
 			t.Fatalf("%v ended, want b", ended)
 		}
+		d.state(http.StateActive)
 		a.state(http.StateActive) // it was found to be idle, and is no more
 		if e := enter("e"); e != nil || r.counts[connectionTotal].Load() != 1 {
 			t.Errorf("a fourth connection got in; %v ended", ended)
@@ -223,6 +224,60 @@ func TestConnectionsAreBounded(t *testing.T) {
 			}
 			if got := s.Stats(); got.ConnectionsGaveWay != 1 || got.Refused["connections"] == 0 || got.Connections != 1 {
 				t.Errorf("%d gave way, %d refused, %d there", got.ConnectionsGaveWay, got.Refused["connections"], got.Connections)
+			}
+		})
+	}
+}
+
+// TestHandshakesGiveWay: connections that are in their handshake, or of which the balancer has yet to name the client, keep nobody out
+// who comes later, and are not counted against a client that would have gone on.
+func TestHandshakesGiveWay(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]Options{
+		"handshake": {}, "balancer": {ProxyProtocol: loopbackBalancer()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const total = 3
+			o.Handler, o.Connections = http.HandlerFunc(honest), Connections{Total: total, Penalty: time.Minute}
+			s := start(t, o)
+			var half []net.Conn
+			for i := range total + 2 {
+				c, err := net.Dial("tcp", s.HTTPSAddr())
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = c.Close() })
+				half = append(half, c)
+				for until := time.Now().Add(patience); ; <-time.After(time.Millisecond) {
+					if got := s.Stats(); got.Connections == int64(min(i+1, total)) && got.ConnectionsGaveWay == int64(max(0, i+1-total)) {
+						break
+					} else if got.Refused["connections"] > 0 || time.Now().After(until) {
+						t.Fatalf("connection %d: %d there, %d gave way, %d refused", i, got.Connections, got.ConnectionsGaveWay, got.Refused["connections"])
+					}
+				}
+			}
+			for i, c := range half {
+				_ = c.SetReadDeadline(time.Now().Add(patience))
+				if i >= 2 {
+					_ = c.SetReadDeadline(time.Now().Add(searchEvery))
+				}
+				_, err := c.Read(make([]byte, 1))
+				if open := errors.Is(err, os.ErrDeadlineExceeded); open != (i >= 2) {
+					t.Errorf("connection %d of %d: %v", i, len(half), err)
+				}
+			}
+			for until := time.Now().Add(patience); name == "handshake" && s.Stats().HandshakeErrors < 2 && time.Now().Before(until); {
+				<-time.After(time.Millisecond)
+			}
+			got := s.Stats()
+			if got.ConnectionsGaveWay != 2 || got.Connections != total || got.Refused["connections"] != 0 {
+				t.Errorf("%d gave way, %d there, %d refused", got.ConnectionsGaveWay, got.Connections, got.Refused["connections"])
+			}
+			s.seats.mu.Lock()
+			defer s.seats.mu.Unlock()
+			if len(s.seats.offenders) > 0 {
+				t.Errorf("counted against their client: %v", s.seats.offenders)
 			}
 		})
 	}

@@ -122,8 +122,8 @@ func (a *tlsAcceptor) handshake(ctx context.Context, c net.Conn, s *seat) {
 	_ = conn.SetDeadline(deadline) // it fails on a closed connection, as the handshake will
 	hello := &prints{}
 	if err := conn.HandshakeContext(withPrints(ctx, hello)); err != nil {
+		s.ended(noHandshake)
 		a.stats.handshakeErrors.Add(1)
-		s.offend(noHandshake)
 		a.log.Debug("TLS handshake failed", "client", c.RemoteAddr().String(), "error", err)
 		explainTLS(err)
 		_ = conn.Close()
