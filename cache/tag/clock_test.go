@@ -127,11 +127,7 @@ func TestTwoProcessesWithTwoClocks(t *testing.T) {
 	before.Fetch(m.now())
 	m.passed += time.Second
 	after := open(true)
-	before.Share(func() {
-		if err := after.Follow(m.now()); err != nil {
-			t.Error(err)
-		}
-	})
+	before.Share(func() error { return after.Follow(m.now()) })
 	early := after.Fetch(m.now())
 	m.passed += time.Second
 	purge(before, "a")

@@ -9,8 +9,8 @@ import (
 
 // Share is for the time in which one process takes over from another: both append to the file, and neither puts another
 // one in its place. told is called after each purge, before Purge returns, so that the other process can be told to Follow;
-// nil calls nothing. Without a file Share does nothing.
-func (t *Table) Share(told func()) {
+// its error is Purge's, too. nil calls nothing. Without a file Share does nothing.
+func (t *Table) Share(told func() error) {
 	if t.journal == nil {
 		return
 	}

@@ -1,6 +1,7 @@
 package tag
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,9 +44,9 @@ type Table struct {
 	urls, prefixes, tags generations
 	lengths              atomic.Pointer[[]int] // of the prefixes, each once, ascending
 
-	told    atomic.Pointer[func()] // see Share
-	counts  [4]atomic.Int64        // purges by kind, as in Kinds
-	journal *journal               // nil without a file
+	told    atomic.Pointer[func() error] // see Share
+	counts  [4]atomic.Int64              // purges by kind, as in Kinds
+	journal *journal                     // nil without a file
 }
 
 // New reads the file and starts nothing. now is when its clock begins, see Time. An
@@ -97,7 +98,7 @@ func (t *Table) Stamp(now time.Time) time.Time {
 }
 
 // Purge applies p; once it returns, p also holds after a crash of the machine. On an error p holds until the process
-// ends, unless p is malformed.
+// ends, unless p is malformed; one of Share's told is about another process alone.
 func (t *Table) Purge(p Purge) error { return t.apply(p, true) }
 
 // Invalidate is Purge without the wait for the disk: after a crash of the machine, not of the process, p may be lost.
@@ -119,7 +120,7 @@ func (t *Table) apply(p Purge, durable bool) error {
 	}
 	err = t.journal.append(entries, t, durable)
 	if told := t.told.Load(); told != nil {
-		(*told)()
+		err = cmp.Or(err, (*told)())
 	}
 	return err
 }

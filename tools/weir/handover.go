@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,7 +45,7 @@ const (
 	sayFailed = "failed" // new, until serving: I cannot, because of that; and ends
 
 	sayPurged = "purged" // old, from go on: there is something new in the file of purges
-	sayObeyed = "obeyed" // new: I have read it
+	sayObeyed = "obeyed" // new: I have read it; one for each of the former, in their order
 )
 
 // takeOverVariable names the descriptor on which a process is told what it takes over.
@@ -88,7 +89,8 @@ type message struct {
 // line is one process's end. One goroutine at a time reads, one writes.
 type line struct {
 	conn net.Conn
-	in   *json.Decoder
+	in   *bufio.Reader
+	half []byte // of a message, when its reader ran out of time
 	out  *json.Encoder
 }
 
@@ -98,17 +100,27 @@ func newLine(file *os.File) (*line, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &line{conn, json.NewDecoder(conn), json.NewEncoder(conn)}, nil
+	return &line{conn: conn, in: bufio.NewReader(conn), out: json.NewEncoder(conn)}, nil
 }
 
 func (l *line) say(m message) error { return l.out.Encode(m) }
+
+// hear reads the next message. After a deadline it can be called again, which a json.Decoder cannot.
+func (l *line) hear() (m message, err error) {
+	text, err := l.in.ReadBytes('\n')
+	if l.half = append(l.half, text...); err != nil {
+		return m, err
+	}
+	text, l.half = l.half, nil
+	return m, json.Unmarshal(text, &m)
+}
 
 // await reads the next message, which has to be one of those that come then.
 func (l *line) await(ctx context.Context, say ...string) (m message, err error) {
 	_ = l.conn.SetReadDeadline(time.Time{}) // a closed one needs none, here and below
 	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if err := l.in.Decode(&m); err != nil {
+	if m, err = l.hear(); err != nil {
 		return m, errors.Join(ctx.Err(), err)
 	}
 	if m.Say == sayFailed {
@@ -219,8 +231,8 @@ func (t *takeOver) follow(ctx context.Context, obey func() error, take func(mess
 	stop := context.AfterFunc(ctx, func() { _ = t.line.conn.SetReadDeadline(time.Unix(1, 0)) }) // a closed one needs none
 	defer stop()
 	for {
-		var m message
-		if t.line.in.Decode(&m) != nil {
+		m, err := t.line.hear()
+		if err != nil {
 			return
 		}
 		switch m.Say {
@@ -231,7 +243,7 @@ func (t *takeOver) follow(ctx context.Context, obey func() error, take func(mess
 			t.free()
 		case sayPurged:
 			if obey() != nil || t.line.say(message{Say: sayObeyed}) != nil {
-				return // that process answers the purge with an error
+				return // that process tells who purges, now and later
 			}
 		}
 	}

@@ -30,7 +30,8 @@ func (n *node) purge(ctx context.Context, p console.Purge) (console.Receipt, err
 	}
 	removed, err := n.edge.Apply(plan)
 	n.log.Info("purge", "id", plan.ID, "kind", string(plan.Kind), "items", plan.Items, "soft", plan.Soft, "removed", removed)
-	if err != nil {
+	unsure := errors.Is(err, errNotFollowed)
+	if err != nil && !unsure {
 		return console.Receipt{}, fmt.Errorf("the purge holds on this node alone and until it restarts, and could not be kept for later: %w; make room under %s and send it again", err, n.config.Node.Dir)
 	}
 	now := time.Now()
@@ -38,6 +39,10 @@ func (n *node) purge(ctx context.Context, p console.Purge) (console.Receipt, err
 	receipt := console.Receipt{
 		ID: plan.ID, Time: when.UTC(), Kind: p.Kind, Items: plan.Items, Soft: plan.Soft,
 		Nodes: []console.NodeReceipt{{Node: n.config.Node.Name, Region: n.config.Node.Region, State: console.Applied, Time: &now, Removed: removed}},
+	}
+	if unsure {
+		own := &receipt.Nodes[0]
+		own.State, own.Time, own.Error = console.Missing, nil, strings.TrimPrefix(errNotFollowed.Error(), "weir: ")
 	}
 	others, err := n.spread(ctx, plan)
 	receipt.Nodes = append(receipt.Nodes, others...)

@@ -75,7 +75,8 @@ type successor struct {
 	cmd  *exec.Cmd
 	heir *front.Heir // nil without HTTP/3
 
-	mu sync.Mutex // held for a question and its answer on line, once the other process is told to go
+	mu   sync.Mutex // held for a question and its answer on line, once the other process is told to go; guards the field below
+	owed int        // answers to purges that have not come
 }
 
 // upgrader has another process take over whenever it is asked to, until ctx ends or one has.
@@ -222,7 +223,7 @@ func (n *node) handOver(ctx context.Context, s *successor) (version string, err 
 	}
 	version = step("", sayPrepared).Version
 	if err == nil {
-		n.purges.Share(func() { n.tellPurge(s) }) //nolint:contextcheck // purges come after ctx, too
+		n.purges.Share(func() error { return n.tellPurge(s) }) //nolint:contextcheck // purges come after ctx, too
 		err = n.cache.Yield(ctx)
 	}
 	step(sayYours, sayReady)
@@ -276,25 +277,37 @@ func (n *node) takeBack(ctx context.Context, s *successor) error {
 	return errors.Join(append(errs, n.purges.Own(time.Now()), n.cache.Reclaim(ctx))...)
 }
 
-// tellPurge has the other process obey a purge before it is acknowledged here.
-func (n *node) tellPurge(s *successor) {
+// errNotFollowed is of a purge that the process which has taken over may not know of. It holds in this one, and is in the file.
+var errNotFollowed = errors.New("weir: the process that has taken over has not confirmed the purge")
+
+// tellPurge has the other process obey a purge before it is acknowledged here. Its error is an errNotFollowed.
+func (n *node) tellPurge(s *successor) error {
 	if n.upgrades.successor.Load() != s {
-		return // it has not read the file yet
+		return nil // it has not read the file yet
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n.upgrades.successor.Load() != s {
-		return // it has failed meanwhile
+		return nil // it has failed meanwhile
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), obeyTimeout)
 	defer cancel()
+	_ = s.line.conn.SetWriteDeadline(time.Now().Add(obeyTimeout)) // a closed one needs none, here and below
 	err := s.line.say(message{Say: sayPurged})
+	_ = s.line.conn.SetWriteDeadline(time.Time{})
 	if err == nil {
-		_, err = s.line.await(ctx, sayObeyed)
+		s.owed++
+	}
+	for err == nil && s.owed > 0 { // the last answer is the one to this purge
+		if _, err = s.line.await(ctx, sayObeyed); err == nil {
+			s.owed--
+		}
 	}
 	if err != nil {
+		err = fmt.Errorf("%w: %w", errNotFollowed, err)
 		n.log.Error("the process that has taken over may not know of a purge", "error", err)
 	}
+	return err
 }
 
 // leaveGossip tells the other process that gossip is free.
