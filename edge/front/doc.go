@@ -67,8 +67,9 @@
 // Options.Connections bounds them, in all and by client and network (seats). Each has its seat from accept on, before TLS,
 // and over QUIC from its first packet on, before the handshake; behind a balancer the client counts once its header has
 // come. Who gets none is reset, or refused (CONNECTION_REFUSED), and counted. Where all seats are taken the connection that
-// is without a request for longest gives way, one that has yet to send its first as well, as with nginx: an idle connection
-// costs its client a round trip at most, a refused one is a viewer lost. Those are found 64 at a time, so that a request
+// is without a request for longest gives way, one that has yet to send its first as well, as with nginx, or that is in its TLS
+// handshake (over QUIC only when that is complete): an idle connection costs its client a round trip at most, a refused one is a
+// viewer lost. Those are found 64 at a time, so that a request
 // changes nothing but an atomic of its own connection.
 //
 // Where the system has no descriptor for a connection, idle ones give way too, and nothing is accepted for 5 to 250
