@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -47,6 +48,7 @@ func (b *bench) owned(owner *httptest.Server) (path string) {
 // purge purges as an operator would; BASE in an item is where the bench is.
 func (b *bench) purge(kind tag.Kind, soft bool, items ...string) (removed int) {
 	b.t.Helper()
+	items = slices.Clone(items) // tests beside this one have them, too
 	for i := range items {
 		items[i] = strings.ReplaceAll(items[i], "BASE", b.url)
 	}
