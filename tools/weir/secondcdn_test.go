@@ -231,14 +231,17 @@ func (c *secondCDN) lent(t *testing.T, before int, result *play) {
 }
 
 // TestStrangerJoins: a CDN that no manifest names, as it is not in the policy file before playback begins, gets a viewer all the
-// same: it reaches hls.js and dash.js as a clone of a pathway. shaka takes no clones (package sdk says why) and plays on; but it
-// learns of others when it loads a live MPD anew.
+// same: it reaches hls.js and dash.js as a clone of a pathway. shaka takes no clones (package sdk says why), but learns of others
+// when it loads a live MPD anew.
 func TestStrangerJoins(t *testing.T) {
 	proof.RequireTool(t, "chromium", "chromium")
 	for _, tt := range steeredPlayers {
 		for _, asset := range []string{"demo", "news"} {
-			if asset == "news" && tt.format != "dash" {
+			switch {
+			case asset == "news" && tt.format != "dash":
 				continue // a playlist of variants is loaded once
+			case asset == "demo" && tt.player == "shaka":
+				continue // it would stay with the edges
 			}
 			t.Run(tt.player+" "+tt.format+" "+asset, func(t *testing.T) {
 				origin := ""
@@ -248,11 +251,7 @@ func TestStrangerJoins(t *testing.T) {
 				s, c, weigh := twoCDNs(t, true, origin)
 				// dash.js asks a host of its own what time it is where a live MPD does not say.
 				result := s.lend(t, asset, tt.format, map[string]any{"player": tt.player, "config": tt.config, "allowErrors": asset == "news"}, weigh)
-				if tt.player != "shaka" || asset == "news" {
-					c.lent(t, 0, &result)
-				} else if n := len(c.answered(t)); n > 0 {
-					t.Errorf("nginx has answered %d requests: shaka has learnt of clones", n)
-				}
+				c.lent(t, 0, &result)
 			})
 		}
 	}
