@@ -58,7 +58,7 @@ func TestBrowserAdapters(t *testing.T) {
 				}
 				Words map[string]string
 			}
-			runScript(t, node, "adapters.mjs", string(arguments), func() {}, &result)
+			runScript(t, node, "adapters.mjs", string(arguments), func(string) {}, &result)
 			for _, failure := range result.Failures {
 				t.Error(failure)
 			}

@@ -222,7 +222,7 @@ func TestPlayback(t *testing.T) {
 				"url": "https://" + edge.https + tt.path, "player": tt.player, "seconds": 20, "timeout": 90,
 				"quic": "forced", "spki": s.spki, "protocol": "h3", "visible": true, "strip": true, "maxStalls": stallsAllowed(),
 			}, nil)
-			if result.Nodes[edge.name] == 0 {
+			if tt.player != "page" && result.Nodes[edge.name] == 0 { // the page goes where steering says
 				t.Errorf("no segment came from %s: %v", edge.name, result.Nodes)
 			}
 		})

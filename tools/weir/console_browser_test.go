@@ -57,7 +57,7 @@ func TestBrowserConsole(t *testing.T) {
 		Playing, Now, Bar string
 		Offline           []string
 	}
-	runScript(t, node, "console.mjs", string(arguments), func() {}, &result)
+	runScript(t, node, "console.mjs", string(arguments), func(string) {}, &result)
 	for _, failure := range result.Failures {
 		t.Error(failure)
 	}

@@ -32,7 +32,7 @@ func TestBrowserDownloads(t *testing.T) {
 				Local    string
 				Told     int
 			}
-			runScript(t, node, "offline.mjs", string(arguments), s.edges[0].kill, &result)
+			runScript(t, node, "offline.mjs", string(arguments), func(string) { s.edges[0].kill() }, &result)
 			for _, failure := range result.Failures {
 				t.Error(failure)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,7 +36,9 @@ func TestBrowserSessions(t *testing.T) {
 				t.Fatal(err)
 			}
 			var result sessionsResult
-			runScript(t, node, "session.mjs", string(arguments), s.edges[0].kill, &result)
+			runScript(t, node, "session.mjs", string(arguments), func(server string) {
+				s.edges[slices.Index(hosts, strings.TrimPrefix(server, "https://"))].kill()
+			}, &result)
 			for _, failure := range result.Failures {
 				t.Error(failure)
 			}
@@ -68,7 +71,7 @@ func TestBrowserInstead(t *testing.T) {
 				t.Fatal(err)
 			}
 			var result struct{ Failures []string }
-			runScript(t, node, "instead.mjs", string(arguments), func() {}, &result)
+			runScript(t, node, "instead.mjs", string(arguments), func(string) {}, &result)
 			for _, failure := range result.Failures {
 				t.Error(failure)
 			}
@@ -84,7 +87,7 @@ type sessionsResult struct {
 }
 
 // runScript runs a script of edge/player/testdata/browser, calls kill when that asks for it, and reads its last line.
-func runScript(t *testing.T, node, script, arguments string, kill func(), result any) {
+func runScript(t *testing.T, node, script, arguments string, kill func(server string), result any) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), node, "../../edge/player/testdata/browser/"+script, arguments)
 	cmd.Stderr = os.Stderr
@@ -103,8 +106,9 @@ func runScript(t *testing.T, node, script, arguments string, kill func(), result
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		if last = lines.Text(); last == "KILL" {
-			kill()
+		last = lines.Text()
+		if server, ok := strings.CutPrefix(last, "KILL"); ok {
+			kill(strings.TrimSpace(server))
 			_, _ = fmt.Fprintln(in, "killed") // where it has ended, Wait says why
 		}
 	}

@@ -44,7 +44,7 @@ func TestSteering(t *testing.T) {
 	}
 }
 
-var steerAll = flag.Bool("steering.all", false, "show steering over HTTP/3 with all players, not with one")
+var steerAll = flag.Bool("steering.all", false, "show steering with all players over HTTP/3 and on live titles, too")
 
 // TestSteeringOverHTTP3: as TestSteering, without TCP. Players leave the protocol to the browser: one of them tells enough.
 func TestSteeringOverHTTP3(t *testing.T) {

@@ -7,7 +7,7 @@
 // engine  "hls.js" or "browser"; by "client" also "shaka" and "dash.js"
 // spki, quicHosts   as in play.mjs; quicHosts: HTTP/3 alone is spoken with them
 //
-// Standard output has a line KILL when the edge is to be killed; a line on standard input says that it was. The last line is
+// Standard output has a line KILL and the URL of the edge that is to be killed; a line on standard input says that it was. The last line is
 // a JSON object: {failures: [text], protocols, servers: [before, after], words}.
 
 import { createInterface } from "node:readline";
@@ -109,10 +109,11 @@ try {
   const two = await open();
   result.words = (await until("the second viewer is refused", two, ({ words }) => words)).words;
 
-  console.log("KILL");
+  const { server: lost } = await state(one); // steering may have moved it
+  console.log(`KILL ${lost}`);
   await lines.next();
   await plays(one, "it plays on after the loss of its edge", 14); // more than is buffered
-  const after = await until("another server is asked", one, ({ server }) => server !== begun.server);
+  const after = await until("another server is asked", one, ({ server }) => server !== lost);
   result.servers.push(after.server);
   await beat(one);
   if (after.id !== begun.id) failures.push(`the session ${begun.id} became ${after.id}`);
