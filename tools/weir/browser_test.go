@@ -138,10 +138,18 @@ type play struct {
 		Node   string
 		Pinned bool
 	}
-	Requests []struct {
-		URL, Kind, Failed string
-		Status            int
-	}
+	Requests []browserRequest
+}
+
+type browserRequest struct {
+	URL, Kind, Failed string
+	Status            int
+	Done              bool
+}
+
+// givenUp: the player wanted it no more, or the test has ended meanwhile.
+func (r *browserRequest) givenUp() bool {
+	return r.Failed == "canceled" || r.Failed == "" && !r.Done
 }
 
 // browse plays in Chromium. at, if not nil, is called for each half second that
