@@ -55,9 +55,6 @@ func (e *entry) via(p *protocolCounters, altSvc string) http.Handler {
 			http.Error(w, http.StatusText(status), status)
 			return
 		}
-		if c, ok := conn.(*http2Conn); ok {
-			r.TLS = c.tls
-		}
 		if announce != nil {
 			w.Header()["Alt-Svc"] = announce
 		}
@@ -87,10 +84,6 @@ func (e *entry) gate(r *http.Request) (int, reason) {
 	if fields > e.fields {
 		return http.StatusRequestHeaderFieldsTooLarge, tooManyFields
 	}
-	// RFC 9113, 8.3.1: the two must not contradict each other. HTTP/3 has seen to it.
-	if host, ok := r.Header["Host"]; ok && r.ProtoMajor == 2 && (len(host) > 1 || !strings.EqualFold(host[0], r.Host)) {
-		return http.StatusBadRequest, twoHosts
-	}
 	if r.ProtoMajor > 1 {
 		return gateFields(r)
 	}
@@ -111,9 +104,6 @@ func gateFields(r *http.Request) (int, reason) {
 	if length, ok := r.Header["Content-Length"]; ok {
 		var w http1Walk
 		if len(length) > 1 || !w.length([]byte(length[0])) || w.left > 0 && r.ContentLength == 0 {
-			if r.ProtoMajor == 2 {
-				return http.StatusBadRequest, allowed // http2Requests counts it
-			}
 			return http.StatusBadRequest, badField
 		}
 	}

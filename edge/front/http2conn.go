@@ -1,14 +1,18 @@
 package front
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/net/http2/hpack"
 )
 
 const protoHTTP2 = "h2"
@@ -25,337 +29,155 @@ const (
 	maxContinuations = 16 // frames of one block; four full ones carry maxBlockBytes
 	// tinyData is a DATA frame that carries nothing worth its header.
 	tinyData, maxPadding = 16, 256
-	// maxWindowCredit bounds the WINDOW_UPDATE frames that a client may save up.
-	maxWindowCredit = 1 << 14
+	// maxWindowCredit bounds the WINDOW_UPDATE frames that a client may save up, and windowBytesPerUpdate is what of a body
+	// explains one.
+	maxWindowCredit, windowBytesPerUpdate = 1 << 14, 2 << 10
 	// goAwayWait is for the frame that is being written when a client is refused, and then
 	// again for the client to take GOAWAY; lingerBytes is what it may send meanwhile.
 	goAwayWait  = time.Second
 	lingerBytes = 4 << 20
+	// maxResets is how many streams are remembered that we have reset: what the client had sent before it knew is late, no more.
+	maxResets = 2 * maxStreams
 )
 
-// http2Guard is what the HTTP/2 connections of a server share.
-type http2Guard struct {
-	timeout  time.Duration // for a header block
-	refusals *refusals
-	trusted  bool          // no budgets
-	wide     chan struct{} // see stride
-
-	unanswered int32 // requests of one connection; 0: as many as there are
-	poll       *nextPoll
-}
-
-// http2Conn stands between TLS and net/http's HTTP/2 and watches the frames in both
-// directions, of which it reads only the headers.
-//
-// It has what net/http has not: a time-out for a header block, or for a frame, that
-// does not come to its end while other streams are open; a bound on such a block before
-// it is decoded; and budgets for what a client may make us do without asking for
-// anything: resets (also those that it provokes from us), control frames, window
-// updates that no body of ours explains. Who is over budget gets GOAWAY with
-// ENHANCE_YOUR_CALM where the frame that is being written lets us, and is gone.
-//
-// What comes in is passed on byte for byte, but for settings that are overridden in
-// their own frame. It hides ConnectionState: net/http takes a connection that has it for
-// HTTP/1.1. The entry gives the requests their TLS state instead.
+// http2Conn is one HTTP/2 connection. One goroutine reads its frames (serve); who has something to send writes it, one at a time,
+// see takeTurn.
 type http2Conn struct {
-	net.Conn
-	tls   *tls.ConnectionState
-	guard *http2Guard
+	part   *http2Part
+	conn   net.Conn
+	tls    *tlsConn             // conn; nil where it is none, in tests
+	state  *tls.ConnectionState // for the requests
+	client string               // its address
+	ctx    context.Context      //nolint:containedctx // of all requests; it ends with the connection
+	cancel context.CancelCauseFunc
+	done   chan struct{} // closed when serve returns
 
-	requests *http2Requests
+	rested atomic.Int64 // when the last request ended; nanoseconds since 1970
+	credit atomic.Int64 // WINDOW_UPDATE frames that the client may send for what it got
+	ending atomic.Bool  // the reader is to end the connection when it wakes up
 
-	why    atomic.Int32  // the reason to end the connection, once there is one
-	last   atomic.Uint32 // the highest stream that the client opened
-	sent   atomic.Int64  // bytes
-	tried  atomic.Bool   // the client has taken trialBytes
-	credit atomic.Int64  // WINDOW_UPDATE frames that the client may send for what it got
-
-	unanswered atomic.Int32  // requests that came, less responses that began; see awaitTurn
+	unanswered atomic.Int32  // requests that came, less those whose response has begun; see awaitTurn
 	answered   chan struct{} // has a value when those have become half of what there may be
 
-	// The fields below belong to the one goroutine that reads.
-	in            frameWalk
-	open          bool // a header block has begun and not ended
-	lastOfStream  bool // it has END_STREAM
-	strange       bool // the preface is none
-	armed         bool // the read deadline stands
-	block         int  // bytes of the header block
-	continuations int
+	in http2Input // of the goroutine that reads
 
-	mu           sync.Mutex // guards the fields below, and orders deadlines
-	odd, control budget
+	mu      sync.Mutex // guards the fields below
+	idle    *time.Timer
+	streams map[uint32]*http2Stream // whose handlers run
+	open    int                     // of them, whose response is not over
+	last    uint32                  // the highest stream that the client opened
+	refused uint32                  // streams from it on are not answered; 0: all are
+	pinged  chan struct{}           // closed when the client has answered our PING; nil: there was none
+	empty   chan struct{}           // closed when no request runs; nil: nobody waits
+	resets  []uint32                // streams that we have reset, at most maxResets
+	oldest  int                     // of them
+	ranks   ranks
 
-	// The lock is held across a write, against the rule: GOAWAY has to go between two
-	// frames.
-	writing sync.Mutex // guards the fields below
-	out     frameWalk
-	over    bool          // nothing is written any more
-	said    chan struct{} // closed then
+	receive, unreturned int64 // what the client may send of bodies, and what it may again but has not been told
+	http2Sending
 }
 
-func newHTTP2Conn(c *tlsConn, guard *http2Guard) *http2Conn {
-	state := c.ConnectionState()
-	return watchHTTP2(c, &state, guard)
+func newHTTP2Conn(ctx context.Context, p *http2Part, conn net.Conn) *http2Conn {
+	c := &http2Conn{
+		part: p, conn: conn, client: conn.RemoteAddr().String(), done: make(chan struct{}), answered: make(chan struct{}, 1),
+		streams: map[uint32]*http2Stream{}, receive: connWindow,
+		http2Sending: http2Sending{window: defaultWindow, initial: defaultWindow},
+	}
+	if t, ok := conn.(*tlsConn); ok {
+		state := t.ConnectionState()
+		c.tls, c.state = t, &state
+	}
+	c.ctx, c.cancel = context.WithCancelCause(ctx)
+	c.in = http2Input{conn: c, decoder: hpack.NewDecoder(hpackTable, nil), odd: budget{limit: oddEvents}, control: budget{limit: controlFrames}}
+	c.in.decoder.SetEmitFunc(c.in.field)
+	return c
 }
 
-func (c *http2Conn) place() *seat {
-	if c, ok := c.Conn.(seated); ok {
-		return c.place()
-	}
-	return nil
+// serve returns when the connection has ended. Its handlers may still run.
+func (c *http2Conn) serve() {
+	defer close(c.done)
+	defer c.part.stats.caught(c.part.log, "a connection of HTTP/2", func() { c.end(errBroken) })
+	c.part.stats.http2.connected()
+	defer c.part.stats.http2.disconnected()
+	c.rested.Store(time.Now().UnixNano())
+	c.place().state(http.StateIdle)
+	c.mu.Lock()
+	c.idle = time.AfterFunc(c.part.idle, c.expire)
+	c.queue = c.appendSettings(c.queue)
+	c.mu.Unlock()
+	c.end(c.in.serve())
 }
 
-// linger lets a client take the last frame, below TLS.
-func (c *tlsConn) linger(limit time.Duration, most int64) { c.raw.linger(limit, most) }
-
-func watchHTTP2(c net.Conn, state *tls.ConnectionState, guard *http2Guard) *http2Conn {
-	h := &http2Conn{
-		Conn: c, tls: state, guard: guard, said: make(chan struct{}), answered: make(chan struct{}, 1),
-		odd: budget{limit: oddEvents}, control: budget{limit: controlFrames},
-	}
-	h.requests = newHTTP2Requests(h.requestRefused)
-	h.in = frameWalk{frame: frame{kind: framePreface, length: prefaceBytes}, inside: true, left: prefaceBytes}
-	return h
+// appendSettings appends what we say first (RFC 9113, 3.4 and 6.5.2).
+func (c *http2Conn) appendSettings(b []byte) []byte {
+	b = appendFrame(b, 4*settingBytes, frameSettings, 0, 0)
+	b = appendSetting(b, settingStreams, maxStreams)
+	b = appendSetting(b, settingInitialWindow, streamWindow)
+	b = appendSetting(b, settingMaxHeaderList, maxHeaderBytes)
+	b = appendSetting(b, settingNoPriorityTree, 1)
+	return appendWindowUpdate(b, 0, connWindow-defaultWindow)
 }
 
-// Read implements net.Conn. Hot path: one look for each frame.
-func (c *http2Conn) Read(p []byte) (int, error) {
-	c.awaitTurn()
-	n, err := c.read(p)
-	c.watch(p[:n])
-	if c.refused() {
-		c.end()
-		return 0, net.ErrClosed
-	}
-	if n > 0 {
-		c.setDeadline()
-	}
-	if c.armed && errors.Is(err, os.ErrDeadlineExceeded) {
+// A breach is what ends a connection: GOAWAY has its code.
+type breach struct {
+	code h2Code
+	why  reason
+}
+
+// Error implements error.
+func (b breach) Error() string { return "front: HTTP/2 " + b.why.String() + ", " + b.code.String() }
+
+var (
+	errEnding = errors.New("front: the connection is over")
+	errReset  = errors.New("front: the client has reset the stream")
+)
+
+// end ends the connection for a reason: the reader does it.
+func (c *http2Conn) end(why error) {
+	var b breach
+	switch {
+	case errors.As(why, &b):
+		c.count(b.why)
+		c.say(b.code)
+	case errors.Is(why, errEnding):
+		c.say(codeNoError)
+	case errors.Is(why, os.ErrDeadlineExceeded):
 		c.count(slowHeader)
 	}
-	return n, err
-}
-
-// read reads; the payload of SETTINGS and of a header it reads to its end, to see it whole. It
-// can where the reader has room for it, as net/http has.
-func (c *http2Conn) read(p []byte) (int, error) {
-	w := &c.in
-	whole := w.frame.inBlock() || w.frame.kind == frameSettings && w.left <= maxSettings*settingBytes
-	if !whole || !w.inside || w.left != w.frame.length || w.left > len(p) {
-		return c.Conn.Read(p)
+	_ = c.conn.Close() // closed is closed
+	if !c.part.draining.Load() {
+		c.place().ended(noRequestTLS)
 	}
-	n, err := io.ReadFull(c.Conn, p[:w.left])
-	if err == nil && w.frame.kind == frameSettings {
-		dropDuplicates(p[:n])
-		keepFramesSmall(p[:n])
-	}
-	return n, err
-}
-
-// watch follows the frames that came in.
-func (c *http2Conn) watch(p []byte) {
-	for len(p) > 0 || c.in.due() {
-		w := &c.in
-		if at := w.frame.length - w.left; w.inside && w.left > 0 {
-			c.received(p[:min(len(p), w.left)], at)
-		}
-		n, event := w.next(p)
-		p = p[n:]
-		switch event {
-		case frameBegun:
-			c.begun(w.frame)
-		case frameEnded:
-			c.ended(w.frame)
-		case frameGoesOn:
-		}
-	}
-}
-
-// received takes a piece of a payload.
-func (c *http2Conn) received(p []byte, at int) {
-	if c.in.frame.kind != framePreface {
-		c.requests.payload(c.in.frame, at, p)
-	} else if clientPreface[at:at+len(p)] != string(p) && !c.strange {
-		c.strange = true // net/http hangs up
-		c.count(http2Malformed)
-	}
-}
-
-// ended is for the end of a frame.
-func (c *http2Conn) ended(f frame) {
-	last := f.inBlock() && f.has(flagEndHeaders)
-	if last {
-		c.open = false
-	}
-	// END_STREAM is a flag of HEADERS, and waits for the end of the block.
-	if f.kind == frameHeaders || f.kind == frameData {
-		c.lastOfStream = f.has(flagEndStream)
-	}
-	c.requests.end(f, last, c.lastOfStream && (last || f.kind == frameData))
-}
-
-// begun judges a frame by its header.
-func (c *http2Conn) begun(f frame) {
-	c.requests.begin(f, f.stream > c.last.Load())
-	switch f.kind {
-	case frameHeaders:
-		c.open, c.block, c.continuations = true, f.length, 0
-		if f.stream > c.last.Load() {
-			c.unanswered.Add(1)
-		}
-		c.last.Store(max(c.last.Load(), f.stream))
-		c.earn(1) // for the stream's window, which some set when they open it
-	case frameContinuation:
-		c.block += f.length
-		c.continuations++
-		if c.block > maxBlockBytes || c.continuations > maxContinuations {
-			c.refuse(http2HeaderLen)
-		}
-	case frameReset:
-		c.spend(&c.odd, http2Odd)
-	case frameData:
-		if tiny := f.length < tinyData || f.has(flagPadded) && f.length <= maxPadding; tiny && !f.has(flagEndStream) {
-			c.spend(&c.control, http2Control)
-		}
-	case frameWindowUpdate:
-		if c.credit.Add(-1) < 0 {
-			c.credit.Add(1)
-			c.spend(&c.control, http2Control)
-		}
-	default:
-		c.spend(&c.control, http2Control)
-	}
-}
-
-// earn lets the client send n more WINDOW_UPDATE frames.
-func (c *http2Conn) earn(n int64) {
-	if c.credit.Load() < maxWindowCredit {
-		c.credit.Add(n)
-	}
-}
-
-func (c *http2Conn) spend(b *budget, why reason) {
-	now := time.Now()
 	c.mu.Lock()
-	fine := b.spend(now, 1)
+	c.idle.Stop()
+	c.breakLocked(net.ErrClosed)
 	c.mu.Unlock()
-	if !fine {
-		c.refuse(why)
-	}
+	c.cancel(why)
 }
 
-// refuse makes the connection end; who reads or writes next does it.
-func (c *http2Conn) refuse(why reason) {
-	if why != http2HeaderLen && c.guard.trusted || !c.why.CompareAndSwap(int32(allowed), int32(why)) {
+// say says GOAWAY, waits for what is being written, and for the client to hear of it, but not for long.
+func (c *http2Conn) say(code h2Code) {
+	quiet := make(chan struct{})
+	c.mu.Lock()
+	if c.broken != nil {
+		c.mu.Unlock()
 		return
 	}
-	c.count(why)
-}
-
-// count counts a refusal, also against the client.
-func (c *http2Conn) count(why reason) {
-	c.guard.refusals.add(why, c.RemoteAddr().String())
-	c.place().offend(why.points())
-}
-
-// requestRefused counts a request that net/http refuses.
-func (c *http2Conn) requestRefused(why reason) {
-	c.count(why)
-	if why == headerBytes { // which has an answer: a reset is an odd event anyway
-		c.spend(&c.odd, http2Odd)
-	}
-}
-
-func (c *http2Conn) refused() bool { return c.why.Load() != int32(allowed) }
-
-// Write implements net.Conn. When the client is refused, it writes up to the end of the
-// frame that is under way, and takes the rest without writing it: after an error
-// net/http would close the connection before the client has seen GOAWAY. Nobody is
-// misled for long, as the client's windows do not grow any more. Hot path: a lock, and one
-// look for each frame.
-func (c *http2Conn) Write(p []byte) (int, error) {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	if c.over {
-		return len(p), nil
-	}
-	n := 0
-	if !c.refused() || !c.atBorder() {
-		n = c.watchOut(p)
-	}
-	wrote, err := c.Conn.Write(p[:n])
-	c.sent.Add(int64(wrote))
-	if err != nil || !c.refused() || !c.atBorder() {
-		return wrote, err
-	}
-	c.sayGoAwayLocked()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_ = c.SetReadDeadline(time.Now()) // wakes the reader, which ends the connection
-	return len(p), nil
-}
-
-// watchOut follows the frames that go out, and tells how much of p may: up to the
-// first border once the client is refused.
-func (c *http2Conn) watchOut(p []byte) int {
-	n := 0
-	for n < len(p) || c.out.due() {
-		took, event := c.out.next(p[n:])
-		n += took
-		switch f := c.out.frame; event {
-		case frameBegun:
-			switch f.kind {
-			case frameData:
-				c.earn(2 + int64(f.length/windowBytesPerUpdate))
-			case frameHeaders:
-				c.answer()
-			}
-		case frameEnded:
-			c.requests.sent(f, c.out.code)
-			if f.kind == frameReset && blames(c.out.code) {
-				c.spend(&c.odd, http2Odd)
-			}
-			if c.refused() {
-				return n
-			}
-		case frameGoesOn:
-		}
-	}
-	return n
-}
-
-// atBorder tells whether a frame of ours may be written: between two others, but not
-// before the first, which has to be SETTINGS.
-func (c *http2Conn) atBorder() bool { return c.out.border() && c.out.frame != (frame{}) }
-
-// sayGoAwayLocked ends the writing.
-func (c *http2Conn) sayGoAwayLocked() {
-	_, _ = c.Conn.Write(goAway(c.last.Load())) // it goes or it does not
-	c.over = true
-	close(c.said)
-}
-
-// end ends the connection; the reader does it. It waits for the writer to come to the
-// border of a frame, and for the client to hear of it, but not for long.
-func (c *http2Conn) end() {
-	c.mu.Lock()
-	_ = c.Conn.SetWriteDeadline(time.Now().Add(goAwayWait)) // a write that is stuck ends with it
+	c.closing = true
+	c.queue = appendGoAway(c.queue, c.last, code)
+	c.quiet = quiet
+	_ = c.conn.SetWriteDeadline(time.Now().Add(goAwayWait)) // a write that is stuck ends with it
 	c.mu.Unlock()
-	c.writing.Lock()
-	if !c.over && c.atBorder() {
-		c.sayGoAwayLocked()
-	}
-	c.writing.Unlock()
+	c.flushAside()
 	timer := time.NewTimer(goAwayWait)
 	defer timer.Stop()
 	select {
-	case <-c.said:
-		if l, ok := c.Conn.(lingerer); ok {
+	case <-quiet:
+		if l, ok := c.conn.(lingerer); ok {
 			l.linger(goAwayWait, lingerBytes)
 		}
 	case <-timer.C:
 	}
-	_ = c.Close()
 }
 
 // A lingerer is a connection that can end its side and throw away what still comes: a
@@ -373,33 +195,155 @@ func discardRest(c net.Conn, limit time.Duration, most int64) {
 	_, _ = io.CopyN(io.Discard, readerOnly{c}, most)
 }
 
-// SetWriteDeadline implements net.Conn. It is ignored when the connection is about to
-// end, which has a deadline of its own.
-func (c *http2Conn) SetWriteDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.refused() {
-		return nil
-	}
-	return c.Conn.SetWriteDeadline(t)
-}
+// linger lets a client take the last frame, below TLS.
+func (c *tlsConn) linger(limit time.Duration, most int64) { c.raw.linger(limit, most) }
 
-// setDeadline arms the read deadline when a header block, a frame header or SETTINGS are
-// begun and disarms it when they are whole. The deadline stays where it was while the
-// block goes on, so that one byte now and then does not help.
-func (c *http2Conn) setDeadline() {
-	want := c.open || c.in.have > 0 || c.in.inside && c.in.frame.kind == frameSettings
-	if want == c.armed {
+// abort ends the connection at once.
+func (c *http2Conn) abort() {
+	if c.tls != nil {
+		_ = c.tls.raw.Close() // closed is closed
 		return
 	}
-	c.armed = want
-	var deadline time.Time
-	if want {
-		deadline = time.Now().Add(c.guard.timeout)
+	_ = c.conn.Close()
+}
+
+func (c *http2Conn) place() *seat {
+	if c, ok := c.conn.(seated); ok {
+		return c.place()
 	}
+	return nil
+}
+
+// count counts a refusal, also against the client.
+func (c *http2Conn) count(why reason) {
+	if why != allowed {
+		c.part.stats.refusals.add(why, c.client)
+		c.place().offend(why.points())
+	}
+}
+
+// expire ends a connection that had no request for too long. No request moves the timer: it looks again when it must.
+func (c *http2Conn) expire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.refused() {
-		_ = c.SetReadDeadline(deadline) // on a closed connection the next Read tells
+	left := c.part.idle
+	if len(c.streams) == 0 {
+		left -= time.Since(time.Unix(0, c.rested.Load()))
+	}
+	if left > 0 {
+		c.idle.Reset(left)
+		return
+	}
+	c.endSoon()
+}
+
+// endSoon has the reader end the connection with NO_ERROR.
+func (c *http2Conn) endSoon() {
+	c.ending.Store(true)
+	_ = c.conn.SetReadDeadline(time.Now()) // on a closed connection the read tells
+}
+
+// drain tells the client to send no more requests, waits until none runs, and ends the connection. What was under way when
+// the client heard of it has come when it answers a PING (RFC 9113, 6.8).
+func (c *http2Conn) drain(ctx context.Context) {
+	pinged, empty := make(chan struct{}), make(chan struct{})
+	c.mu.Lock()
+	c.pinged = pinged
+	c.queue = appendGoAway(c.queue, largestStream, codeNoError)
+	c.queue = append(appendFrame(c.queue, pingBytes, framePing, 0, 0), make([]byte, pingBytes)...)
+	c.mu.Unlock()
+	c.flushAside()
+	timer := time.NewTimer(goAwayWait)
+	defer timer.Stop()
+	select {
+	case <-pinged:
+	case <-timer.C:
+	case <-c.done:
+		return
+	}
+	c.mu.Lock()
+	c.refused = c.last + 1
+	c.queue = appendGoAway(c.queue, c.last, codeNoError)
+	if c.empty = empty; len(c.streams) == 0 {
+		close(empty)
+		c.empty = nil
+	}
+	c.mu.Unlock()
+	c.flushAside()
+	select {
+	case <-empty:
+		c.endSoon()
+	case <-ctx.Done():
+		c.abort()
+	case <-c.done:
+	}
+	<-c.done
+}
+
+// admit takes a stream into the connection and has it answered.
+func (c *http2Conn) admit(s *http2Stream) {
+	c.mu.Lock()
+	if len(c.streams) == 0 {
+		c.place().state(http.StateActive)
+	}
+	c.streams[s.id] = s
+	c.open++
+	s.window = c.initial
+	s.rank = c.ranks.arrive(uint64(s.id))
+	if s.request != nil {
+		c.ranks.obey(&s.rank, s.request.Header["Priority"])
+	}
+	if c.broken != nil {
+		s.failLocked(c.broken)
+	}
+	c.mu.Unlock()
+	c.unanswered.Add(1)
+	c.part.workers.run(s)
+}
+
+// leave takes it out again.
+func (c *http2Conn) leave(s *http2Stream) {
+	c.mu.Lock()
+	s.failLocked(http.ErrBodyReadAfterClose) // whoever still has it is too late
+	delete(c.streams, s.id)
+	c.closeLocked(s)
+	if len(c.streams) == 0 {
+		c.rested.Store(time.Now().UnixNano())
+		c.place().state(http.StateIdle)
+		if c.empty != nil {
+			close(c.empty)
+			c.empty = nil
+		}
+	}
+	c.mu.Unlock()
+	s.answer()
+	c.flush()
+	s.cancel(nil)
+}
+
+// resetLocked queues RST_STREAM.
+func (c *http2Conn) resetLocked(id uint32, code h2Code) {
+	if len(c.resets) < maxResets {
+		c.resets = append(c.resets, id)
+	} else {
+		c.resets[c.oldest] = id
+		c.oldest = (c.oldest + 1) % maxResets
+	}
+	c.queue = appendReset(c.queue, id, code)
+}
+
+// creditLocked lets the client send n more bytes of bodies, and tells it now and then.
+func (c *http2Conn) creditLocked(n int64) {
+	if c.unreturned += n; c.unreturned >= connWindow/2 {
+		c.queue = appendWindowUpdate(c.queue, 0, c.unreturned)
+		c.receive += c.unreturned
+		c.unreturned = 0
+	}
+}
+
+// earn lets the client send n more WINDOW_UPDATE frames.
+func (c *http2Conn) earn(n int64) {
+	if c.credit.Load() < maxWindowCredit {
+		c.credit.Add(n)
 	}
 }

@@ -23,12 +23,13 @@ func mostUnanswered() int32 {
 // goroutines ready to run, and as long as a processor has those it looks for nobody else's requests (see nextPoll). Half of them
 // answered, it lets the runtime look, and goes on. Responses that have begun do not count, as those may last.
 //
-// Hot path: an atomic load for each read, as long as there are few.
+// Hot path: an atomic load for each request, as long as there are few.
 func (c *http2Conn) awaitTurn() {
-	most := c.guard.unanswered
-	if most == 0 || !c.in.border() || c.unanswered.Load() < most {
+	most := c.part.unanswered
+	if most == 0 || c.unanswered.Load() < most {
 		return
 	}
+	c.flushAside()
 	timer := time.NewTimer(longestTurn)
 	defer timer.Stop()
 	for c.unanswered.Load() > most/2 {
@@ -38,12 +39,16 @@ func (c *http2Conn) awaitTurn() {
 			c.unanswered.Store(0) // they have had their time
 		}
 	}
-	c.guard.poll.wait()
+	c.part.poll.wait()
 }
 
-// answer notes that a response begins. Those to requests that no longer count are not told from others: then more is read.
-func (c *http2Conn) answer() {
-	if c.unanswered.Load() > 0 && c.unanswered.Add(-1) == c.guard.unanswered/2 {
+// answer notes that the response begins. Those to requests that no longer count are not told from others: then more is read.
+func (s *http2Stream) answer() {
+	if s.begun.Swap(true) {
+		return
+	}
+	c := s.conn
+	if c.unanswered.Load() > 0 && c.unanswered.Add(-1) == c.part.unanswered/2 {
 		select {
 		case c.answered <- struct{}{}:
 		default:

@@ -42,8 +42,7 @@ type quicConn struct {
 	next    quic.StreamID // of the first request stream that has not come
 	last    quic.StreamID // requests from it on are rejected
 	streams map[quic.StreamID]*http3Stream
-	early   map[quic.StreamID]priority // of streams that have not come
-	ranked  bool                       // the client has said something of priorities
+	ranks   ranks
 }
 
 // clientAddress is the address of a client as text. It changes with the client's path.
@@ -161,8 +160,8 @@ func (c *quicConn) stopIdle() {
 // be answered.
 func (c *quicConn) admit(str *quic.Stream) *http3Stream {
 	_ = str.SetReadDeadline(time.Now().Add(c.part.timeout)) // it cannot fail
-	s := &http3Stream{Context: str.Context(), conn: c, str: str, frames: frameReader{str: str}, priority: defaultPriority()}
-	s.response = http3Response{stream: s, fields: http.Header{}, length: -1}
+	s := &http3Stream{Context: str.Context(), conn: c, str: str, frames: frameReader{str: str}, rank: rank{priority: defaultPriority()}}
+	s.response = http3Response{responseHead: responseHead{fields: http.Header{}, length: -1}, stream: s}
 	id := str.StreamID()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -171,11 +170,7 @@ func (c *quicConn) admit(str *quic.Stream) *http3Stream {
 	}
 	c.next = id + 4
 	c.streams[id] = s
-	if p, ok := c.early[id]; ok {
-		delete(c.early, id)
-		s.signalled = true
-		s.setPriorityLocked(p)
-	}
+	s.rankLocked(func(r *rank) { *r = c.ranks.arrive(uint64(id)) })
 	c.running.Add(1)
 	return s
 }
@@ -199,7 +194,9 @@ func (s *http3Stream) serve() {
 	c, r := s.conn, s.request
 	r.RemoteAddr = c.remoteAddr()
 	early := c.tlsState(r)
-	s.obey(r.Header["Priority"])
+	c.mu.Lock()
+	s.rankLocked(func(k *rank) { c.ranks.obey(k, r.Header["Priority"]) })
+	c.mu.Unlock()
 	s.response.head = r.Method == http.MethodHead
 	s.request = r.WithContext(s)
 	s.finish(s.handle(early))
@@ -283,6 +280,21 @@ func (c *quicConn) drain(ctx context.Context) {
 			c.close()
 			return
 		}
+	}
+}
+
+// reprioritize handles PRIORITY_UPDATE.
+func (c *quicConn) reprioritize(id quic.StreamID, said string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, ok := c.streams[id]
+	switch {
+	case ok:
+		s.rankLocked(func(r *rank) { c.ranks.update(uint64(id), r, said) })
+	case id < c.next: // it has ended
+		c.ranks.said = true
+	default:
+		c.ranks.update(uint64(id), nil, said)
 	}
 }
 

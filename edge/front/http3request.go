@@ -40,9 +40,9 @@ func (p *pseudoHeader) set(name, value string) bool {
 	return first
 }
 
-// request makes a request of a decoded field section. Its error is errMalformed, for what
-// RFC 9114, 4.1.2 calls so. Hot path: one string for all names and values, one slice.
-func (s *fieldSection) request() (*http.Request, error) {
+// request makes a request of HTTP/2 or HTTP/3 of a decoded field section. Its error is errMalformed, for what
+// RFC 9113, 8.1.1 and RFC 9114, 4.1.2 call so. Hot path: one string for all names and values, one slice.
+func (s *fieldSection) request(major int) (*http.Request, error) {
 	var pseudo pseudoHeader
 	header, err := s.header(&pseudo)
 	if err != nil {
@@ -53,7 +53,10 @@ func (s *fieldSection) request() (*http.Request, error) {
 		return nil, err
 	}
 	r := &http.Request{
-		Method: pseudo.method, Proto: "HTTP/3.0", ProtoMajor: 3, Header: header, ContentLength: length, RequestURI: pseudo.path,
+		Method: pseudo.method, Proto: "HTTP/3.0", ProtoMajor: major, Header: header, ContentLength: length, RequestURI: pseudo.path,
+	}
+	if major == 2 {
+		r.Proto = "HTTP/2.0"
 	}
 	if r.Host, err = pseudo.host(header); err != nil {
 		return nil, err

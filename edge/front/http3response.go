@@ -2,19 +2,13 @@ package front
 
 import (
 	"net/http"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/quic-go/quic-go/quicvarint"
-	"golang.org/x/net/http/httpguts"
 )
 
 const (
-	// holdBytes is how much of a body waits for the Handler's end or a Flush, so that a small
-	// one leaves with its header and its length, as with HTTP/2.
-	holdBytes = 4 << 10
 	// joinedBytes is up to which size header and body are copied together, so that they leave
 	// in one write.
 	joinedBytes = leastPiece
@@ -24,23 +18,11 @@ const (
 
 // http3Response is the ResponseWriter of a request stream.
 type http3Response struct {
-	stream *http3Stream
-	fields http.Header
-	head   bool // the request is HEAD
-	status int  // 0 until it is known
-	sent   bool // the header is out
+	responseHead
 
-	length  int64    // of the body, as the Handler announced it; -1 for no word
-	written int64    // bytes of the body
-	held    []byte   // those of them that wait
-	trailer []string // names of fields that come after the body
-	broken  error    // of the first write that failed: it may have ended inside a frame
-
+	stream   *http3Stream
 	deadline pieceDeadline
 }
-
-// Header implements http.ResponseWriter.
-func (w *http3Response) Header() http.Header { return w.fields }
 
 // WriteHeader implements http.ResponseWriter.
 func (w *http3Response) WriteHeader(status int) {
@@ -53,21 +35,11 @@ func (w *http3Response) WriteHeader(status int) {
 		w.inform(status)
 		return
 	}
-	w.status, w.length = status, -1
-	if announced := w.fields["Content-Length"]; len(announced) > 0 {
-		n, err := strconv.ParseUint(announced[0], 10, 63)
-		if err != nil || len(announced) > 1 {
-			delete(w.fields, "Content-Length")
-		} else {
-			w.length = int64(n)
-		}
-	}
-	for _, field := range w.fields["Trailer"] {
-		for name := range strings.SplitSeq(field, ",") {
-			w.trailer = append(w.trailer, http.CanonicalHeaderKey(strings.TrimSpace(name)))
-		}
-	}
-	w.stream.rank(w.fields)
+	w.settle(status)
+	s := w.stream
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	s.rankLocked(func(r *rank) { r.settle(w.fields, s.request) })
 }
 
 // inform sends an interim response.
@@ -75,12 +47,6 @@ func (w *http3Response) inform(status int) {
 	if buf := w.appendHeader(nil, status); w.broken == nil {
 		_, w.broken = w.stream.str.Write(buf)
 	}
-}
-
-// bodyless tells whether a response of this status has no body (RFC 9110, 15.3.5 and
-// 15.4.5).
-func (w *http3Response) bodyless() bool {
-	return w.status == http.StatusNoContent || w.status == http.StatusNotModified
 }
 
 // Write implements http.ResponseWriter.
@@ -104,24 +70,8 @@ func (w *http3Response) begin(p []byte) {
 	if w.status != 0 {
 		return
 	}
-	if _, ok := w.fields["Content-Type"]; !ok && len(p) > 0 && len(w.fields["Content-Encoding"]) == 0 {
-		w.fields["Content-Type"] = []string{http.DetectContentType(p)}
-	}
+	w.guessType(p)
 	w.WriteHeader(http.StatusOK)
-}
-
-// admit counts n more bytes of the body, if there may be as many.
-func (w *http3Response) admit(n int64) (int, error) {
-	switch {
-	case w.broken != nil:
-		return 0, w.broken
-	case w.bodyless():
-		return 0, http.ErrBodyNotAllowed
-	case w.length >= 0 && w.written+n > w.length:
-		return 0, http.ErrContentLength
-	}
-	w.written += n
-	return int(n), nil
 }
 
 // send sends the header, unless it is out, what waits, and p. It returns how much of p is
@@ -187,10 +137,8 @@ func (w *http3Response) EnableFullDuplex() error { return nil }
 // the body is shorter than was announced.
 func (w *http3Response) finish() bool {
 	w.begin(w.held)
-	if !w.sent && !w.bodyless() && w.length < 0 && (!w.head || w.written > 0) && w.fields["Trailer"] == nil {
-		w.fields["Content-Length"] = []string{strconv.FormatInt(w.written, 10)}
-	}
-	if w.FlushError() != nil || w.length > w.written && !w.head && !w.bodyless() {
+	w.settleLength()
+	if w.FlushError() != nil || w.isShort() {
 		return false
 	}
 	if trailer := w.appendTrailer(nil); trailer != nil {
@@ -210,10 +158,9 @@ func (w *http3Response) appendHeader(b []byte, status int) []byte {
 	b = append(b, h3Headers, 0, 0, 0, 0, 0, 0) // the length is put in below; a section has a prefix of two bytes
 	b = appendField(b, ":status", strconv.Itoa(status))
 	for name, values := range w.fields {
-		if status < 200 && name == "Content-Length" || forConnection(name) || strings.HasPrefix(name, http.TrailerPrefix) || slices.Contains(w.trailer, name) {
-			continue
+		if !w.leavesOut(name, status) {
+			b = appendFields(b, name, values, appendField)
 		}
-		b = appendFields(b, name, values)
 	}
 	if _, ok := w.fields["Date"]; !ok && status >= 200 {
 		b = appendField(b, "Date", time.Now().UTC().Format(http.TimeFormat))
@@ -222,28 +169,9 @@ func (w *http3Response) appendHeader(b []byte, status int) []byte {
 	return b
 }
 
-// appendFields appends the lines of one field. What must not be sent is left out.
-func appendFields(b []byte, name string, values []string) []byte {
-	if !httpguts.ValidHeaderFieldName(name) {
-		return b
-	}
-	for _, value := range values {
-		if httpguts.ValidHeaderFieldValue(value) {
-			b = appendField(b, name, value)
-		}
-	}
-	return b
-}
-
 // appendTrailer appends a HEADERS frame with the trailers, if there are any.
 func (w *http3Response) appendTrailer(b []byte) []byte {
-	var lines []byte
-	for name, values := range w.fields {
-		bare, prefixed := strings.CutPrefix(name, http.TrailerPrefix)
-		if (prefixed || slices.Contains(w.trailer, bare)) && httpguts.ValidTrailerHeader(bare) {
-			lines = appendFields(lines, bare, values)
-		}
-	}
+	lines := w.trailerLines(appendField)
 	if lines == nil {
 		return b
 	}

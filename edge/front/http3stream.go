@@ -45,9 +45,7 @@ type http3Stream struct {
 	request         *http.Request
 	response        http3Response
 
-	// The priority is guarded by the mutex of conn.
-	priority  priority
-	signalled bool // by the client, for this request
+	rank rank // guarded by the mutex of conn
 
 	mu       sync.Mutex  // held while the body is read; guards the fields below
 	frames   frameReader // of str
@@ -56,6 +54,14 @@ type http3Stream struct {
 	received int64       // bytes of the body
 	trailers bool        // they are there: nothing may follow
 	ended    error       // of the body
+}
+
+// rankLocked changes the rank of the stream, and lets quic-go know. It is called with the mutex of conn held.
+func (s *http3Stream) rankLocked(change func(r *rank)) {
+	before := s.rank.priority
+	if change(&s.rank); s.rank.priority != before {
+		s.str.SetPriority(s.rank.priority.urgency, s.rank.priority.incremental)
+	}
 }
 
 // Value implements context.Context.
@@ -76,7 +82,7 @@ func (s *http3Stream) readRequest() bool {
 	defer fieldSections.Put(section)
 	err := s.readHeader(section)
 	if err == nil {
-		s.request, err = section.request()
+		s.request, err = section.request(3)
 	}
 	switch {
 	case err == nil:

@@ -51,10 +51,10 @@ func (c *tlsConn) way() (int64, time.Duration) {
 }
 
 func (c *http2Conn) way() (int64, time.Duration) {
-	if c, ok := c.Conn.(pathed); ok {
-		return c.way()
+	if c.tls == nil {
+		return 0, 0
 	}
-	return 0, 0
+	return c.tls.way()
 }
 
 func (s *http3Stream) way() (int64, time.Duration) {

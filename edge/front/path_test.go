@@ -48,7 +48,7 @@ func TestPath(t *testing.T) {
 		case *http1TLSConn:
 			c.raw.path.looked.Store(0)
 		case *http2Conn:
-			c.Conn.(*tlsConn).raw.path.looked.Store(0)
+			c.conn.(*tlsConn).raw.path.looked.Store(0)
 		case *http3Stream:
 			c.conn.path.looked.Store(0)
 		}

@@ -384,7 +384,7 @@ func largeHTTP2(t *testing.T, s *running, n int) error {
 	c.ReadMetaHeaders = hpack.NewDecoder(hpackTable, nil)
 	for i := range n {
 		stream := uint32(2*i + 1)
-		c.split(stream, true, ":method", "GET", ":scheme", "https", ":authority", "x", ":path", "/", "a", strings.Repeat("b", maxHeaderList))
+		c.split(stream, true, ":method", "GET", ":scheme", "https", ":authority", "x", ":path", "/", "a", strings.Repeat("b", maxHeaderBytes))
 		for {
 			f, err := c.ReadFrame()
 			if err != nil {

@@ -48,10 +48,10 @@ func (w *responseWriter) Prints() (ja3, ja4 string) {
 func (c *tlsConn) prints() *prints { return c.hello }
 
 func (c *http2Conn) prints() *prints {
-	if c, ok := c.Conn.(printed); ok {
-		return c.prints()
+	if c.tls == nil {
+		return nil
 	}
-	return nil
+	return c.tls.prints()
 }
 
 // withPrints is the context for a handshake whose fingerprints are noted.

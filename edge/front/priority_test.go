@@ -189,8 +189,8 @@ func TestPriorityOfAStream(t *testing.T) {
 			stream := last.Load()
 			stream.conn.mu.Lock()
 			defer stream.conn.mu.Unlock()
-			if stream.priority != tt.want {
-				t.Errorf("got %+v, want %+v", stream.priority, tt.want)
+			if stream.rank.priority != tt.want {
+				t.Errorf("got %+v, want %+v", stream.rank.priority, tt.want)
 			}
 		})
 	}
@@ -200,6 +200,6 @@ func TestPriorityOfAStream(t *testing.T) {
 func (c *quicConn) expects(id quic.StreamID) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, ok := c.early[id]
+	_, ok := c.ranks.early[uint64(id)]
 	return ok
 }

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Field sections of HTTP/3. Neither side has a dynamic table: we announce none, and need
+// Field sections of HTTP/3, and of HTTP/2 once they are decoded. Neither side has a dynamic table: we announce none, and need
 // none for what we send.
 
 var (
@@ -87,6 +87,16 @@ func (s *fieldSection) decode(b []byte, limit int) error {
 		s.lines = append(s.lines, l)
 	}
 	return nil
+}
+
+// add appends a line that another decoder has decoded.
+func (s *fieldSection) add(name, value string) {
+	l := fieldLine{entry: -1, begin: len(s.text)}
+	s.text = append(s.text, name...)
+	l.name = len(s.text)
+	s.text = append(s.text, value...)
+	l.tail = len(s.text)
+	s.lines = append(s.lines, l)
 }
 
 // literal takes a string whose length has a prefix of n bits, behind the bit that says

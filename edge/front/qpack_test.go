@@ -71,7 +71,7 @@ func TestFieldSection(t *testing.T) {
 			err := s.decode([]byte(tt.section), maxHeaderBytes)
 			var r *http.Request
 			if err == nil {
-				r, err = s.request()
+				r, err = s.request(3)
 			}
 			if !errors.Is(err, tt.err) || tt.want != "" && described(r) != tt.want {
 				t.Errorf("%q, %v, want %q, %v", described(r), err, tt.want, tt.err)
@@ -136,7 +136,7 @@ func BenchmarkSection(b *testing.B) {
 		if err := s.decode(lines, maxHeaderBytes); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := s.request(); err != nil {
+		if _, err := s.request(3); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -176,7 +176,7 @@ func FuzzSection(f *testing.F) {
 				t.Fatalf("%x: line %d is %q: %q, and to another implementation %+v", b, i, name, value, theirs[i])
 			}
 		}
-		r, err := s.request()
+		r, err := s.request(3)
 		if err != nil {
 			return
 		}
@@ -187,12 +187,12 @@ func FuzzSection(f *testing.F) {
 			encoded = appendField(appendField(encoded, ":scheme", "https"), ":path", r.RequestURI)
 		}
 		for name, values := range r.Header {
-			encoded = appendFields(encoded, name, values)
+			encoded = appendFields(encoded, name, values, appendField)
 		}
 		if err := again.decode(encoded, limit); err != nil {
 			t.Fatalf("%x: encoded as %x: %v", b, encoded, err)
 		}
-		if second, err := again.request(); err != nil || described(second) != described(r) {
+		if second, err := again.request(3); err != nil || described(second) != described(r) {
 			t.Fatalf("%x: %q, encoded again %q, %v", b, described(r), described(second), err)
 		}
 	})

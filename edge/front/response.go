@@ -65,7 +65,6 @@ type responseWriter struct {
 	conn   *tcpConn        // below direct; nil where there is none of ours
 	way    pathed          // nil where nobody knows
 	room   roomer          // of TLS; nil where nobody knows
-	stride *stride         // of HTTP/2; else nil
 	ctx    context.Context //nolint:containedctx // of the request, for room: ReadFrom has none
 	body   bool            // the response may have a body, as the method is not HEAD
 }
@@ -75,9 +74,6 @@ func newResponseWriter(w http.ResponseWriter, r *http.Request, conn any) *respon
 	rw := &responseWriter{ResponseWriter: w, body: r.Method != http.MethodHead, ctx: r.Context()}
 	rw.way, _ = conn.(pathed)
 	rw.room, _ = conn.(roomer)
-	if c, ok := conn.(*http2Conn); ok {
-		rw.stride = &stride{wide: c.guard.wide}
-	}
 	if r.TLS == nil {
 		rw.direct, _ = w.(io.ReaderFrom)
 		rw.conn, _ = conn.(*tcpConn)
@@ -163,13 +159,18 @@ func (w *responseWriter) copyFrom(src io.Reader) (int64, error) {
 	return io.CopyBuffer(writerOnly{w.ResponseWriter}, readerOnly{src}, buf[:])
 }
 
+// A fileSender is the ResponseWriter of HTTP/2 or HTTP/3: n bytes of file from off on go out as copyFileRange has them.
+type fileSender interface {
+	sendFile(file *os.File, off, n int64) (int64, error)
+}
+
 func (w *responseWriter) copyFile(src FileRanger) (int64, error) {
 	file, off, n := src.FileRange()
 	if file == nil {
 		return w.copyFrom(src)
 	}
-	if http3, ok := w.ResponseWriter.(*http3Response); ok {
-		return http3.sendFile(file, off, n)
+	if mux, ok := w.ResponseWriter.(fileSender); ok {
+		return mux.sendFile(file, off, n)
 	}
 	if w.room == nil {
 		return copyFileRange(w.ResponseWriter, file, off, n)
@@ -179,12 +180,7 @@ func (w *responseWriter) copyFile(src FileRanger) (int64, error) {
 		if err != nil {
 			return sent, err
 		}
-		piece := min(int64(room), n-sent)
-		if w.stride != nil {
-			piece, err = w.stride.send(w.ResponseWriter, file, off+sent, piece)
-		} else {
-			piece, err = copyFileRange(w.ResponseWriter, file, off+sent, piece)
-		}
+		piece, err := copyFileRange(w.ResponseWriter, file, off+sent, min(int64(room), n-sent))
 		if sent += piece; err != nil || sent == n {
 			return sent, err
 		}

@@ -33,18 +33,10 @@ func (s *Server) parts(bound sockets) ([]part, error) {
 	gate, limits := s.proxyGate(), &http1Limits{fields: s.entry.fields, refusals: &s.stats.refusals, trusted: s.opts.TrustClients}
 	if bound.http != nil {
 		l := tcpListener{Listener: bound.http, stats: &s.stats, gate: gate, http1: limits, seats: s.seats, stop: newStopper()}
-		parts = append(parts, s.httpPart(l, &s.stats.cleartext, "", false))
+		parts = append(parts, s.httpPart(l, &s.stats.cleartext, ""))
 	}
 	if bound.https == nil {
 		return parts, nil
-	}
-	guard := &http2Guard{timeout: s.opts.HeaderTimeout, refusals: &s.stats.refusals, trusted: s.opts.TrustClients, wide: make(chan struct{}, wideWrites)}
-	if !s.opts.TrustClients {
-		var err error
-		if guard.poll, err = newNextPoll(); err != nil {
-			return nil, err
-		}
-		guard.unanswered = mostUnanswered()
 	}
 	altSvc := ""
 	if bound.udp != nil {
@@ -67,14 +59,17 @@ func (s *Server) parts(bound sockets) ([]part, error) {
 		gate:     gate,
 		http1:    http1,
 		http2:    http2,
-		guard:    guard,
 		limits:   limits,
 		seats:    s.seats,
 		stop:     newStopper(),
 		over:     make(chan struct{}),
 	}
-	secure, multiplexed := s.httpPart(http1, &s.stats.http1, altSvc, false), s.httpPart(http2, &s.stats.http2, altSvc, true)
-	secure.over, multiplexed.over = acceptor.over, acceptor.over
+	secure := s.httpPart(http1, &s.stats.http1, altSvc)
+	secure.over = acceptor.over
+	multiplexed, err := s.http2Part(http2, s.entry.via(&s.stats.http2, altSvc), acceptor.over)
+	if err != nil {
+		return nil, err
+	}
 	return append(parts, acceptor, secure, multiplexed), nil
 }
 
@@ -137,11 +132,10 @@ func (s *Server) run(ctx context.Context, parts []part) error {
 	return err
 }
 
-// httpPart is a server for HTTP/1.1 or HTTP/2 on connections that are ready for it.
+// httpPart is a server for HTTP/1.1 on connections that are ready for it.
 type httpPart struct {
 	server   *http.Server
 	listener net.Listener
-	http2    bool
 	over     <-chan struct{} // closed when nobody puts connections into listener any more; nil: it is the system's
 	conns    sync.WaitGroup  // connections whose goroutine has not ended
 	open     atomic.Int64    // how many those are
@@ -153,31 +147,20 @@ type httpPart struct {
 // over and its first request there.
 const freshPatience = time.Second
 
-func (s *Server) httpPart(l net.Listener, p *protocolCounters, altSvc string, http2 bool) *httpPart {
-	part := &httpPart{listener: l, http2: http2, served: make(chan struct{})}
-	headerLimit, unused := maxHeaderBytes, noRequestTLS
+func (s *Server) httpPart(l net.Listener, p *protocolCounters, altSvc string) *httpPart {
+	part := &httpPart{listener: l, served: make(chan struct{})}
+	unused := noRequestTLS
 	if p == &s.stats.cleartext {
 		unused = noRequest
 	}
-	if !http2 {
-		headerLimit = 2 * maxHeaderBytes // the guard has its own, and says so
-	}
 	var protocols http.Protocols
-	protocols.SetHTTP1(!http2)
-	protocols.SetUnencryptedHTTP2(http2)
+	protocols.SetHTTP1(true)
 	part.server = &http.Server{
-		Handler:           s.entry.via(p, altSvc),
-		Protocols:         &protocols,
-		ReadHeaderTimeout: s.opts.HeaderTimeout,
-		IdleTimeout:       s.opts.IdleTimeout,
-		MaxHeaderBytes:    headerLimit,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          maxStreams,
-			MaxReadFrameSize:              maxReadFrame,
-			MaxReceiveBufferPerConnection: connWindow,
-			MaxReceiveBufferPerStream:     streamWindow,
-			WriteByteTimeout:              writeStall,
-		},
+		Handler:                      s.entry.via(p, altSvc),
+		Protocols:                    &protocols,
+		ReadHeaderTimeout:            s.opts.HeaderTimeout,
+		IdleTimeout:                  s.opts.IdleTimeout,
+		MaxHeaderBytes:               2 * maxHeaderBytes, // the guard has its own, and says so
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnContext:                  func(ctx context.Context, c net.Conn) context.Context { return withConn(ctx, c) },
@@ -229,9 +212,6 @@ func (p *httpPart) settle(ctx context.Context) {
 		case <-p.over:
 		case <-limit.Done():
 		}
-	}
-	if p.http2 {
-		return // a client that gets GOAWAY asks again
 	}
 	p.server.SetKeepAlivesEnabled(false) // who is idle is closed, and each other one with its next response
 	p.draining.Store(true)

@@ -46,6 +46,27 @@ func (c *tlsConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// writeBoth sends p and then q, as Write does.
+func (c *tlsConn) writeBoth(p, q []byte) error {
+	if len(p) == 0 {
+		p, q = q, nil
+	}
+	if len(q) == 0 {
+		_, err := c.Write(p)
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writing.Add(1)
+	defer c.writing.Add(-1)
+	c.raw.begin(len(p) + len(q))
+	_, err := c.Conn.Write(p)
+	if err == nil {
+		_, err = c.Conn.Write(q)
+	}
+	return errors.Join(err, c.raw.end())
+}
+
 // Close says goodbye, unless a Write is stuck: then crypto/tls would wait seconds for
 // room to say it in.
 func (c *tlsConn) Close() error {
@@ -69,7 +90,6 @@ type tlsAcceptor struct {
 	log          *slog.Logger
 	gate         *proxyGate
 	http1, http2 *connQueue
-	guard        *http2Guard
 	limits       *http1Limits
 	seats        *seats
 	stop         *stopper      // by drain
@@ -105,7 +125,7 @@ func (a *tlsAcceptor) drain(context.Context) error {
 	return nil
 }
 func (a *tlsAcceptor) cut()  {}
-func (a *tlsAcceptor) wait() { a.guard.poll.close() } // serve waits
+func (a *tlsAcceptor) wait() {} // serve waits
 
 func (a *tlsAcceptor) handshake(ctx context.Context, c net.Conn, s *seat) {
 	if a.gate.knows(c.RemoteAddr()) {
@@ -137,7 +157,7 @@ func (a *tlsAcceptor) handshake(ctx context.Context, c net.Conn, s *seat) {
 	_ = conn.SetReadDeadline(time.Now().Add(a.timeout)) // until the protocol sets its own
 	t := &tlsConn{Conn: conn, raw: raw, hello: hello}
 	if conn.ConnectionState().NegotiatedProtocol == protoHTTP2 {
-		a.http2.put(newHTTP2Conn(t, a.guard))
+		a.http2.put(t)
 		return
 	}
 	a.http1.put(&http1TLSConn{tlsConn: t, guard: a.limits.guard()})

@@ -3,8 +3,6 @@ package front
 import (
 	"net/http"
 	"strings"
-
-	"github.com/quic-go/quic-go"
 )
 
 // priority is the priority of a response (RFC 9218, 4).
@@ -25,64 +23,65 @@ const (
 // quic-go's own. All share alike.
 func defaultPriority() priority { return priority{urgency: urgencyDefault, incremental: true} }
 
+// rank is the priority of one stream. It is guarded by the mutex of the connection.
+type rank struct {
+	priority  priority
+	signalled bool // by the client, for this request
+}
+
+// ranks is what a connection knows of priorities, besides those of its streams. It is guarded by the mutex of the connection.
+type ranks struct {
+	said  bool                // the client has said something of priorities
+	early map[uint64]priority // of streams that have not come
+}
+
+// arrive is the rank of a stream that has come, by its number.
+func (k *ranks) arrive(id uint64) rank {
+	p, ok := k.early[id]
+	if !ok {
+		return rank{priority: defaultPriority()}
+	}
+	delete(k.early, id)
+	return rank{priority: p, signalled: true}
+}
+
 // obey takes the Priority field of the request. PRIORITY_UPDATE, if it has come, is newer.
-func (s *http3Stream) obey(said []string) {
-	c := s.conn
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ranked = c.ranked || said != nil
-	if c.ranked && !s.signalled {
+func (k *ranks) obey(r *rank, field []string) {
+	k.said = k.said || field != nil
+	if k.said && !r.signalled {
 		// RFC 9218, 4: who knows priorities and says nothing means the defaults.
-		s.signalled = true
-		s.setPriorityLocked(parsePriority(strings.Join(said, ","), priority{urgency: urgencyDefault}))
+		r.signalled = true
+		r.priority = parsePriority(strings.Join(field, ","), priority{urgency: urgencyDefault})
 	}
 }
 
-// reprioritize handles PRIORITY_UPDATE (RFC 9218, 7.2). Of streams that have not come it
-// remembers as many as there may be at once.
-func (c *quicConn) reprioritize(id quic.StreamID, said string) {
-	p := parsePriority(said, priority{urgency: urgencyDefault})
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ranked = true
-	if s, ok := c.streams[id]; ok {
-		s.signalled = true
-		s.setPriorityLocked(p)
+// update takes a PRIORITY_UPDATE (RFC 9218, 7) for a stream: r, or nil for one that has not come. Of those it remembers as many as
+// there may be at once.
+func (k *ranks) update(id uint64, r *rank, value string) {
+	k.said = true
+	p := parsePriority(value, priority{urgency: urgencyDefault})
+	if r != nil {
+		r.priority, r.signalled = p, true
 		return
 	}
-	if id < c.next {
-		return // it has ended
+	if k.early == nil {
+		k.early = map[uint64]priority{}
 	}
-	if c.early == nil {
-		c.early = map[quic.StreamID]priority{}
-	}
-	if _, ok := c.early[id]; ok || len(c.early) < maxStreams {
-		c.early[id] = p
+	if _, ok := k.early[id]; ok || len(k.early) < maxStreams {
+		k.early[id] = p
 	}
 }
 
-// rank settles the priority when the header of the response is known: what the origin
-// says goes before what the client says (RFC 9218, 8). Of a client that has said nothing on
-// the whole connection we know better what it needs first.
-func (s *http3Stream) rank(response http.Header) {
-	said := response["Priority"]
-	c := s.conn
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
+// settle settles the priority when the header of the response is known: what the origin says goes before what the client
+// says (RFC 9218, 8). Of a client that has said nothing on the whole connection we know better what it needs first.
+func (r *rank) settle(response http.Header, request *http.Request) {
+	switch said := response["Priority"]; {
 	case said != nil:
-		s.setPriorityLocked(parsePriority(strings.Join(said, ","), s.priority))
-	case !s.signalled && s.request != nil:
-		if urgency := urgencyOf(response, s.request.URL.Path); urgency != urgencyDefault {
-			s.setPriorityLocked(priority{urgency: urgency, incremental: true})
+		r.priority = parsePriority(strings.Join(said, ","), r.priority)
+	case !r.signalled && request != nil:
+		if urgency := urgencyOf(response, request.URL.Path); urgency != urgencyDefault {
+			r.priority = priority{urgency: urgency, incremental: true}
 		}
-	}
-}
-
-func (s *http3Stream) setPriorityLocked(p priority) {
-	if p != s.priority {
-		s.priority = p
-		s.str.SetPriority(p.urgency, p.incremental)
 	}
 }
 
