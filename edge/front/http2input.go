@@ -255,7 +255,7 @@ func (in *http2Input) headers(f frame) error {
 	default:
 		b.of = c.streams[f.stream]
 		b.late = c.wasResetLocked(f.stream)
-		if b.of != nil && b.of.err != nil {
+		if b.of != nil && b.of.isOverLocked() {
 			b.of = nil
 		}
 	}
@@ -413,7 +413,7 @@ func (in *http2Input) data(f frame) error {
 	s, late, idle := c.streams[f.stream], c.wasResetLocked(f.stream), f.stream > c.last
 	c.receive -= int64(f.length)
 	tooMuch := c.receive < 0
-	if s != nil && s.err != nil {
+	if s != nil && s.isOverLocked() {
 		s = nil
 	}
 	if s == nil {

@@ -136,6 +136,9 @@ func (s *http2Stream) failLocked(err error) {
 	}
 }
 
+// isOverLocked tells whether nothing may come on the stream any more, though its Handler may run.
+func (s *http2Stream) isOverLocked() bool { return s.err != nil || s.closed && s.body.over() }
+
 func (s *http2Stream) wakeUp() {
 	select {
 	case s.wake <- struct{}{}:
