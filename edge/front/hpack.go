@@ -5,7 +5,7 @@ import "strconv"
 // Field sections of HTTP/2 that we send (RFC 7541). Nothing is put into the dynamic table, as with QPACK: a section can be
 // made without a lock, and the order in which they leave does not matter. What comes is decoded by x/net/http2/hpack.
 
-// hpackNames are the entries of the static table (RFC 7541, appendix A) whose names responses use.
+// hpackName returns the entry of the static table (RFC 7541, appendix A) with a name that responses use; 0: there is none.
 func hpackName(name string) uint64 {
 	switch name {
 	case ":status":

@@ -90,6 +90,7 @@ func newHTTP2Conn(ctx context.Context, p *http2Part, conn net.Conn) *http2Conn {
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
 	c.in = http2Input{conn: c, decoder: hpack.NewDecoder(hpackTable, nil), odd: budget{limit: oddEvents}, control: budget{limit: controlFrames}}
 	c.in.decoder.SetEmitFunc(c.in.field)
+	c.queue = appendSettings(c.queue) // whatever else is queued, by a drain perhaps, comes behind
 	return c
 }
 
@@ -103,13 +104,12 @@ func (c *http2Conn) serve() {
 	c.place().state(http.StateIdle)
 	c.mu.Lock()
 	c.idle = time.AfterFunc(c.part.idle, c.expire)
-	c.queue = c.appendSettings(c.queue)
 	c.mu.Unlock()
 	c.end(c.in.serve())
 }
 
 // appendSettings appends what we say first (RFC 9113, 3.4 and 6.5.2).
-func (c *http2Conn) appendSettings(b []byte) []byte {
+func appendSettings(b []byte) []byte {
 	b = appendFrame(b, 4*settingBytes, frameSettings, 0, 0)
 	b = appendSetting(b, settingStreams, maxStreams)
 	b = appendSetting(b, settingInitialWindow, streamWindow)

@@ -111,7 +111,7 @@ func TestHTTP2Budgets(t *testing.T) {
 			switch {
 			case tt.want == allowed && goAways > 0:
 				t.Errorf("GOAWAY with code %d", code)
-			case tt.want == http2Malformed && (goAways != 1 || !h2Code(code).blames()):
+			case tt.want == http2Malformed && (goAways != 1 || h2Code(code) == codeNoError):
 				t.Errorf("%d GOAWAY, code %d", goAways, code)
 			case tt.want != allowed && tt.want != http2Malformed && (goAways != 1 || h2Code(code) != codeEnhanceYourCalm):
 				t.Errorf("%d GOAWAY, code %d, want ENHANCE_YOUR_CALM", goAways, code)

@@ -25,7 +25,6 @@ const (
 	flagPadded     = 0x8
 	flagPriority   = 0x20
 
-	settingHeaderTable    = 0x1
 	settingPush           = 0x2
 	settingStreams        = 0x3
 	settingInitialWindow  = 0x4
@@ -40,7 +39,6 @@ const (
 	codeStreamClosed    h2Code = 0x5
 	codeFrameSize       h2Code = 0x6
 	codeRefusedStream   h2Code = 0x7
-	codeCancel          h2Code = 0x8
 	codeCompression     h2Code = 0x9
 	codeEnhanceYourCalm h2Code = 0xb
 
@@ -62,9 +60,6 @@ const (
 type h2Code uint32
 
 func (c h2Code) String() string { return "code " + strconv.FormatUint(uint64(c), 10) }
-
-// blames tells whether the code says that the client was wrong: not when a Handler gave up, or did not want a body.
-func (c h2Code) blames() bool { return c != codeNoError && c != codeInternalError && c != codeCancel }
 
 // frame is the header of a frame.
 type frame struct {

@@ -410,13 +410,14 @@ func (in *http2Input) endBody(s *http2Stream, trailer http.Header) error {
 func (in *http2Input) data(f frame) error {
 	c := in.conn
 	c.mu.Lock()
-	s, late, idle := c.streams[f.stream], c.wasResetLocked(f.stream), f.stream > c.last
+	s, late, idle := c.streams[f.stream], false, f.stream > c.last
 	c.receive -= int64(f.length)
 	tooMuch := c.receive < 0
 	if s != nil && s.isOverLocked() {
 		s = nil
 	}
 	if s == nil {
+		late = c.wasResetLocked(f.stream)
 		c.creditLocked(int64(f.length)) // nobody reads it
 	}
 	c.mu.Unlock()

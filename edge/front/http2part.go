@@ -60,6 +60,9 @@ func (p *http2Part) serve(ctx context.Context) error {
 		p.open[c] = struct{}{}
 		p.mu.Unlock()
 		p.conns.Go(func() {
+			if p.draining.Load() { // perhaps a connection that drain has not seen
+				c.endSoon()
+			}
 			c.serve()
 			p.mu.Lock()
 			delete(p.open, c)
