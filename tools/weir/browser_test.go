@@ -144,7 +144,7 @@ type play struct {
 type browserRequest struct {
 	URL, Kind, Failed string
 	Status            int
-	Done              bool
+	Done, FromCache   bool
 }
 
 // givenUp: the player wanted it no more, or the test has ended meanwhile.
