@@ -231,17 +231,21 @@ func startAttacked(t *testing.T, more string, environment ...string) *attacked {
 func (n *attacked) memory(t *testing.T) (now, most int64) {
 	t.Helper()
 	pid := n.cmd.Process.Pid
+	now, most = processMemory(t, pid, "VmRSS:"), processMemory(t, pid, "VmHWM:")
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0) // then it is the most since the start
+	return now, most
+}
+
+// processMemory is what the kernel has noted of the memory of a process, in bytes.
+func processMemory(t *testing.T, pid int, name string) int64 {
+	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Skip(err) // no Linux
 	}
-	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0) // then it is the most since the start
-	kib := func(name string) int64 {
-		_, after, _ := strings.Cut(string(text), name)
-		n, _ := strconv.ParseInt(strings.Fields(after)[0], 10, 64)
-		return n << 10
-	}
-	return kib("VmRSS:"), kib("VmHWM:")
+	_, after, _ := strings.Cut(string(text), name)
+	n, _ := strconv.ParseInt(strings.Fields(after)[0], 10, 64)
+	return n << 10
 }
 
 var refusedLine = regexp.MustCompile(`(?m)^weir_(?:front_)?refusals_total\{[^}]*reason="([^"]+)"[^}]*\} ([0-9.e+]+)$`)

@@ -69,7 +69,7 @@ func (c *edgeCommand) Run(ctx context.Context, std streams) (err error) {
 	if err := before.prepared(ctx); err != nil { // now the directory is ours
 		return err
 	}
-	options.memory = limitMemory(config)
+	options.memory, options.floor = limitMemory(config)
 	n, err := newNode(options)
 	if err != nil {
 		return err

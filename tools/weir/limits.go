@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"os"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -63,16 +64,38 @@ const (
 
 // limitMemory makes the runtime keep to node.memory, and returns what the node is to keep to: the smaller of that and what the
 // environment says; 0 for no bound. It is the process's, so only a command with one node calls it.
-func limitMemory(c *configs.Config) int64 {
+func limitMemory(c *configs.Config) (memory int64, floor heapFloor) {
 	fromEnvironment := debug.SetMemoryLimit(-1)
-	switch {
-	case c.Node.Memory > 0:
-		debug.SetMemoryLimit(min(fromEnvironment, int64(goShare*float64(c.Node.Memory))))
-		return min(fromEnvironment, int64(c.Node.Memory))
-	case fromEnvironment == math.MaxInt64:
-		return 0
+	memory = min(fromEnvironment, cmp.Or(int64(c.Node.Memory), math.MaxInt64))
+	if floor = newHeapFloor(memory); memory == math.MaxInt64 {
+		return 0, floor
 	}
-	return fromEnvironment
+	bound := fromEnvironment
+	if c.Node.Memory > 0 {
+		bound = min(bound, int64(goShare*float64(c.Node.Memory)))
+	}
+	debug.SetMemoryLimit(bound + int64(len(floor)))
+	return memory, floor
+}
+
+// heapFloor is memory that nobody uses. The runtime collects garbage each time that the heap has doubled, which that of a small
+// node, 7 MB, does thirty times a second when it is busy. The floor counts as heap, but is never written to: the kernel has no
+// memory for it. It lies as long as somebody has it.
+type heapFloor []byte
+
+const (
+	// heapFloorBytes let so much garbage gather, too, before it is collected.
+	heapFloorBytes = 32 << 20
+	// heapFloorShare is the part of a node's memory that this may be.
+	heapFloorShare = 1. / 16
+)
+
+// newHeapFloor is nil where a node may have little memory, or GOGC in the environment says when to collect.
+func newHeapFloor(memory int64) heapFloor {
+	if heapFloorShare*float64(memory) < heapFloorBytes || os.Getenv("GOGC") != "" {
+		return nil
+	}
+	return make(heapFloor, heapFloorBytes)
 }
 
 // hotBytes is what the hot tier may have.
@@ -83,8 +106,8 @@ func hotBytes(c *configs.Config, memory int64) int64 {
 	return min(int64(c.Cache.Memory), int64(hotShare*float64(memory)))
 }
 
-// overloadOptions are those of a configuration on a node that may take so much memory, 0 for no bound.
-func overloadOptions(c *configs.Overload, memory int64) edge.OverloadOptions {
+// overloadOptions are those of a configuration on a node that may take so much memory, 0 for no bound, beside the floor.
+func overloadOptions(c *configs.Overload, memory int64, floor heapFloor) edge.OverloadOptions {
 	o := edge.OverloadOptions{Fetches: c.Fetches, Requests: c.Requests, Delay: c.Delay.D()}
 	if most := maxFetches(maxFiles()); o.Fetches == 0 || o.Fetches > most {
 		o.Fetches = most
@@ -92,7 +115,7 @@ func overloadOptions(c *configs.Overload, memory int64) edge.OverloadOptions {
 	if memory == 0 {
 		return o
 	}
-	o.Memory = int64(goShare * float64(memory))
+	o.Memory = int64(goShare*float64(memory)) + int64(len(floor))
 	if most := int(memory / fetchMemory); o.Fetches == 0 || o.Fetches > most {
 		o.Fetches = most
 	}

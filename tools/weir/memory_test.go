@@ -35,6 +35,7 @@ type measuredEdge struct {
 
 func newMeasuredEdge(t *testing.T) *measuredEdge {
 	t.Helper()
+	t.Setenv("GOGC", "100") // no floor: it is judged what is needed, not what may gather
 	m := &measuredEdge{t: t, oracle: proof.NewOracle(t.Name())}
 	m.origin = proof.NewOrigin(proof.OriginOptions{Oracle: m.oracle, Host: "127.0.0.1"})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

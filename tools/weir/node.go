@@ -52,6 +52,7 @@ type nodeOptions struct {
 	level   *slog.LevelVar // of log; nil: it stays
 	flag    string         // that changes an address, for messages; "" the flag of that address
 	memory  int64          // that the process may take; 0: no bound
+	floor   heapFloor      // of the process
 	hurry   bool           // leave without waiting for the cluster to take note
 
 	sockets  *sockets         // of listeners and gossip; nil: network's, or all its own
@@ -198,7 +199,7 @@ func (n *node) buildEdge() error {
 	if n.purges, err = tag.New(tag.Options{File: filepath.Join(n.config.Node.Dir, "purges"), Shared: n.options.takeOver != nil, Log: n.log}, time.Now()); err != nil {
 		return err
 	}
-	overload := overloadOptions(&n.config.Overload, n.options.memory)
+	overload := overloadOptions(&n.config.Overload, n.options.memory, n.options.floor)
 	overload.Sockets = n.options.network == nil
 	n.overload = edge.NewOverload(overload)
 	n.edge, err = edge.New(edge.Options{

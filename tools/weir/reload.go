@@ -131,7 +131,7 @@ func (n *node) reconfigure(ctx context.Context, last *lastReload) error {
 		n.public.SetQlog(qlog)
 	}
 	n.metrics.AddSites(routes.names...)
-	n.overload.Set(overloadOptions(&config.Overload, n.options.memory))
+	n.overload.Set(overloadOptions(&config.Overload, n.options.memory, n.options.floor))
 	n.public.SetConnections(limits)
 	n.edge.SetSites(routes.sites)
 	n.take(routes)

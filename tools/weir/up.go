@@ -49,7 +49,8 @@ type upCluster struct {
 	log     *slog.Logger
 	dir     string
 	secret  cluster.Secret
-	memory  int64 // that the process may take; 0: no bound
+	memory  int64     // that the process may take; 0: no bound
+	floor   heapFloor // of the process
 	origin  *originServer
 	tasks   []*task // the origin's first, then one for each node
 	nodes   []*node
@@ -66,7 +67,7 @@ func (c *upCommand) Run(ctx context.Context, std streams) (err error) {
 		level = slog.LevelInfo
 	}
 	u := &upCluster{command: c, out: std.out, log: slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: level})), secret: cluster.NewSecret()}
-	u.memory = limitMemory(configs.Default()) // there is no file: GOMEMLIMIT
+	u.memory, u.floor = limitMemory(configs.Default()) // there is no file: GOMEMLIMIT
 	remove, err := u.makeDir()
 	if err != nil {
 		return err
@@ -133,7 +134,7 @@ func (u *upCluster) startNode(ctx context.Context, i int) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := newNode(nodeOptions{config: config, keyring: keyring, log: u.log, hurry: true, flag: "--port-shift", memory: u.memory})
+	n, err := newNode(nodeOptions{config: config, keyring: keyring, log: u.log, hurry: true, flag: "--port-shift", memory: u.memory, floor: u.floor})
 	if err != nil {
 		return nil, err
 	}
