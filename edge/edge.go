@@ -52,7 +52,7 @@ type Edge struct {
 	backoff backoff   // what could not be renewed lately
 	heat    *heat     // of what peers ask for
 	runs    [hopsClient + 1]runSlots
-	refused refusals
+	refused *refusals
 	reused  reuses
 	memo    memo                    // of manifests made for viewers
 	limits  atomic.Pointer[limiter] // nil until a site has limits
@@ -94,7 +94,7 @@ func New(o Options) (*Edge, error) {
 			return nil, err
 		}
 	}
-	e := &Edge{options: o, heat: new(heat)}
+	e := &Edge{options: o, heat: new(heat), refused: newRefusals()}
 	for i := range e.runs {
 		e.runs[i] = newRunSlots()
 	}

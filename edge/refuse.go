@@ -2,7 +2,6 @@ package edge
 
 import (
 	"net/http"
-	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -39,8 +38,16 @@ func Reasons() []string {
 // refusals counts, and keeps the log from being a client's to fill. Safe for
 // concurrent use.
 type refusals struct {
-	counts [33]atomic.Int64 // by the index in Reasons
+	counts map[string]*atomic.Int64 // by the reason; the map does not change
 	seldom
+}
+
+func newRefusals() *refusals {
+	r := &refusals{counts: map[string]*atomic.Int64{}}
+	for _, reason := range Reasons() {
+		r.counts[reason] = new(atomic.Int64)
+	}
+	return r
 }
 
 // seldom keeps lines of the log apart: one a second. Safe for concurrent use.
@@ -52,8 +59,8 @@ type seldom struct {
 // note counts a refusal. quiet is how many were not logged since the last line, and
 // log tells whether this one is to be: one a second is.
 func (r *refusals) note(reason string, now time.Time) (log bool, quiet int64) {
-	if i := slices.Index(Reasons(), reason); i >= 0 {
-		r.counts[i].Add(1)
+	if n := r.counts[reason]; n != nil {
+		n.Add(1)
 	}
 	return r.due(now)
 }
@@ -88,11 +95,11 @@ func (e *Edge) noteReused(x *Exchange, key string) {
 
 // Refused is how many requests were refused for one of the [Reasons].
 func (e *Edge) Refused(reason string) int64 {
-	i := slices.Index(Reasons(), reason)
-	if i < 0 {
+	n := e.refused.counts[reason]
+	if n == nil {
 		return 0
 	}
-	return e.refused.counts[i].Load()
+	return n.Load()
 }
 
 // noteRefused counts a refusal, and logs one a second.
