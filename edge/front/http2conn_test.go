@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -283,6 +284,7 @@ func TestHTTP2Priorities(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newTestPart(func(w http.ResponseWriter, _ *http.Request) {
 					w.Header()["Content-Type"] = []string{"application/octet-stream"}
+					w.Header()["Content-Length"] = []string{strconv.Itoa(4 * copyBytes)} // the last piece ends the stream
 					_, _ = w.Write(make([]byte, 4*copyBytes))
 				})
 				c := dialPart(t, p, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})

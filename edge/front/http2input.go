@@ -222,6 +222,7 @@ func (in *http2Input) spendOdd() error {
 // refuse resets a stream for what the client sent, and counts why.
 func (in *http2Input) refuse(id uint32, code h2Code, why reason) error {
 	c := in.conn
+	c.count(why) // before the client can know
 	c.mu.Lock()
 	s := c.streams[id]
 	if s != nil {
@@ -232,7 +233,6 @@ func (in *http2Input) refuse(id uint32, code h2Code, why reason) error {
 	if s != nil {
 		s.cancel(errMalformed)
 	}
-	c.count(why)
 	return in.spendOdd()
 }
 

@@ -268,10 +268,14 @@ func TestWhatIsAnOffence(t *testing.T) {
 			if n := s.Stats().Refused[penalty.String()]; n > 0 || s.Stats().Penalties > 0 {
 				t.Fatalf("%d refused", n)
 			}
-			_ = tt.once(t, s)
-			for end := time.Now().Add(patience); s.Stats().Penalties == 0; <-time.After(time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatal("one more is none too many")
+			// One more is one too many; on a slow machine time has forgiven some.
+			for end, more := time.Now().Add(patience), 1; s.Stats().Penalties == 0; <-time.After(10 * time.Millisecond) {
+				switch {
+				case more <= 2*tt.times:
+					_ = tt.once(t, s) // it may be refused by now
+					more++
+				case time.Now().After(end):
+					t.Fatalf("%d are none too many", tt.times+more)
 				}
 			}
 			if err := rawOnce(get11+"Connection: close\r\n\r\n")(t, s); err == nil {
