@@ -81,7 +81,7 @@ func (s *seat) offend(points int) {
 	s.use() // it counts once
 	g := s.of
 	g.mu.Lock()
-	network, length := g.offendLocked(s, points, time.Now())
+	network, length := g.offendLocked(s, points, g.now())
 	g.mu.Unlock()
 	if length == 0 {
 		return
@@ -134,6 +134,6 @@ func (g *seats) penalisedLocked(client, network netip.Prefix) bool {
 	if len(g.offenders) == 0 || g.limits.Penalty <= 0 {
 		return false
 	}
-	now := time.Now()
+	now := g.now()
 	return g.offenders[client].penalised(now) || g.offenders[network].penalised(now)
 }

@@ -41,6 +41,8 @@ const (
 // seats are the connections that there are. A mutex for what connections do when they come and go; what a request
 // changes is an atomic of its seat.
 type seats struct {
+	now func() time.Time // for penalties
+
 	refusals  *refusals
 	gaveWay   atomic.Int64
 	penalties atomic.Int64
@@ -83,7 +85,7 @@ type restingSeat struct {
 }
 
 func newSeats(c Connections, r *refusals) *seats {
-	return &seats{refusals: r, atOnce: acceptedAtOnce * int64(runtime.GOMAXPROCS(0)), limits: c, all: map[*seat]struct{}{}, clients: map[netip.Prefix]int{}, networks: map[netip.Prefix]int{}, offenders: map[netip.Prefix]*offender{}}
+	return &seats{now: time.Now, refusals: r, atOnce: acceptedAtOnce * int64(runtime.GOMAXPROCS(0)), limits: c, all: map[*seat]struct{}{}, clients: map[netip.Prefix]int{}, networks: map[netip.Prefix]int{}, offenders: map[netip.Prefix]*offender{}}
 }
 
 // set changes the limits. Connections that are there stay.
