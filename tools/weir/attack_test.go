@@ -63,7 +63,7 @@ func startActor(t *testing.T, idle bool, args ...string) *actor {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self, args...)
-	cmd.Env = append(os.Environ(), asActor+"="+map[bool]string{true: "idle", false: "normal"}[idle])
+	cmd.Env = childEnv(t, asActor+"="+map[bool]string{true: "idle", false: "normal"}[idle])
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -208,11 +208,11 @@ func startAttacked(t *testing.T, more string, environment ...string) *attacked {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self, "edge", "-c", file)
-	cmd.Env = append(os.Environ(), asWeir+"=1")
+	cmd.Env = childEnv(t, asWeir+"=1")
 	if *attackProfile != "" {
 		n.profiler = freePorts(t, 1)[0]
 		cmd = exec.Command(self, "-test.run=^TestCompareProfiled$", "-test.timeout=0", "--", "edge", "-c", file)
-		cmd.Env = append(os.Environ(), profiledWeir+"="+n.profiler)
+		cmd.Env = childEnv(t, profiledWeir+"="+n.profiler)
 	}
 	cmd.Env = append(cmd.Env, environment...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -41,7 +41,7 @@ func (c *comparison) launch(t *testing.T, environment []string, path string, arg
 	t.Helper()
 	s := &contender{cmd: exec.CommandContext(c.ctx, path, args...), ended: make(chan struct{}), log: new(bytes.Buffer)}
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	s.cmd.Env = append(os.Environ(), environment...)
+	s.cmd.Env = childEnv(t, environment...)
 	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }
 	s.cmd.WaitDelay = stopLimit
 	if err := s.cmd.Start(); err != nil {

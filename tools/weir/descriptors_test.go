@@ -82,7 +82,7 @@ func crowdAtTheLimit(t *testing.T, files, conns int, bound string) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("sh", "-c", fmt.Sprintf("ulimit -n %d && exec \"$0\" \"$@\"", files), self, "edge", "-c", file)
-	cmd.Env = append(os.Environ(), asWeir+"=1")
+	cmd.Env = childEnv(t, asWeir+"=1")
 	cmd.Dir = "../.."
 	p := startProcess(t, cmd)
 	address := p.await(t, ` http=(127\.0\.0\.1:\d+)`)

@@ -48,7 +48,7 @@ func startWeir(t testing.TB, args ...string) *process {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self, args...)
-	cmd.Env = append(os.Environ(), asWeir+"=1")
+	cmd.Env = childEnv(t, asWeir+"=1")
 	cmd.Dir = "../.." // the repository, where the player page finds hls.js
 	return startProcess(t, cmd)
 }

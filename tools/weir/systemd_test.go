@@ -143,7 +143,7 @@ func TestServiceManager(t *testing.T) {
 	}
 	cmd := exec.Command("sh", "-c", `LISTEN_PID=$$ WATCHDOG_PID=$$ exec "$0" edge -c "$1"`, self, file)
 	cmd.ExtraFiles, cmd.Stdout, cmd.Stderr = files, out, out
-	cmd.Env = append(os.Environ(), asWeir+"=1", "NOTIFY_SOCKET="+m.name, "WATCHDOG_USEC=400000", "LISTEN_FDS=4", "LISTEN_FDNAMES=http:https:https:admin")
+	cmd.Env = childEnv(t, asWeir+"=1", "NOTIFY_SOCKET="+m.name, "WATCHDOG_USEC=400000", "LISTEN_FDS=4", "LISTEN_FDNAMES=http:https:https:admin")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -106,7 +106,7 @@ func (n *upgradeNode) start(t *testing.T) {
 	}
 	defer log.Close()
 	n.first = exec.Command(n.program, "edge", "-c", n.config)
-	n.first.Env = append(os.Environ(), asWeir+"=1")
+	n.first.Env = childEnv(t, asWeir+"=1")
 	n.first.Stdout, n.first.Stderr = log, log
 	if err := n.first.Start(); err != nil {
 		t.Fatal(err)
