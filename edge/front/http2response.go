@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"strconv"
 	"time"
 )
 
@@ -20,18 +19,8 @@ type http2Response struct {
 	over   bool // END_STREAM is out
 }
 
-// WriteHeader implements http.ResponseWriter.
-func (w *http2Response) WriteHeader(status int) {
-	switch {
-	case status < 100 || status > 999:
-		panic("front: invalid status " + strconv.Itoa(status))
-	case w.status != 0:
-		return
-	case status < 200:
-		w.inform(status)
-		return
-	}
-	w.settle(status)
+// rank settles the priority of the response.
+func (w *http2Response) rank() {
 	s := w.stream
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -57,43 +46,6 @@ func (w *http2Response) proceed() {
 	}
 }
 
-// Write implements http.ResponseWriter.
-func (w *http2Response) Write(p []byte) (int, error) {
-	w.begin(p)
-	if n, err := w.admit(int64(len(p))); err != nil || w.head {
-		return n, err
-	}
-	if !w.sent && len(w.held)+len(p) < holdBytes && w.length != w.written {
-		w.held = append(w.held, p...)
-		return len(p), nil
-	}
-	return w.send(p)
-}
-
-// WriteString implements io.StringWriter.
-func (w *http2Response) WriteString(s string) (int, error) { return w.Write([]byte(s)) }
-
-// begin settles the header when the body begins with p, or what is known of it.
-func (w *http2Response) begin(p []byte) {
-	if w.status == 0 {
-		w.guessType(p)
-		w.WriteHeader(http.StatusOK)
-	}
-}
-
-// Flush implements http.Flusher.
-func (w *http2Response) Flush() { _ = w.FlushError() } // http.Flusher has no error
-
-// FlushError sends what waits.
-func (w *http2Response) FlushError() error {
-	w.begin(w.held)
-	if w.sent && len(w.held) == 0 {
-		return w.broken
-	}
-	_, err := w.send(nil)
-	return err
-}
-
 // SetReadDeadline is for http.ResponseController.
 func (w *http2Response) SetReadDeadline(t time.Time) error {
 	w.stream.body.setDeadline(t)
@@ -105,9 +57,6 @@ func (w *http2Response) SetWriteDeadline(t time.Time) error {
 	w.stream.setDeadline(t)
 	return nil
 }
-
-// EnableFullDuplex is for http.ResponseController: both directions are independent.
-func (w *http2Response) EnableFullDuplex() error { return nil }
 
 // whole tells whether the stream ends with the byte that has been written last.
 func (w *http2Response) whole() bool {
@@ -216,15 +165,8 @@ func (b *bodySource) read(p []byte) error {
 
 // sendFile writes n bytes of file from off on, as copyFileRange does.
 func (w *http2Response) sendFile(file *os.File, off, n int64) (int64, error) {
-	if w.status == 0 {
-		first := make([]byte, min(n, 512)) // of which the type is guessed
-		got, _ := file.ReadAt(first, off)
-		w.begin(first[:got])
-	}
-	if len(w.held) > 0 {
-		if err := w.FlushError(); err != nil {
-			return 0, err
-		}
+	if err := w.beginFile(file, off, n); err != nil {
+		return 0, err
 	}
 	if _, err := w.admit(n); err != nil {
 		return 0, err

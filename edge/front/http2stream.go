@@ -41,7 +41,7 @@ type http2Stream struct {
 func newHTTP2Stream(c *http2Conn, id uint32, r *http.Request, whole bool) *http2Stream {
 	s := &http2Stream{conn: c, id: id, request: r, wake: make(chan struct{}, 1)}
 	s.Context, s.end = context.WithCancelCause(c.ctx)
-	s.response = http2Response{responseHead: responseHead{fields: http.Header{}, length: -1}, stream: s}
+	s.response = http2Response{responseHead: responseHead{sender: &s.response, fields: http.Header{}, length: -1}, stream: s}
 	s.body = http2Body{stream: s, length: -1, receive: streamWindow}
 	if r != nil {
 		s.body.length = r.ContentLength

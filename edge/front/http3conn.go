@@ -161,7 +161,7 @@ func (c *quicConn) stopIdle() {
 func (c *quicConn) admit(str *quic.Stream) *http3Stream {
 	_ = str.SetReadDeadline(time.Now().Add(c.part.timeout)) // it cannot fail
 	s := &http3Stream{Context: str.Context(), conn: c, str: str, frames: frameReader{str: str}, rank: rank{priority: defaultPriority()}}
-	s.response = http3Response{responseHead: responseHead{fields: http.Header{}, length: -1}, stream: s}
+	s.response = http3Response{responseHead: responseHead{sender: &s.response, fields: http.Header{}, length: -1}, stream: s}
 	id := str.StreamID()
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -32,15 +32,8 @@ type fileSending struct {
 // write. A client that stalls holds no piece. Hot path: for each piece a buffer from a
 // pool, and a deadline that is moved.
 func (w *http3Response) sendFile(file *os.File, off, n int64) (int64, error) {
-	if w.status == 0 {
-		first := make([]byte, min(n, 512)) // of which the type is guessed
-		got, _ := file.ReadAt(first, off)
-		w.begin(first[:got])
-	}
-	if len(w.held) > 0 {
-		if err := w.FlushError(); err != nil {
-			return 0, err
-		}
+	if err := w.beginFile(file, off, n); err != nil {
+		return 0, err
 	}
 	s := fileSending{http3Response: w, file: file, off: off, left: n}
 	defer w.deadline.ease(w.stream.str)

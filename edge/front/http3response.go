@@ -24,18 +24,8 @@ type http3Response struct {
 	deadline pieceDeadline
 }
 
-// WriteHeader implements http.ResponseWriter.
-func (w *http3Response) WriteHeader(status int) {
-	switch {
-	case status < 100 || status > 999:
-		panic("front: invalid status " + strconv.Itoa(status))
-	case w.status != 0:
-		return
-	case status < 200:
-		w.inform(status)
-		return
-	}
-	w.settle(status)
+// rank settles the priority of the response.
+func (w *http3Response) rank() {
 	s := w.stream
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -47,31 +37,6 @@ func (w *http3Response) inform(status int) {
 	if buf := w.appendHeader(nil, status); w.broken == nil {
 		_, w.broken = w.stream.str.Write(buf)
 	}
-}
-
-// Write implements http.ResponseWriter.
-func (w *http3Response) Write(p []byte) (int, error) {
-	w.begin(p)
-	if n, err := w.admit(int64(len(p))); err != nil || w.head {
-		return n, err
-	}
-	if !w.sent && len(w.held)+len(p) < holdBytes && w.length != w.written {
-		w.held = append(w.held, p...)
-		return len(p), nil
-	}
-	return w.send(p)
-}
-
-// WriteString implements io.StringWriter.
-func (w *http3Response) WriteString(s string) (int, error) { return w.Write([]byte(s)) }
-
-// begin settles the header when the body begins with p, or what is known of it.
-func (w *http3Response) begin(p []byte) {
-	if w.status != 0 {
-		return
-	}
-	w.guessType(p)
-	w.WriteHeader(http.StatusOK)
 }
 
 // send sends the header, unless it is out, what waits, and p. It returns how much of p is
@@ -111,27 +76,11 @@ func (w *http3Response) sendJoined(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Flush implements http.Flusher.
-func (w *http3Response) Flush() { _ = w.FlushError() } // http.Flusher has no error
-
-// FlushError sends what waits.
-func (w *http3Response) FlushError() error {
-	w.begin(w.held)
-	if w.sent && len(w.held) == 0 {
-		return w.broken
-	}
-	_, err := w.send(nil)
-	return err
-}
-
 // SetReadDeadline is for http.ResponseController.
 func (w *http3Response) SetReadDeadline(t time.Time) error { return w.stream.str.SetReadDeadline(t) }
 
 // SetWriteDeadline is for http.ResponseController.
 func (w *http3Response) SetWriteDeadline(t time.Time) error { return w.deadline.set(w.stream.str, t) }
-
-// EnableFullDuplex is for http.ResponseController: both directions are independent.
-func (w *http3Response) EnableFullDuplex() error { return nil }
 
 // finish sends what is missing at the end. It is false when that is not possible, or when
 // the body is shorter than was announced.

@@ -2,6 +2,7 @@ package front
 
 import (
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ const holdBytes = 4 << 10
 
 // responseHead is what the ResponseWriters of HTTP/2 and HTTP/3 have in common: all but how it is sent.
 type responseHead struct {
+	sender responseSender // whose head it is
 	fields http.Header
 	head   bool // the request is HEAD
 	status int  // 0 until it is known
@@ -27,8 +29,82 @@ type responseHead struct {
 	broken  error    // of the first write that failed: it may have ended inside a frame
 }
 
+// A responseSender is what they differ in.
+type responseSender interface {
+	inform(status int)          // sends an interim response
+	rank()                      // settles the priority of the response
+	send(p []byte) (int, error) // sends the header, unless it is out, what waits, and p; returns how much of p is out
+}
+
 // Header implements http.ResponseWriter.
 func (h *responseHead) Header() http.Header { return h.fields }
+
+// WriteHeader implements http.ResponseWriter.
+func (h *responseHead) WriteHeader(status int) {
+	switch {
+	case status < 100 || status > 999:
+		panic("front: invalid status " + strconv.Itoa(status))
+	case h.status != 0:
+	case status < 200:
+		h.sender.inform(status)
+	default:
+		h.settle(status)
+		h.sender.rank()
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (h *responseHead) Write(p []byte) (int, error) {
+	h.begin(p)
+	if n, err := h.admit(int64(len(p))); err != nil || h.head {
+		return n, err
+	}
+	if !h.sent && len(h.held)+len(p) < holdBytes && h.length != h.written {
+		h.held = append(h.held, p...)
+		return len(p), nil
+	}
+	return h.sender.send(p)
+}
+
+// WriteString implements io.StringWriter.
+func (h *responseHead) WriteString(s string) (int, error) { return h.Write([]byte(s)) }
+
+// Flush implements http.Flusher.
+func (h *responseHead) Flush() { _ = h.FlushError() } // http.Flusher has no error
+
+// FlushError sends what waits.
+func (h *responseHead) FlushError() error {
+	h.begin(h.held)
+	if h.sent && len(h.held) == 0 {
+		return h.broken
+	}
+	_, err := h.sender.send(nil)
+	return err
+}
+
+// EnableFullDuplex is for http.ResponseController: both directions are independent.
+func (h *responseHead) EnableFullDuplex() error { return nil }
+
+// begin settles the header when the body begins with p, or what is known of it.
+func (h *responseHead) begin(p []byte) {
+	if h.status == 0 {
+		h.guessType(p)
+		h.WriteHeader(http.StatusOK)
+	}
+}
+
+// beginFile is begin for a body that goes on with n bytes of file from off on: what waits goes first.
+func (h *responseHead) beginFile(file *os.File, off, n int64) error {
+	if h.status == 0 {
+		first := make([]byte, min(n, 512)) // of which the type is guessed
+		got, _ := file.ReadAt(first, off)
+		h.begin(first[:got])
+	}
+	if len(h.held) > 0 {
+		return h.FlushError()
+	}
+	return nil
+}
 
 // settle takes the status of the response, and what the header says of its body.
 func (h *responseHead) settle(status int) {
