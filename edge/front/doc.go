@@ -156,7 +156,8 @@
 // quarter of a second is given back, and read again when the client goes on.
 //
 // A stream of HTTP/2 reads a piece of a file, of 64 KiB, when its windows are open, the socket has room, and it has its turn to
-// write: while it waits for any of them it holds nothing but its goroutine.
+// write: while it waits for any of them it holds nothing but its goroutine. What is not in the page cache then (RWF_NOWAIT) it reads
+// from disk without the turn, so that the other streams of the connection go on.
 //
 // What each of 10,000 readers holds that take nothing (TestStalledReadersMemory with WEIR_STALLED_READERS), its share of
 // everything included, the clients in a process of their own, send buffers of 32 KiB; the kernel's bytes are for both ends:

@@ -2,7 +2,6 @@ package front
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"os"
 	"time"
@@ -134,35 +133,6 @@ func (w *http2Response) emit(frames []byte, end bool) error {
 	return c.send(frames, nil, 0)
 }
 
-// bodySource is where the bytes of a body come from: memory, or a file.
-type bodySource struct {
-	first, then []byte
-	file        *os.File
-	off         int64
-	left        int64 // bytes in all
-}
-
-// read fills p. What a file is short of is io.ErrUnexpectedEOF.
-func (b *bodySource) read(p []byte) error {
-	b.left -= int64(len(p))
-	if b.file != nil {
-		n, err := b.file.ReadAt(p, b.off)
-		b.off += int64(n)
-		if n == len(p) {
-			return nil
-		}
-		b.left += int64(len(p) - n)
-		if err == nil || errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return err
-	}
-	n := copy(p, b.first)
-	b.first = b.first[n:]
-	b.then = b.then[copy(p[n:], b.then):]
-	return nil
-}
-
 // sendFile writes n bytes of file from off on, as copyFileRange does.
 func (w *http2Response) sendFile(file *os.File, off, n int64) (int64, error) {
 	if err := w.beginFile(file, off, n); err != nil {
@@ -171,7 +141,7 @@ func (w *http2Response) sendFile(file *os.File, off, n int64) (int64, error) {
 	if _, err := w.admit(n); err != nil {
 		return 0, err
 	}
-	src := bodySource{file: file, off: off, left: n}
+	src := bodySource{file: diskFile{file}, off: off, left: n}
 	if err := w.sendBody(&src, w.whole()); err != nil {
 		w.broken = err
 		w.written -= src.left
@@ -198,6 +168,9 @@ func (w *http2Response) sendBody(src *bodySource, end bool) error {
 			return err
 		}
 		sent, err := w.sendPiece(header, src, n, end)
+		if errors.Is(err, errCold) {
+			err = src.warm() // others have the turn meanwhile
+		}
 		if err != nil {
 			return err
 		}
@@ -212,20 +185,24 @@ func (w *http2Response) sendBody(src *bodySource, end bool) error {
 	return nil
 }
 
-// sendPiece sends a header and n bytes of src, or some of those. The caller has the turn for them, and loses it.
+// sendPiece sends a header and n bytes of src, or some of those: fewer, and errCold, where more is not in memory. The caller has
+// the turn for them, and loses it.
 func (w *http2Response) sendPiece(header []byte, src *bodySource, n int64, end bool) (int64, error) {
 	s, c := w.stream, w.stream.conn
 	frames := (n + frameBytes - 1) / frameBytes
 	buf := takeBuffer(int64(len(header)) + n + frames*frameHeaderBytes)
 	defer giveBuffer(buf)
-	b, sent := append(buf[:0], header...), int64(0)
+	b, sent, cold := append(buf[:0], header...), int64(0), error(nil)
 	for sent < n && len(b)+frameHeaderBytes < len(buf) {
 		piece := min(n-sent, frameBytes, int64(len(buf)-len(b)-frameHeaderBytes))
 		last := end && piece == src.left
 		b = appendFrame(b, int(piece), frameData, endFlag(last), s.id)
 		begin := len(b)
 		b = b[:begin+int(piece)]
-		if err := src.read(b[begin:]); err != nil {
+		if err := src.read(b[begin:]); errors.Is(err, errCold) {
+			b, cold = b[:begin-frameHeaderBytes], err
+			break
+		} else if err != nil {
 			c.giveBack(s, n, true)
 			return 0, err
 		}
@@ -237,7 +214,14 @@ func (w *http2Response) sendPiece(header []byte, src *bodySource, n int64, end b
 	if end && src.left == 0 {
 		c.close(s)
 	}
-	return sent, c.send(b, s, min(src.left, copyBytes))
+	more := min(src.left, copyBytes)
+	if cold != nil {
+		more = 0 // else it has the turn while it waits for the disk
+	}
+	if err := c.send(b, s, more); err != nil {
+		return sent, err
+	}
+	return sent, cold
 }
 
 // finish sends what is missing at the end. It is false when that is not possible, or when the body is shorter than was announced.
