@@ -14,6 +14,9 @@
 //   - type-a, type-b, type-c, type-f: the URL signing of Alibaba and Tencent, and secure-link, nginx's: MD5 over a secret
 //     and the path, for those who come from there
 //
+// HMAC-SHA-256 needs a secret that nobody can guess: those of cat and uri-signing have 16 bytes at least (RFC 7518, 3.2 wants
+// 32, issuers in the field use 16). Other kinds take what their issuers hand out ([Keys.Check]).
+//
 // A token may stand in a field, in the URL and in a cookie, and is tried in this order; one that is good is enough, so that
 // an old URL may go on with a new cookie. Twice in one of them refuses the request, but for cookies.
 //

@@ -25,6 +25,8 @@ type Key struct {
 	Secret    []byte
 	Public    crypto.PublicKey // *ecdsa.PublicKey on P-256, or *rsa.PublicKey
 	Private   crypto.Signer    // nil: tokens can be checked only
+
+	line int // of a file of lines; 0: it stood in none
 }
 
 // signs tells whether a new token can be made with the key.
@@ -47,6 +49,29 @@ func (k *Keys) Signer(id string) *Key {
 		if key.signs() && (id == "" || key.ID == id) {
 			return key
 		}
+	}
+	return nil
+}
+
+// Check tells whether the keys are strong enough for a kind: secrets of CAT and URISigning have 16 bytes at least. All other
+// kinds take what their issuers hand out: Tencent's are of 6 to 40 letters and digits, and nginx sets no bound.
+func (k *Keys) Check(kind Kind) error {
+	if kind != CAT && kind != URISigning {
+		return nil
+	}
+	for _, key := range k.list {
+		if key.Secret == nil || len(key.Secret) >= leastSecretBytes {
+			continue
+		}
+		where, whose := "", "the secret"
+		if key.line > 0 {
+			where = fmt.Sprintf("line %d: ", key.line)
+		}
+		if key.ID != "" {
+			whose = fmt.Sprintf("the secret of the key %q", key.ID)
+		}
+		return fmt.Errorf("token: keys: %s%s has %d bytes, and %s needs %d: make another one, such as by openssl rand -hex 32",
+			where, whose, len(key.Secret), kind, leastSecretBytes)
 	}
 	return nil
 }
@@ -108,7 +133,7 @@ func parseLines(text []byte) (keys []*Key, err error) {
 		if len(words) > 2 {
 			return nil, fmt.Errorf("line %d: want a secret, or an id and a secret", number)
 		}
-		key := &Key{}
+		key := &Key{line: number}
 		if len(words) == 2 {
 			key.ID = words[0]
 		}

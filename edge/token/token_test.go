@@ -718,3 +718,40 @@ func TestKeyFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestShortSecrets: what is signed by HMAC-SHA-256 needs a secret that cannot be guessed, wherever the secret stands; kinds
+// whose issuers hand out short ones take them.
+func TestShortSecrets(t *testing.T) {
+	t.Parallel()
+	const short, enough = "topsecret", "0123456789abcdef"
+	for _, tt := range []struct{ name, file, bad string }{
+		{"the least", "k1 " + enough, ""},
+		{"alone", short, "line 1: the secret has 9 bytes"},
+		{"the second", "# ours\nk1 " + enough + "\n\nk2 " + short, `line 4: the secret of the key "k2" has 9 bytes`},
+		{"in hexadecimal", "k3 hex:00112233445566778899aabbccddee", `line 1: the secret of the key "k3" has 15 bytes`},
+		{"in base64", "k4 base64:AAAA", `line 1: the secret of the key "k4" has 3 bytes`},
+	} {
+		keys, err := ParseKeys([]byte(tt.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kind := range Kinds() {
+			want := tt.bad
+			switch kind {
+			case CAT, URISigning:
+			case TypeA, TypeB, TypeC, TypeF, SecureLink:
+				want = ""
+			default: // Akamai's are hexadecimal, CloudFront's public
+				continue
+			}
+			_, err := New(Options{Schemes: []Scheme{{Kind: kind, Keys: keys}}})
+			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) ||
+				!strings.Contains(err.Error(), "openssl rand") || strings.Contains(err.Error(), short)) {
+				t.Errorf("%s, %s: got %v, want %q", tt.name, kind, err, want)
+			}
+			if _, err := Mint(Scheme{Kind: kind, Keys: keys}, Order{}); want != "" && err == nil {
+				t.Errorf("%s: a %s is made with a short secret", tt.name, kind)
+			}
+		}
+	}
+}

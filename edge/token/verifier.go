@@ -143,6 +143,9 @@ func newScheme(o Scheme, tokens int) (*scheme, error) {
 	if o.Keys == nil || o.Keys.Len() == 0 {
 		return nil, fmt.Errorf("%s needs keys", o.Kind)
 	}
+	if err := o.Keys.Check(o.Kind); err != nil {
+		return nil, err
+	}
 	if o.Carriers == (Carriers{}) {
 		o.Carriers = DefaultCarriers(o.Kind)
 	}

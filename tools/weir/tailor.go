@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -114,13 +113,9 @@ var (
 
 // viewersOfTokens tells who asks, by the token in Authorization.
 func (n *node) viewersOfTokens(c *configs.Accounts) (func(*http.Request) (sdk.Viewer, error), error) {
-	file, err := os.ReadFile(c.KeysFile)
+	keys, err := readKeys(c.KeysFile, token.CAT)
 	if err != nil {
-		return nil, fmt.Errorf("sdk.accounts: keys: %w", err)
-	}
-	keys, err := token.ParseKeys(file)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.KeysFile, err)
+		return nil, fmt.Errorf("sdk.accounts: %w", err)
 	}
 	const field = "Weir-Viewer"
 	verifier, err := token.New(token.Options{

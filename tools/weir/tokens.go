@@ -97,12 +97,9 @@ func tokenScheme(c *configs.TokenScheme) (token.Scheme, error) {
 		Kind: token.Kind(c.Kind), Carriers: token.Carriers{Header: c.Header, Cookie: c.Cookie, Query: c.Query, Path: c.Path}, Issuers: c.Issuers, Audiences: c.Audiences,
 		TTL: c.TTL.D(), TimeQuery: c.TimeQuery, Hex: c.Hex, Escape: c.Escape, Expression: c.Expression,
 	}
-	file, err := os.ReadFile(c.KeysFile)
-	if err != nil {
-		return s, fmt.Errorf("token: keys: %w", err)
-	}
-	if s.Keys, err = token.ParseKeys(file); err != nil {
-		return s, fmt.Errorf("%s: %w", c.KeysFile, err)
+	var err error
+	if s.Keys, err = readKeys(c.KeysFile, s.Kind); err != nil {
+		return s, err
 	}
 	if c.SaltFile != "" {
 		salt, err := os.ReadFile(c.SaltFile)
@@ -112,4 +109,20 @@ func tokenScheme(c *configs.TokenScheme) (token.Scheme, error) {
 		s.Salt = string(bytes.TrimSpace(salt))
 	}
 	return s, nil
+}
+
+// readKeys reads a file of keys for a kind of tokens.
+func readKeys(name string, kind token.Kind) (*token.Keys, error) {
+	file, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("token: keys: %w", err)
+	}
+	keys, err := token.ParseKeys(file)
+	if err == nil {
+		err = keys.Check(kind)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return keys, nil
 }

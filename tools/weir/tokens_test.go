@@ -158,6 +158,10 @@ func TestTokensOverEveryProtocol(t *testing.T) {
 	if err := s.reload(t.Context()); err == nil || !strings.Contains(err.Error(), file) || strings.Contains(err.Error(), "fedcba") {
 		t.Errorf("a file without keys is taken: %v", err)
 	}
+	keyLine(t, file, "k3", "fedcba")
+	if err := s.reload(t.Context()); err == nil || !strings.Contains(err.Error(), file+": token: keys: line 1: the secret of the key \"k3\" has 6 bytes") {
+		t.Errorf("a secret of six bytes is taken: %v", err)
+	}
 	ask(c, base, "/o/4KiB/a", second, 200)
 }
 
@@ -215,6 +219,12 @@ func TestTokenCommand(t *testing.T) {
 	if line, _, _ := strings.Cut(text, "\n}"); json.Unmarshal([]byte(line+"\n}"), &verdict) != nil || verdict.Good || verdict.Reason != "token-signature" {
 		t.Errorf("verify --json of another path: %s", text)
 	}
+	short := filepath.Join(dir, "short")
+	keyLine(t, short, "k9", "too-short")
+	if text := weir(2, "sign", "--keys", short, target); !strings.Contains(text, short) || !strings.Contains(text, `line 1: the secret of the key "k9"`) || strings.Contains(text, "too-short") {
+		t.Errorf("sign with a short secret: %s", text)
+	}
+	weir(0, "sign", "--keys", short, "--kind", "type-f", target)
 	weir(2, "sign", "--keys", keys, "--kind", "jwt", target)
 	weir(2, "sign", "--keys", filepath.Join(dir, "none"), target)
 	weir(2, "sign", "--keys", keys, "--claims", `{"expp": 1}`, target)
