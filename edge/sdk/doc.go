@@ -21,7 +21,10 @@
 // It finds the asset's rule ([Asset]), asks this edge for the manifest as the viewer would (a title that is not there and
 // a device that fits no rendition are told at once, and the manifest is warm when the player asks), opens a session
 // (package session) within the limits of account and asset, and answers with all URLs. With Idempotency-Key it may be
-// repeated.
+// repeated: the key belongs to the account, or where there is none to the client, by its address (of IPv6 the first 64 bits) and
+// User-Agent, so that nobody gets the session of somebody else who thought of the same key. Who repeats a call from another
+// network without an account opens another session; the first ends with its lease. Batches of CMCD events are repeated
+// from any network, and their key has to be as rare as a UUID.
 //
 // The device's class and capabilities travel in the manifest's URL, so that any edge can serve it, and so does the
 // session's id. Neither is part of what the manifest is stored under.

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -255,7 +256,8 @@ func idempotencyKey(r *http.Request) (string, *problem) {
 	return key, nil
 }
 
-// openIn takes a place in the account, of sessions or of downloads. A call with an Idempotency-Key may be repeated.
+// openIn takes a place in the account, of sessions or of downloads. A call with an Idempotency-Key may be repeated, by its
+// account, or where there is none, by its client.
 func (a *API) openIn(book *session.Book, r *http.Request, call *playCall, account string, limit int) (session.Session, *problem) {
 	key, p := idempotencyKey(r)
 	if p != nil {
@@ -267,7 +269,7 @@ func (a *API) openIn(book *session.Book, r *http.Request, call *playCall, accoun
 	if account == "" {
 		opening.Limit = 0
 	}
-	opened, err := book.Open(r.Context(), a.accountPlace(account, key), opening)
+	opened, err := book.Open(r.Context(), a.accountPlace(r, account, key), opening)
 	if err != nil {
 		return session.Session{}, problemOf(err)
 	}
@@ -277,15 +279,28 @@ func (a *API) openIn(book *session.Book, r *http.Request, call *playCall, accoun
 	return opened, nil
 }
 
-// accountPlace is where the sessions of an account lie; of nobody's account, somewhere.
-func (a *API) accountPlace(account, key string) session.Place {
+// accountPlace is where the sessions of an account lie; of nobody's account, where the client finds it again by its key. The
+// key alone names nobody: others may have thought of the same (draft-ietf-httpapi-idempotency-key-header-07, 5).
+func (a *API) accountPlace(r *http.Request, account, key string) session.Place {
 	switch {
 	case account != "":
 		return session.PlaceOf(a.options.Key(), "account", account)
 	case key != "":
-		return session.PlaceOf(a.options.Key(), "opening", key)
+		return session.PlaceOf(a.options.Key(), "opening", key+"\x00"+clientOf(r))
 	}
 	return session.PlaceOf(a.options.Key(), "opening", rand.Text())
+}
+
+const clientBits6 = 64 // what a device keeps of IPv6 (RFC 8981)
+
+// clientOf tells a client from others as far as can be: by its address and what it calls itself.
+func clientOf(r *http.Request) string {
+	at, _ := netip.ParseAddrPort(r.RemoteAddr) // who has no address is one client
+	client := netip.PrefixFrom(at.Addr().Unmap(), at.Addr().Unmap().BitLen())
+	if client.Addr().Is6() {
+		client = netip.PrefixFrom(client.Addr(), clientBits6).Masked()
+	}
+	return client.String() + "\x00" + r.UserAgent()
 }
 
 func (a *API) audience(asset string) session.Place {

@@ -47,7 +47,7 @@ func kinds() []kind {
 		{"downloads", "Too many downloads", http.StatusConflict, "The account keeps as many downloads as it may. The member \"sessions\" names them: remove one of them with DELETE /sdk/v1/downloads/ID and try again."},
 		{"download", "This cannot be downloaded", http.StatusConflict, "Live channels, and titles without an HLS playlist here, can be watched and not be downloaded."},
 		{"room", "There is no room for it", http.StatusConflict, "No rendition of the title is as small as max_bytes. Make room, or ask with a larger number."},
-		{"idempotency", "The key was used for another request", http.StatusUnprocessableEntity, "Use a new Idempotency-Key for each play call, and the same one only to repeat it."},
+		{"idempotency", "The key was used for another request", http.StatusUnprocessableEntity, "Use a new Idempotency-Key for each call, such as a UUID, and the same one only to repeat it."},
 		{"ended", "The session has ended", http.StatusGone, "It was ended by its player, by another player of the account, or because it was not renewed in time. Stop playing, or open a new session."},
 		{"rate", "Too many requests", http.StatusTooManyRequests, "The network or the account asks more often than it may. Wait as long as Retry-After says; what plays goes on playing."},
 		{"busy", "The service takes no more sessions now", http.StatusServiceUnavailable, "Wait as long as Retry-After says. What plays goes on playing."},
