@@ -88,5 +88,6 @@
 // The endpoints are for viewers and are reached like content: the site's rules and rates apply, and those of [Options.Rates]
 // for a client's network, and for an account wherever its players are. Who asks too often gets a 429 with Retry-After. A
 // [Gate] counts that, and every problem by its name, for all sites of a node; its memory has a fixed size. A session's id is all it
-// takes to renew or end that session. Whose account a viewer is says Options.Viewer; without it there are no accounts.
+// takes to renew or end that session. Whose account a viewer is says Options.Viewer; without it there are no accounts. Where it
+// cannot say so now ([NotNow]) the viewer is told when to ask again, and not that its credential is bad.
 package sdk

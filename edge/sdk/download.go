@@ -90,7 +90,7 @@ func (a *API) newDownload(w http.ResponseWriter, r *http.Request) *problem {
 		if err != nil {
 			_, _ = a.options.Downloads.End(context.WithoutCancel(r.Context()), opened.ID) // it ends anyway
 			a.log.Error("a token could not be made", "asset", call.Asset, "error", err)
-			return newProblem("busy", "no token can be made now")
+			return noToken()
 		}
 		if d.Token = &token; token.Carry == "query" {
 			for i, playlist := range d.Playlists {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -171,6 +172,9 @@ func (a *API) viewer(r *http.Request) (Viewer, *problem) {
 		return Viewer{}, nil
 	}
 	v, err := a.options.Viewer(r)
+	if later, ok := errors.AsType[*NotNow](err); ok {
+		return Viewer{}, later.problem()
+	}
 	if err != nil {
 		return Viewer{}, newProblem("credential", err.Error())
 	}
@@ -215,7 +219,7 @@ func (a *API) pass(r *http.Request, rule *Asset, asset string, query url.Values)
 	token, err := a.options.Issue(Grant{Asset: asset, Prefix: expand(rule.Prefix, asset), Host: r.Host, Until: time.Now().Add(time.Minute)})
 	if err != nil {
 		a.log.Error("a token could not be made", "asset", asset, "error", err)
-		return newProblem("busy", "no token can be made now")
+		return noToken()
 	}
 	if token.Carry == "query" {
 		query.Set(token.Name, token.Value)
@@ -333,7 +337,7 @@ func (a *API) describe(r *http.Request, rule *Asset, call *playCall, viewer View
 		})
 		if err != nil {
 			a.log.Error("a token could not be made", "asset", call.Asset, "error", err)
-			return nil, newProblem("busy", "no token can be made now")
+			return nil, noToken()
 		}
 		if p.Token = &token; token.Carry == "query" {
 			query.Set(token.Name, token.Value)

@@ -21,6 +21,23 @@ type Viewer struct {
 	Limit   int    // of sessions of the account at once; 0: Options.AccountLimit
 }
 
+// NotNow is an error of Options.Viewer: the viewer may come again with the same credential.
+type NotNow struct {
+	Text  string // for the client
+	Often bool   // the credential is used too often; else nobody can tell now whether it is good
+	Wait  time.Duration
+}
+
+func (n *NotNow) Error() string { return n.Text }
+
+func (n *NotNow) problem() *problem {
+	name := "busy"
+	if n.Often {
+		name = "rate"
+	}
+	return newProblem(name, n.Text).retryAfter(n.Wait, rand.Float64())
+}
+
 // Node is an edge as viewers reach it.
 type Node struct {
 	Name   string
@@ -41,7 +58,8 @@ type Options struct {
 	Key func() []byte
 	// Assets says where manifests lie; the first rule that matches decides. nil: /vod/ASSET/ for all.
 	Assets []Asset
-	// Viewer tells who asks, or refuses; nil: everybody is nobody's account. An error is shown to the client.
+	// Viewer tells who asks, or refuses; nil: everybody is nobody's account. An error is shown to the client, as a credential that
+	// is not good, or a *NotNow.
 	Viewer func(*http.Request) (Viewer, error)
 	// AccountLimit is how many sessions an account may have at once; 0: any number.
 	AccountLimit int

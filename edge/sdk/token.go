@@ -2,7 +2,9 @@ package sdk
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net/http"
+	"time"
 
 	"weir/edge/session"
 )
@@ -35,8 +37,13 @@ func (a *API) renewToken(w http.ResponseWriter, r *http.Request) *problem {
 	token, err := a.options.Issue(Grant{Session: call.Session, Asset: s.Asset, Prefix: expand(rule.Prefix, s.Asset), Host: r.Host, Until: s.Expires})
 	if err != nil {
 		a.log.Error("a token could not be made", "asset", s.Asset, "error", err)
-		return newProblem("busy", "no token can be made now")
+		return noToken()
 	}
 	writeJSON(w, http.StatusOK, token)
 	return nil
+}
+
+// noToken is the problem where Options.Issue fails.
+func noToken() *problem {
+	return newProblem("busy", "no token can be made now").retryAfter(5*time.Second, rand.Float64())
 }

@@ -8,15 +8,19 @@ import (
 	"encoding/base64"
 	"fmt"
 	"hash/maphash"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"weir/configs"
 	"weir/edge/limit"
 	"weir/tools/proof"
 )
@@ -47,12 +51,12 @@ func (p *prover) thumbprint() string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// prove makes the proof of a GET.
-func (p *prover) prove(t *testing.T, url, token, jti string) string {
+// prove makes the proof of a request.
+func (p *prover) prove(t *testing.T, method, url, token, jti string) string {
 	t.Helper()
 	enc, hash := base64.RawURLEncoding.EncodeToString, sha256.Sum256([]byte(token))
 	text := enc(fmt.Appendf(nil, `{"typ":"dpop+jwt","alg":"ES256","jwk":{"kty":"EC","crv":"P-256","x":%q,"y":%q}}`, p.x, p.y)) + "." +
-		enc(fmt.Appendf(nil, `{"jti":%q,"htm":"GET","htu":%q,"iat":%d,"ath":%q}`, jti, url, time.Now().Unix(), enc(hash[:])))
+		enc(fmt.Appendf(nil, `{"jti":%q,"htm":%q,"htu":%q,"iat":%d,"ath":%q}`, jti, method, url, time.Now().Unix(), enc(hash[:])))
 	sum := sha256.Sum256([]byte(text))
 	r, s, err := ecdsa.Sign(rand.Reader, p.key, sum[:])
 	if err != nil {
@@ -95,7 +99,7 @@ func TestProofsAreGoodOnceInARegion(t *testing.T) {
 			return refused, reused
 		}
 		for round, lost := range names {
-			good := client.prove(t, "http://site.example"+path, text, fmt.Sprint("jti-", round))
+			good := client.prove(t, http.MethodGet, "http://site.example"+path, text, fmt.Sprint("jti-", round))
 			detected := mintCAT(t, file, fmt.Sprintf(`{"catreplay": 2, "cti": "0%d"}`, round))
 			before, reused := count()
 			var opened atomic.Int64
@@ -178,5 +182,65 @@ func TestProofsOfOneKeyLeaveRoom(t *testing.T) {
 				t.Errorf("proofs for %s: what was given back is not there: %s", lasting, wait)
 			}
 		})
+	}
+}
+
+// TestPlayersWithTooManyProofs: the play call of a viewer whose key has made more proofs than may be remembered is told when to
+// come again, and is taken then; it is not told that its token is bad.
+func TestPlayersWithTooManyProofs(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "keys")
+	keyLine(t, file, "k1", "0123456789abcdef0123456789abcdef")
+	s := newSocketNode(t, func(o *nodeOptions) {
+		o.config.Sites[0].Pages = true
+		o.config.Sites[0].SDK = configs.SDK{Assets: []configs.Asset{{Match: "film", HLS: "/o/4KiB/{asset}"}}, Accounts: configs.Accounts{KeysFile: file}}
+	})
+	for _, w := range ways() {
+		c, base := s.client(t, w)
+		viewer := newProver(t)
+		text := mintCAT(t, file, `{"sub": "ann", "cnf": {"jkt": "`+viewer.thumbprint()+`"}}`)
+		const path = "/sdk/v1/sessions"
+		play := func(jti string) (*http.Response, []byte) {
+			t.Helper()
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+path, strings.NewReader(`{"asset":"film"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, value := range map[string]string{"Content-Type": "application/json", "Authorization": "DPoP " + text, "DPoP": viewer.prove(t, http.MethodPost, base+path, text, jti)} {
+				r.Header.Set(name, value)
+			}
+			answer, err := c.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer answer.Body.Close()
+			body, err := io.ReadAll(answer.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return answer, body
+		}
+		r, body := play("1")
+		checkProblem(t, w.name+": the first", r, body, http.StatusCreated, "")
+		thumbprint, err := base64.RawURLEncoding.DecodeString(viewer.thumbprint())
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := limit.Key(maphash.Bytes(s.proofSeed, thumbprint))
+		rate := limit.Rate{PerSecond: proofsPerKey, Burst: proofsPerKey * proofBurst.Seconds()}
+		s.proofs.Reserve(id, 60*rate.Burst, rate, time.Now()) // as if it had made so many
+		r, body = play("2")
+		checkProblem(t, w.name+": one too many", r, body, http.StatusTooManyRequests, "rate")
+		if wait, err := strconv.Atoi(r.Header.Get("Retry-After")); err != nil || wait < 60*60 {
+			t.Errorf("%s: Retry-After %q, want two hours", w.name, r.Header.Get("Retry-After"))
+		}
+		s.proofs.Reserve(id, -60*rate.Burst, rate, time.Now())
+		r, body = play("2")
+		checkProblem(t, w.name+": then", r, body, http.StatusCreated, "")
+		r, body = play("2")
+		checkProblem(t, w.name+": again", r, body, http.StatusUnauthorized, "credential")
+	}
+	if n := s.players.Answered("rate"); n != int64(len(ways())) {
+		t.Errorf("%d problems are counted as rate, want one for each protocol", n)
 	}
 }

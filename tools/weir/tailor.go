@@ -143,6 +143,13 @@ func (n *node) viewersOfTokens(c *configs.Accounts) (func(*http.Request) (sdk.Vi
 			q.Header["Dpop"] = proofs
 		}
 		grant, err := verifier.Check(r.Context(), &q, time.Now())
+		if why, ok := errors.AsType[*token.Error](err); ok && (why.Reason == token.TooMany || why.Reason == token.Unsure) {
+			n.log.Debug("a viewer's token cannot be taken now", "client", r.RemoteAddr, "error", err)
+			if why.Reason == token.TooMany {
+				return sdk.Viewer{}, &sdk.NotNow{Text: "too many proofs were made with the viewer's key", Often: true, Wait: why.Wait}
+			}
+			return sdk.Viewer{}, &sdk.NotNow{Text: "whether the viewer's token was used before cannot be told now", Wait: time.Second}
+		}
 		if err != nil || grant.Subject == "" {
 			n.log.Debug("a viewer's token is refused", "client", r.RemoteAddr, "error", err)
 			return sdk.Viewer{}, errBadToken
