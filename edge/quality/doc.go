@@ -38,6 +38,7 @@
 //
 // [Summary.Hints] names an edge, a rendition or a network that falls behind: at least 20 sessions, and a share of stalled
 // time, or of sessions with errors, that is above 1 % and above three times that of all others together.
+// [Ledger.Hints] are those of one node alone: whose sessions it owns is decided by a hash, so they are a fair sample, but of fewer.
 //
 // # Bounds
 //

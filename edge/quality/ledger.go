@@ -37,6 +37,7 @@ const (
 	maxPending  = 20_000
 	maxBatch    = 2_000 // sessions in one message: 1 MB
 	clockSkew   = 5 * time.Minute
+	hintEvery   = time.Minute // they are of a day, and a Summary holds up the reports that come meanwhile
 )
 
 // MaxAge is how old a report of what was watched offline may be.
@@ -55,6 +56,8 @@ type Ledger struct {
 	offline  Figures               // since the start, of what was watched without a network
 	away     int                   // of those that are followed
 	dropped  int64
+	hints    []Hint
+	hinted   time.Time // when they were found
 }
 
 // New makes a Ledger.
@@ -307,6 +310,24 @@ func (l *Ledger) hourLocked(now time.Time) *hour {
 		l.hours = l.hours[1:]
 	}
 	return l.hours[len(l.hours)-1]
+}
+
+// Hints are those of [Ledger.Summary], as they were a minute ago at most. The caller must not change them.
+func (l *Ledger) Hints(now time.Time) []Hint {
+	l.mu.Lock()
+	hints, old := l.hints, l.hinted.IsZero() || now.Sub(l.hinted) >= hintEvery
+	if old {
+		l.hinted = now
+	}
+	l.mu.Unlock()
+	if !old {
+		return hints
+	}
+	hints = l.Summary(now).Hints
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hints = hints
+	return hints
 }
 
 // Summary is of the sessions that this node owns, for the last day.

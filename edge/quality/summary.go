@@ -24,6 +24,12 @@ const (
 // Kinds lists all of them.
 func Kinds() []Kind { return []Kind{Title, Device, Edge, Rendition, NetworkKind, OfflineKind} }
 
+// HintKinds lists the kinds that a Hint may be of.
+func HintKinds() []Kind { return []Kind{Edge, Rendition, NetworkKind} }
+
+// HintsOf lists all values of Hint.What.
+func HintsOf() []string { return []string{"stalls", "errors"} }
+
 // Named is the figures of one title, edge and so on.
 type Named struct {
 	Kind    Kind   `json:"kind"`
@@ -45,7 +51,7 @@ type Summary struct {
 type Hint struct {
 	Kind Kind    `json:"kind"`
 	Name string  `json:"name"`
-	What string  `json:"what"` // stalls or errors
+	What string  `json:"what"` // see HintsOf
 	Is   float64 `json:"is"`   // share of time, or of sessions
 	Else float64 `json:"else"` // of all others
 	Text string  `json:"text"`
@@ -95,7 +101,7 @@ func (s *Summary) list(byName map[Kind]map[string]*Named) {
 		}
 		for _, n := range list {
 			s.Named = append(s.Named, *n)
-			if kind == Edge || kind == Rendition || kind == NetworkKind {
+			if slices.Contains(HintKinds(), kind) {
 				s.hint(n, &total)
 			}
 		}

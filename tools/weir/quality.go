@@ -261,6 +261,16 @@ func fared(f *quality.Figures) console.Fared {
 	}
 }
 
+// hints is how many of that kind fall behind so, by the sessions that this node owns.
+func (n *node) hints(kind quality.Kind, what string) (count int) {
+	for _, h := range n.quality.Hints(time.Now()) {
+		if h.Kind == kind && h.What == what {
+			count++
+		}
+	}
+	return count
+}
+
 // titleViewers is how many play sessions each title has of which this node is the first owner: each session counts at one.
 func (n *node) titleViewers() map[string]int {
 	viewers := map[string]int{}

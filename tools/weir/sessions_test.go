@@ -3,9 +3,13 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -247,6 +251,86 @@ func TestViewersOverEdges(t *testing.T) {
 		}
 		if v := l.node("edge-1").viewers(t.Context()); fmt.Sprint(v.Missing) != "[edge-3]" {
 			t.Errorf("missing: got %v, want edge-3", v.Missing)
+		}
+	})
+}
+
+// asOperator gets a path of a node's console.
+func (l *lab) asOperator(node, path string) string {
+	l.t.Helper()
+	n := l.node(node)
+	token, err := os.ReadFile(filepath.Join(n.config.Node.Dir, "admin.token"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	r := httptest.NewRequest(http.MethodGet, path, http.NoBody)
+	r.Header.Set("Authorization", "Bearer "+string(token))
+	w := httptest.NewRecorder()
+	n.admin.server.Handler.ServeHTTP(w, r)
+	if w.Code != http.StatusOK {
+		l.t.Fatalf("%s of %s: status %d: %s", path, node, w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+// TestHintsOfANode: where the players of one rendition wait and those of one network meet errors, by what they report, the
+// console says so in words and the metrics count it; nothing else is named.
+func TestHintsOfANode(t *testing.T) {
+	t.Parallel()
+	inLabWith(t, map[string]string{"pages": "yes"}, []string{"edge-1"}, func(l *lab, _ *proof.Origin) {
+		t := l.t
+		const viewers = 100
+		hints := func() (words []string, counted map[string]string) {
+			t.Helper()
+			var v struct{ Hints []string }
+			if err := json.Unmarshal([]byte(l.asOperator("edge-1", "/v1/viewers")), &v); err != nil {
+				t.Fatal(err)
+			}
+			counted = map[string]string{}
+			for _, m := range regexp.MustCompile(`(?m)^weir_viewer_hints\{by="(\w+)",what="(\w+)"\} (\S+)$`).FindAllStringSubmatch(l.asOperator("edge-1", "/metrics"), -1) {
+				counted[m[1]+" "+m[2]] = m[3]
+			}
+			return v.Hints, counted
+		}
+		all := func(record func(bitrate, network int) string) {
+			for i := range viewers {
+				bitrate, network := 3000*(1+i%2), i/2%2
+				r := httptest.NewRequest(http.MethodPost, "http://site.example/sdk/v1/cmcd", strings.NewReader(record(bitrate, network)+fmt.Sprintf(`,sid="viewer-%d",cid="film",v=2`, i)))
+				r.RequestURI, r.RemoteAddr = "/sdk/v1/cmcd", fmt.Sprintf("%s.%d:4000", [2]string{"192.0.2", "198.51.100"}[network], i)
+				r.Header.Set("Content-Type", "application/cmcd")
+				w := httptest.NewRecorder()
+				l.node("edge-1").edge.ServeHTTP(w, r)
+				if w.Code != http.StatusNoContent {
+					t.Fatalf("an event: status %d: %s", w.Code, w.Body)
+				}
+			}
+			time.Sleep(30 * time.Second)
+		}
+		want := map[string]string{"edge stalls": "0", "edge errors": "0", "rendition stalls": "0", "rendition errors": "0", "network stalls": "0", "network errors": "0"}
+		all(func(bitrate, _ int) string { return fmt.Sprintf("e=ps,sta=p,msd=800,br=(%d;v)", bitrate) })
+		if words, counted := hints(); len(words) != 0 || !maps.Equal(counted, want) {
+			t.Errorf("while all is well: got %q, %v", words, counted)
+		}
+		all(func(bitrate, _ int) string {
+			if bitrate == 6000 {
+				return "e=t,sta=p,bsd=(3000;v),br=(6000;v)"
+			}
+			return "e=t,sta=p,br=(3000;v)"
+		})
+		all(func(_, network int) string {
+			if network == 1 {
+				return `e=e,ec=("DRM-1"),sta=p`
+			}
+			return "e=t,sta=p"
+		})
+		all(func(int, int) string { return "e=ps,sta=e" })
+		words, counted := hints()
+		if len(words) != 2 || !strings.Contains(words[0], "at 6000 kbit/s wait for ") || !strings.Contains(words[1], "in 198.51.100.0/24 meet errors") {
+			t.Errorf("got %q, want one of the rendition and one of the network", words)
+		}
+		want["rendition stalls"], want["network errors"] = "1", "1"
+		if !maps.Equal(counted, want) {
+			t.Errorf("the metrics count %v, want %v", counted, want)
 		}
 	})
 }

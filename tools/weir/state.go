@@ -10,6 +10,7 @@ import (
 	"weir/cluster"
 	"weir/edge"
 	"weir/edge/console"
+	"weir/edge/quality"
 	"weir/edge/sdk"
 	"weir/edge/upstream"
 )
@@ -133,6 +134,11 @@ func (n *node) registerMetrics() error {
 	}
 	for _, reason := range edge.Reasons() {
 		metrics = append(metrics, metric{counter, "weir_refusals_total", "Requests refused, by reason.", func() float64 { return float64(n.edge.Refused(reason)) }, []string{"reason", reason}})
+	}
+	for _, kind := range quality.HintKinds() {
+		for _, what := range quality.HintsOf() {
+			metrics = append(metrics, metric{gauge, "weir_viewer_hints", "Edges, renditions and networks whose viewers wait or meet errors far more often than all others, by the sessions that this node follows, of the last day; the console names them.", func() float64 { return float64(n.hints(kind, what)) }, []string{"by", string(kind), "what", what}})
+		}
 	}
 	for _, name := range sdk.Problems() {
 		metrics = append(metrics, metric{counter, "weir_sdk_problems_total", "Problems that players' requests to the endpoints for them met, by the name at the end of their type.", func() float64 { return float64(n.players.Answered(name)) }, []string{"problem", name}})
