@@ -142,46 +142,48 @@ func TestPlay(t *testing.T) {
 
 // TestSameKeyOfStrangers: viewers without an account who thought of the same key do not share a session, nor a download.
 func TestSameKeyOfStrangers(t *testing.T) {
-	a := testAPI(t, Options{Downloads: testBook(t), Fetch: testTitle, Size: testSize})
-	for _, path := range []string{"/sdk/v1/sessions", "/sdk/v1/downloads"} {
-		open := func(address, agent string) string {
-			t.Helper()
-			r := httptest.NewRequest("POST", path, strings.NewReader(`{"asset":"demo"}`))
-			r.RemoteAddr = address
-			for name, value := range map[string]string{"Content-Type": "application/json", "User-Agent": agent, "Idempotency-Key": "1"} {
-				r.Header.Set(name, value)
-			}
-			w := httptest.NewRecorder()
-			a.ServeHTTP(w, r)
-			if w.Code != http.StatusCreated {
-				t.Fatalf("%s: status %d: %s", address, w.Code, w.Body)
-			}
-			return w.Header().Get("Location")
-		}
-		seen := map[string]string{}
-		for _, c := range []struct{ client, address, agent string }{
-			{"ann", "192.0.2.1:1000", "tv/1"},
-			{"ann", "192.0.2.1:2000", "tv/1"},
-			{"bob, next door", "192.0.2.2:1000", "tv/1"},
-			{"ann's phone", "192.0.2.1:1000", "phone/1"},
-			{"ann, over a socket of IPv6", "192.0.2.1:1000", "tv/2"},
-			{"ann, over a socket of IPv6", "[::ffff:192.0.2.1]:3000", "tv/2"},
-			{"eve", "[2001:db8::1]:1000", "tv/1"},
-			{"eve", "[2001:db8::2]:1000", "tv/1"}, // her device has a new address
-			{"joe", "[2001:db8:0:1::1]:1000", "tv/1"},
-		} {
-			got := open(c.address, c.agent)
-			if before := seen[c.client]; before != "" && got != before {
-				t.Errorf("%s again: got %s, want %s", c.client, got, before)
-			}
-			for other, theirs := range seen {
-				if other != c.client && theirs == got {
-					t.Errorf("%s gets the session of %s", c.client, other)
+	synctest.Test(t, func(t *testing.T) { // a busy machine ends no lease
+		a := testAPI(t, Options{Downloads: testBook(t), Fetch: testTitle, Size: testSize})
+		for _, path := range []string{"/sdk/v1/sessions", "/sdk/v1/downloads"} {
+			open := func(address, agent string) string {
+				t.Helper()
+				r := httptest.NewRequest("POST", path, strings.NewReader(`{"asset":"demo"}`))
+				r.RemoteAddr = address
+				for name, value := range map[string]string{"Content-Type": "application/json", "User-Agent": agent, "Idempotency-Key": "1"} {
+					r.Header.Set(name, value)
 				}
+				w := httptest.NewRecorder()
+				a.ServeHTTP(w, r)
+				if w.Code != http.StatusCreated {
+					t.Fatalf("%s: status %d: %s", address, w.Code, w.Body)
+				}
+				return w.Header().Get("Location")
 			}
-			seen[c.client] = got
+			seen := map[string]string{}
+			for _, c := range []struct{ client, address, agent string }{
+				{"ann", "192.0.2.1:1000", "tv/1"},
+				{"ann", "192.0.2.1:2000", "tv/1"},
+				{"bob, next door", "192.0.2.2:1000", "tv/1"},
+				{"ann's phone", "192.0.2.1:1000", "phone/1"},
+				{"ann, over a socket of IPv6", "192.0.2.1:1000", "tv/2"},
+				{"ann, over a socket of IPv6", "[::ffff:192.0.2.1]:3000", "tv/2"},
+				{"eve", "[2001:db8::1]:1000", "tv/1"},
+				{"eve", "[2001:db8::2]:1000", "tv/1"}, // her device has a new address
+				{"joe", "[2001:db8:0:1::1]:1000", "tv/1"},
+			} {
+				got := open(c.address, c.agent)
+				if before := seen[c.client]; before != "" && got != before {
+					t.Errorf("%s again: got %s, want %s", c.client, got, before)
+				}
+				for other, theirs := range seen {
+					if other != c.client && theirs == got {
+						t.Errorf("%s gets the session of %s", c.client, other)
+					}
+				}
+				seen[c.client] = got
+			}
 		}
-	}
+	})
 }
 
 func TestHeartbeat(t *testing.T) {
