@@ -27,18 +27,11 @@ func (e *Edge) authorizeByToken(x *Exchange) *refusal {
 	if x.site.CORS != nil && r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != "" {
 		return e.byRules(x)
 	}
-	q := token.Request{
-		Scheme: "http", Host: x.Target.Host, Port: portOf(r.Host), Path: x.Target.Path, Query: x.Target.Query, Method: r.Method, Header: r.Header,
-		Protocol: alpn(r), Addr: clientAddr(r), EarlyData: r.Header.Get("Early-Data") != "",
-	}
-	if r.TLS != nil {
-		q.Scheme = "https"
-		if w, ok := x.w.(printer); ok {
-			q.JA3, q.JA4 = w.Prints()
-		}
-		if len(r.TLS.PeerCertificates) > 0 {
-			q.ClientKey = r.TLS.PeerCertificates[0].RawSubjectPublicKeyInfo
-		}
+	q := token.RequestOver(r)
+	q.Host, q.Port, q.Path, q.Query = x.Target.Host, portOf(r.Host), x.Target.Path, x.Target.Query
+	q.Header, q.EarlyData = r.Header, r.Header.Get("Early-Data") != ""
+	if w, ok := x.w.(printer); ok && r.TLS != nil {
+		q.JA3, q.JA4 = w.Prints()
 	}
 	var found token.Found
 	v.Take(&q, &found)
@@ -131,17 +124,6 @@ func (x *Exchange) showRenewal(h http.Header) {
 func (e *Edge) redirect(x *Exchange, to *refusal) {
 	x.Outcome = Local
 	e.text(x, to.status, to.text)
-}
-
-// alpn is the protocol of a request by the name that it has in TLS.
-func alpn(r *http.Request) string {
-	switch r.ProtoMajor {
-	case 2:
-		return "h2"
-	case 3:
-		return "h3"
-	}
-	return "http/1.1"
 }
 
 // portOf is the port that a Host field names; 0: none.

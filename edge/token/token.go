@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -73,6 +74,24 @@ type Request struct {
 	JA3, JA4  string     // fingerprints of the client's TLS; "": unknown
 
 	token string // that is held against it
+}
+
+// RequestOver is what the connection of a request, and its method, say; target, fields and the rest are the caller's.
+func RequestOver(r *http.Request) Request {
+	q := Request{Scheme: "http", Method: r.Method, Protocol: "http/1.1"}
+	if r.ProtoMajor > 1 {
+		q.Protocol = "h" + strconv.Itoa(r.ProtoMajor)
+	}
+	if a, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		q.Addr = a.Addr().Unmap()
+	}
+	if r.TLS != nil {
+		q.Scheme = "https"
+		if len(r.TLS.PeerCertificates) > 0 {
+			q.ClientKey = r.TLS.PeerCertificates[0].RawSubjectPublicKeyInfo
+		}
+	}
+	return q
 }
 
 // Place is where a client is, as far as it is known.

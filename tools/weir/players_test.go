@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -111,6 +112,42 @@ func TestPlayersOverEveryProtocol(t *testing.T) {
 	for name, want := range counted {
 		if got := s.players.Answered(name); got != want {
 			t.Errorf("%s: %d problems are counted, want %d", name, got, want)
+		}
+	}
+}
+
+// TestViewersOfAProtocol: a viewer's token that is good over one protocol opens no session over another.
+func TestViewersOfAProtocol(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "keys")
+	keyLine(t, file, "k1", "0123456789abcdef0123456789abcdef")
+	s := newSocketNode(t, func(o *nodeOptions) {
+		o.config.Sites[0].Pages = true
+		o.config.Sites[0].SDK = configs.SDK{Assets: []configs.Asset{{Match: "film", HLS: "/o/4KiB/{asset}"}}, Accounts: configs.Accounts{KeysFile: file}}
+	})
+	for _, w := range ways() {
+		c, base := s.client(t, w)
+		for _, protocol := range []string{"http/1.1", "h2", "h3"} {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/sdk/v1/sessions", strings.NewReader(`{"asset":"film"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Content-Type", "application/json")
+			r.Header.Set("Authorization", "Bearer "+mintCAT(t, file, `{"sub": "ann", "catalpn": ["`+protocol+`"]}`))
+			answer, err := c.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(answer.Body)
+			answer.Body.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			status, problem := http.StatusUnauthorized, "credential"
+			if map[int]string{1: "http/1.1", 2: "h2", 3: "h3"}[answer.ProtoMajor] == protocol {
+				status, problem = http.StatusCreated, ""
+			}
+			checkProblem(t, w.name+" by a token for "+protocol, answer, body, status, problem)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"path"
 	"strconv"
 	"strings"
@@ -129,16 +128,9 @@ func (n *node) viewersOfTokens(c *configs.Accounts) (func(*http.Request) (sdk.Vi
 		if !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "DPoP") || text == "" {
 			return sdk.Viewer{}, errNoToken
 		}
-		q := token.Request{
-			Scheme: "http", Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Method: r.Method, Header: http.Header{field: {strings.TrimSpace(text)}},
-		}
-		if r.TLS != nil {
-			q.Scheme = "https"
-		}
+		q := token.RequestOver(r)
+		q.Path, q.Query, q.Header = r.URL.EscapedPath(), r.URL.RawQuery, http.Header{field: {strings.TrimSpace(text)}}
 		q.Host, q.Port = hostAndPort(r.Host)
-		if a, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-			q.Addr = a.Addr().Unmap()
-		}
 		if proofs := r.Header.Values("DPoP"); len(proofs) > 0 {
 			q.Header["Dpop"] = proofs
 		}
