@@ -92,6 +92,11 @@ func startSystemWith(t *testing.T, edges int, more settings, https func(i int) s
 		s.edges = append(s.edges, e)
 	}
 	s.spki = spki(t, cert)
+	t.Cleanup(func() { // all drain at the same time, and not each when the one before has ended
+		for _, e := range s.edges {
+			_ = e.cmd.Process.Signal(os.Interrupt) // it may have ended
+		}
+	})
 	return s
 }
 
@@ -211,9 +216,18 @@ func stallsAllowed() int {
 	return 0
 }
 
+// alongside has a play share the machine with the others of its test, where no play is judged by its stalls: each leaves most of
+// two processors idle.
+func alongside(t *testing.T) {
+	t.Helper()
+	if raceDetector() {
+		t.Parallel()
+	}
+}
+
 // TestPlayback plays the sample through the cluster with every player, HTTP/3
 // forced, at least 20 seconds without a stall.
-func TestPlayback(t *testing.T) {
+func TestPlayback(t *testing.T) { //nolint:tparallel // its plays share the machine with each other alone
 	proof.RequireTool(t, "chromium", "chromium")
 	s := startSystem(t, 3)
 	for i, tt := range []struct{ player, path string }{
@@ -225,6 +239,7 @@ func TestPlayback(t *testing.T) {
 		{"shaka", "/vod/demo/master.m3u8"},
 	} {
 		t.Run(tt.player+" "+filepath.Base(tt.path), func(t *testing.T) {
+			alongside(t)
 			edge := s.edges[i%len(s.edges)]
 			result := browse(t, map[string]any{
 				"url": "https://" + edge.https + tt.path, "player": tt.player, "seconds": 20, "timeout": 90,
@@ -235,22 +250,25 @@ func TestPlayback(t *testing.T) {
 			}
 		})
 	}
+	t.Run("via Alt-Svc", func(t *testing.T) { playViaAltSvc(t, s) })
+	t.Run("outlives an edge", playOutlivingAnEdge)
 }
 
-// TestPlaybackViaAltSvc: the browser finds HTTP/3 by itself.
-func TestPlaybackViaAltSvc(t *testing.T) {
-	proof.RequireTool(t, "chromium", "chromium")
-	s := startSystem(t, 1)
+// playViaAltSvc: the browser finds HTTP/3 by itself.
+func playViaAltSvc(t *testing.T, s *system) {
+	t.Helper()
+	alongside(t)
 	browse(t, map[string]any{
 		"url": "https://" + s.edges[0].https + "/vod/demo/master.m3u8", "player": "hls.js", "seconds": 20, "timeout": 90,
 		"quic": "altsvc", "spki": s.spki, "lastProtocol": "h3", "maxStalls": stallsAllowed(),
 	}, nil)
 }
 
-// TestPlaybackOutlivesAnEdge: the edge that a viewer watches through is killed;
+// playOutlivingAnEdge: the edge that a viewer watches through is killed;
 // playback goes on through another one.
-func TestPlaybackOutlivesAnEdge(t *testing.T) {
-	proof.RequireTool(t, "chromium", "chromium")
+func playOutlivingAnEdge(t *testing.T) {
+	t.Helper()
+	alongside(t)
 	s := startSystem(t, 3)
 	var hosts []string
 	for _, e := range s.edges {
