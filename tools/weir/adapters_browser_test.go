@@ -19,7 +19,7 @@ import (
 // which comes to the access log, the metrics and the session's quality, renews its lease, and ends when its page is left. What
 // is refused is said in words: no rendition (406), no account (401), a busy service (503), a token that is over (403, renewed),
 // too many streams (409, with which one may be ended), ended by another (410), no network.
-func TestBrowserAdapters(t *testing.T) {
+func TestBrowserAdapters(t *testing.T) { //nolint:tparallel // its plays share the machine with each other alone
 	node := proof.RequireTool(t, "node", "nodejs")
 	proof.RequireTool(t, "chromium", "chromium")
 	needPlayers(t)
@@ -35,6 +35,7 @@ func TestBrowserAdapters(t *testing.T) {
 		{"hls.js", all}, {"dash.js", all}, {"shaka", all}, {"shaka-hls", all[:1]}, {"browser", all[:1]},
 	} {
 		t.Run(tt.engine, func(t *testing.T) {
+			alongside(t)
 			log := filepath.Join(t.TempDir(), "access.log")
 			keys := write(t, "keys", "k1 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n")
 			viewers := write(t, "viewers", "v1 fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210\n")

@@ -13,7 +13,7 @@ import (
 // TestBrowserDownloads: a title is downloaded in Chromium, paused, taken up after a reload without a file being loaded twice,
 // and plays with the network cut and the edge killed, byte for byte, in the player page and in a page of another origin; when
 // it is removed nothing is left.
-func TestBrowserDownloads(t *testing.T) {
+func TestBrowserDownloads(t *testing.T) { //nolint:tparallel // its plays share the machine with each other alone
 	node := proof.RequireTool(t, "node", "nodejs")
 	proof.RequireTool(t, "chromium", "chromium")
 	needPlayers(t)
@@ -21,6 +21,7 @@ func TestBrowserDownloads(t *testing.T) {
 		{"page", "hls.js"}, {"page", "browser"}, {"client", "hls.js"}, {"client", "shaka"}, {"client", "dash.js"}, {"client", "browser"},
 	} {
 		t.Run(tt.by+" "+tt.engine, func(t *testing.T) {
+			alongside(t)
 			s := startSystemWith(t, 2, settings{site: `, sdk: {downloads: {allow: true}}`}, anyPort)
 			arguments, err := json.Marshal(map[string]any{"url": "https://" + s.edges[0].https, "other": "https://" + s.edges[1].https, "by": tt.by, "engine": tt.engine, "spki": s.spki})
 			if err != nil {
