@@ -65,13 +65,14 @@ func publishLive(t *testing.T) string {
 // TestLiveSteering: as TestSteering, with a title that goes on: also what tells players of new segments, the MPD that is loaded anew
 // and the playlists of media, is asked of the edge that steering names. No edge is killed with dash.js: where an MPD cannot be
 // loaded anew it asks neither again nor elsewhere.
-func TestLiveSteering(t *testing.T) {
+func TestLiveSteering(t *testing.T) { //nolint:tparallel // its plays share the machine with each other alone
 	proof.RequireTool(t, "chromium", "chromium")
 	for _, tt := range steeredPlayers {
 		if tt.player == "shaka" && !*steerAll {
 			continue // one player of each format
 		}
 		t.Run(tt.player+" "+tt.format, func(t *testing.T) {
+			alongside(t)
 			more, losses := steeredSettings, 2
 			if tt.player == "dash.js" {
 				losses = 1

@@ -14,7 +14,7 @@ import (
 // TestSteeringQuestions: what players ask with names the edge that they load from, and what they measure there; and one of these
 // questions that says that the player ran dry is answered with another edge. Of the players that report (CMCD), dash.js alone does
 // with its questions.
-func TestSteeringQuestions(t *testing.T) {
+func TestSteeringQuestions(t *testing.T) { //nolint:tparallel // its plays share the machine with each other alone
 	proof.RequireTool(t, "chromium", "chromium")
 	s := startSteered(t, 3, settings{site: steeredSettings.site})
 	names := map[string]string{}
@@ -23,6 +23,7 @@ func TestSteeringQuestions(t *testing.T) {
 	}
 	for _, tt := range steeredPlayers {
 		t.Run(tt.player+" "+tt.format, func(t *testing.T) {
+			alongside(t)
 			result := browse(t, map[string]any{
 				"url": playAt(t, s.edges[0].https, "demo").Manifests[tt.format], "player": tt.player, "config": withCMCD(tt.player, tt.config),
 				"seconds": 12, "timeout": 90, "quic": "off", "spki": s.spki, "maxStalls": -1, // for more than one question with a throughput

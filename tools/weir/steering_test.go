@@ -35,30 +35,26 @@ var steeredPlayers = []struct {
 
 // TestSteering: every player follows the steering server to the edges that a title's viewers share; away from one that drains, before
 // it has gone; and from one that is killed to the last, while it plays.
-func TestSteering(t *testing.T) {
+func TestSteering(t *testing.T) { //nolint:tparallel // its plays share the machine with each other alone
 	proof.RequireTool(t, "chromium", "chromium")
 	for _, tt := range steeredPlayers {
 		t.Run(tt.player+" "+tt.format, func(t *testing.T) {
+			alongside(t)
 			loseEdges(t, steeredSettings, "demo", tt.format, 2, map[string]any{"player": tt.player, "config": tt.config})
+		})
+	}
+	for i, tt := range steeredPlayers {
+		if i > 0 && !*steerAll {
+			break // players leave the protocol to the browser: one of them tells enough
+		}
+		t.Run(tt.player+" "+tt.format+" over HTTP/3", func(t *testing.T) { // without TCP
+			alongside(t)
+			loseEdges(t, steeredSettings, "demo", tt.format, 2, map[string]any{"player": tt.player, "config": tt.config, "quic": "forced", "protocol": "h3"})
 		})
 	}
 }
 
 var steerAll = flag.Bool("steering.all", false, "show steering with all players over HTTP/3 and on live titles, too")
-
-// TestSteeringOverHTTP3: as TestSteering, without TCP. Players leave the protocol to the browser: one of them tells enough.
-func TestSteeringOverHTTP3(t *testing.T) {
-	proof.RequireTool(t, "chromium", "chromium")
-	players := steeredPlayers
-	if !*steerAll {
-		players = players[:1]
-	}
-	for _, tt := range players {
-		t.Run(tt.player+" "+tt.format, func(t *testing.T) {
-			loseEdges(t, steeredSettings, "demo", tt.format, 2, map[string]any{"player": tt.player, "config": tt.config, "quic": "forced", "protocol": "h3"})
-		})
-	}
-}
 
 var steeredSettings = settings{site: ", sdk: {steering: {ttl: 1s}}", cluster: ", timers: {drain: 60s}"}
 
