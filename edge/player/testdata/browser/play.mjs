@@ -25,7 +25,7 @@
 //                repeated (played goes on counting)
 //   from         position in seconds to go to once it plays; default 0: none
 //   timeout      seconds after which the run is given up; default seconds + 30
-//   maxStalls    stalls allowed; default 0, -1 = any
+//   maxStalls    stalls allowed; default 0, -1 = any, whatever hls.js says of them
 //   protocol     "h3" | "h2" | "http/1.1": every segment must have used it
 //   lastProtocol the newest segment must have used it (an Alt-Svc upgrade)
 //   visible      true: resource timing must show the protocol of every segment to
