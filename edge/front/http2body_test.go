@@ -85,3 +85,65 @@ func TestHTTP2ColdFile(t *testing.T) {
 		})
 	}
 }
+
+// heldFile is one that can be read when somebody has let it.
+type heldFile struct {
+	asked, spin chan struct{}
+}
+
+func (f heldFile) readCached(p []byte, _ int64) int {
+	f.asked <- struct{}{}
+	<-f.spin
+	return len(p)
+}
+
+// ReadAt implements io.ReaderAt.
+func (f heldFile) ReadAt(p []byte, off int64) (int, error) { return f.readCached(p, off), nil }
+
+// Nothing of a stream follows our RST_STREAM (RFC 9113, 5.1), also if a piece was on its way, whose bytes other streams may have.
+func TestHTTP2NothingBehindReset(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		file := heldFile{make(chan struct{}), make(chan struct{})}
+		p := newTestPart(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
+				w.WriteHeader(http.StatusOK)
+				if w.(*http2Response).sendBody(&bodySource{file: file, left: frameBytes}, true) == nil {
+					t.Error("no error")
+				}
+			} else {
+				_, _ = w.Write(make([]byte, defaultWindow))
+			}
+		})
+		c := dialPart(t, p, http2.Setting{ID: http2.SettingInitialWindowSize, Val: defaultWindow})
+		c.send(t, rawFrame(frameHeaders, flagEndHeaders|flagEndStream, 1, postBlock))
+		<-file.asked
+		c.send(t, rawFrame(frameWindowUpdate, 0, 1, "\x00\x00\x00\x00"))
+		synctest.Wait()
+		file.spin <- struct{}{}
+		synctest.Wait()
+		c.send(t, rawFrame(frameHeaders, flagEndHeaders|flagEndStream, 3, getBlock))
+		synctest.Wait()
+		reset, rest := false, 0
+		for len(c.frames) > 0 {
+			switch f := <-c.frames; f := f.(type) {
+			case *http2.RSTStreamFrame:
+				reset = true
+			case *sentData:
+				if f.StreamID == 1 {
+					t.Errorf("%d bytes of the stream; reset before: %v", f.bytes, reset)
+				} else {
+					rest += f.bytes
+				}
+			case *http2.HeadersFrame:
+				if f.StreamID == 1 && reset {
+					t.Error("a header behind the reset")
+				}
+			}
+		}
+		if !reset || rest != defaultWindow {
+			t.Errorf("reset: %v; %d bytes of the other stream, want all of the connection's window", reset, rest)
+		}
+		c.close(p)
+	})
+}

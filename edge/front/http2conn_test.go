@@ -434,7 +434,39 @@ func TestHTTP2Streams(t *testing.T) {
 	})
 }
 
-// FuzzHTTP2 sends frames of any kind: nothing panics, all that comes back are whole frames, and the connection ends.
+// checkStreams goes through the frames that a client got: of each stream a header, bodies, perhaps trailers, and nothing behind its
+// end or a reset.
+func checkStreams(t *testing.T, out []byte) {
+	t.Helper()
+	const header, body, end = 1, 2, 3
+	state := map[uint32]int{}
+	for len(out) > 0 {
+		f := parseFrame(out)
+		out = out[frameHeaderBytes+f.length:]
+		before := state[f.stream]
+		var now int
+		switch f.kind {
+		case frameHeaders, frameContinuation:
+			now = max(header, before)
+		case frameData:
+			now = body
+		case frameReset:
+			now = end
+		default:
+			continue
+		}
+		if f.stream == 0 || f.kind != frameReset && before == end || f.kind == frameData && before == 0 {
+			t.Errorf("a frame of type %d of stream %d in state %d", f.kind, f.stream, before)
+		}
+		if f.kind != frameContinuation && f.has(flagEndStream) && f.has(flagEndHeaders) || f.kind == frameData && f.has(flagEndStream) {
+			now = end
+		}
+		state[f.stream] = now
+	}
+}
+
+// FuzzHTTP2 sends frames of any kind: nothing panics, all that comes back are whole frames, in an order that makes sense, and the
+// connection ends.
 func FuzzHTTP2(f *testing.F) {
 	get := rawFrame(frameHeaders, flagEndHeaders|flagEndStream, 1, getBlock)
 	f.Add([]byte(get+rawFrame(frameWindowUpdate, 0, 1, "\x00\x00\x10\x00")+rawFrame(frameReset, 0, 1, "\x00\x00\x00\x08")), uint64(7))
@@ -442,19 +474,22 @@ func FuzzHTTP2(f *testing.F) {
 	f.Add([]byte(rawFrame(frameHeaders, flagEndHeaders, 1, postBlock)+rawFrame(frameData, flagPadded, 1, "\x02body\x00\x00")+rawFrame(frameHeaders, flagEndHeaders|flagEndStream, 1, "\x00\x01a\x01b")), uint64(3))
 	f.Add([]byte(rawFrame(frameHeaders, 0, 1, getBlock[:3])+rawFrame(frameContinuation, flagEndHeaders, 1, getBlock[3:])), uint64(12345))
 	f.Add([]byte(rawFrame(framePriorityUpdate, 0, 0, "\x00\x00\x00\x01u=1,i")+rawFrame(framePriority, 0, 1, "\x00\x00\x00\x01\x01")), uint64(2))
+	f.Add([]byte(rawFrame(frameHeaders, flagEndHeaders, 1, "\x02\x03PUT"+getBlock[1:])+rawFrame(frameData, 0, 1, "body")+rawFrame(frameWindowUpdate, 0, 1, "\x00\x00\x00\x00")), uint64(4))
 	f.Fuzz(func(t *testing.T, frames []byte, seed uint64) {
 		size := func() int { // small sizes most often, large ones now and then
 			seed = seed*6364136223846793005 + 1442695040888963407
 			return 1 + int(seed>>33)%(1<<(seed>>60))
 		}
-		var handled atomic.Int64
 		p := newTestPart(func(w http.ResponseWriter, r *http.Request) {
-			handled.Add(1)
+			if r.Method == http.MethodPut {
+				_, _ = w.Write(make([]byte, 2*frameBytes)) // while the body comes
+			}
 			n, _ := io.Copy(io.Discard, r.Body)
 			_, _ = fmt.Fprint(w, n, r.URL)
 		})
 		out := serveScript(p, &scripted{in: append([]byte(http2.ClientPreface+rawFrame(frameSettings, 0, 0, "")), frames...), piece: size})
 		lastGoAway(t, out)
+		checkStreams(t, out)
 		if n := p.stats.panics.Load(); n > 0 {
 			t.Errorf("%d panics", n)
 		}

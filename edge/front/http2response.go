@@ -130,7 +130,7 @@ func (w *http2Response) emit(frames []byte, end bool) error {
 	if end {
 		c.close(s)
 	}
-	return c.send(frames, nil, 0)
+	return c.send(frames, s, 0, 0)
 }
 
 // sendFile writes n bytes of file from off on, as copyFileRange does.
@@ -218,7 +218,7 @@ func (w *http2Response) sendPiece(header []byte, src *bodySource, n int64, end b
 	if cold != nil {
 		more = 0 // else it has the turn while it waits for the disk
 	}
-	if err := c.send(b, s, more); err != nil {
+	if err := c.send(b, s, sent, more); err != nil {
 		return sent, err
 	}
 	return sent, cold

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"runtime"
@@ -36,7 +37,7 @@ func (c *http2Conn) flush() {
 	if c.unanswered.Load() > 0 {
 		runtime.Gosched()
 	}
-	_ = c.send(nil, nil, 0) // the reader tells
+	c.sendQueue()
 }
 
 // flushAside has somebody else send what is queued: who reads must not wait until the client does.
@@ -49,7 +50,7 @@ func (c *http2Conn) flushAside() {
 // http2Flush is the task to send what a connection has queued; who has it has the turn.
 type http2Flush http2Conn
 
-func (f *http2Flush) serve() { _ = (*http2Conn)(f).send(nil, nil, 0) } // the reader tells
+func (f *http2Flush) serve() { (*http2Conn)(f).sendQueue() }
 
 // takeQueued takes the turn if something is queued and nobody has it.
 func (c *http2Conn) takeQueued() bool {
@@ -62,10 +63,18 @@ func (c *http2Conn) takeQueued() bool {
 	return true
 }
 
-// send writes what is queued, and then p, and gives the turn away: the caller has it. A stream that has more to send is among
-// those who may get it. Hot path: of a small response one write.
-func (c *http2Conn) send(p []byte, s *http2Stream, more int64) error {
+// sendQueue writes what is queued, and gives the turn away: the caller has it.
+func (c *http2Conn) sendQueue() { _ = c.send(nil, nil, 0, 0) } // the reader tells
+
+// send is sendQueue with p behind the queue: frames of a stream, with so many bytes of its body. One that has more to send is
+// among those who may get the turn next. Hot path: of a small response one write.
+func (c *http2Conn) send(p []byte, s *http2Stream, body, more int64) error {
 	c.mu.Lock()
+	var gone error
+	if s != nil && s.err != nil { // RFC 9113, 5.1: nothing goes behind a reset, which may be in the queue
+		gone, p, more = s.err, nil, 0
+		c.window += body
+	}
 	for c.broken == nil && (len(c.queue) > 0 || len(p) > 0) {
 		queue := c.queue
 		c.queue = nil
@@ -81,7 +90,7 @@ func (c *http2Conn) send(p []byte, s *http2Stream, more int64) error {
 			c.breakLocked(err)
 		}
 	}
-	err := c.broken
+	err := cmp.Or(c.broken, gone)
 	if more > 0 && err == nil {
 		s.want = more
 		c.waiting = append(c.waiting, s)
@@ -214,7 +223,7 @@ func (c *http2Conn) leaveTurnLocked(s *http2Stream) {
 	if s.granted {
 		s.granted = false
 		c.mu.Unlock()
-		_ = c.send(nil, nil, 0) // what was queued meanwhile; the reader tells
+		c.sendQueue() // what was queued meanwhile
 		c.mu.Lock()
 	}
 }
@@ -237,7 +246,7 @@ func (c *http2Conn) giveBack(s *http2Stream, n int64, turn bool) {
 	c.window += n
 	c.mu.Unlock()
 	if turn {
-		_ = c.send(nil, nil, 0) // what was queued meanwhile; the reader tells
+		c.sendQueue() // what was queued meanwhile
 	}
 }
 
