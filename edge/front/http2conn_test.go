@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,9 +32,25 @@ func newTestPart(handler http.HandlerFunc) *http2Part {
 
 // serveScript serves what a client sends, and then leaves, and returns what it got.
 func serveScript(p *http2Part, conn *scripted) []byte {
+	serveAll(p, conn)
+	return conn.out.Bytes()
+}
+
+func serveAll(p *http2Part, conn net.Conn) {
 	newHTTP2Conn(context.Background(), p, conn).serve()
 	p.workers.close()
-	return conn.out.Bytes()
+}
+
+// patient is a client that lets others run before it leaves, so that most responses come.
+type patient struct{ *scripted }
+
+// Read implements net.Conn.
+func (c patient) Read(p []byte) (int, error) {
+	n, err := c.scripted.Read(p)
+	for i := 0; err != nil && i < 100; i++ {
+		runtime.Gosched()
+	}
+	return n, err
 }
 
 // readAll is a Handler that wants all of a body.
@@ -487,7 +504,9 @@ func FuzzHTTP2(f *testing.F) {
 			n, _ := io.Copy(io.Discard, r.Body)
 			_, _ = fmt.Fprint(w, n, r.URL)
 		})
-		out := serveScript(p, &scripted{in: append([]byte(http2.ClientPreface+rawFrame(frameSettings, 0, 0, "")), frames...), piece: size})
+		conn := &scripted{in: append([]byte(http2.ClientPreface+rawFrame(frameSettings, 0, 0, "")), frames...), piece: size}
+		serveAll(p, patient{conn})
+		out := conn.out.Bytes()
 		lastGoAway(t, out)
 		checkStreams(t, out)
 		if n := p.stats.panics.Load(); n > 0 {
