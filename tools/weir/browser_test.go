@@ -100,6 +100,14 @@ func startSystemWith(t *testing.T, edges int, more settings, https func(i int) s
 	return s
 }
 
+// httpsHosts are where viewers may be sent.
+func (s *system) httpsHosts() (hosts []string) {
+	for _, e := range s.edges {
+		hosts = append(hosts, e.https)
+	}
+	return hosts
+}
+
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
 	text, err := os.ReadFile(from)
@@ -243,7 +251,7 @@ func TestPlayback(t *testing.T) { //nolint:tparallel // its plays share the mach
 			edge := s.edges[i%len(s.edges)]
 			result := browse(t, map[string]any{
 				"url": "https://" + edge.https + tt.path, "player": tt.player, "seconds": 20, "timeout": 90,
-				"quic": "forced", "spki": s.spki, "protocol": "h3", "visible": true, "strip": true, "maxStalls": stallsAllowed(),
+				"quic": "forced", "quicHosts": s.httpsHosts(), "spki": s.spki, "protocol": "h3", "visible": true, "strip": true, "maxStalls": stallsAllowed(),
 			}, nil)
 			if tt.player != "page" && result.Nodes[edge.name] == 0 { // the page goes where steering says
 				t.Errorf("no segment came from %s: %v", edge.name, result.Nodes)
@@ -270,14 +278,10 @@ func playOutlivingAnEdge(t *testing.T) {
 	t.Helper()
 	alongside(t)
 	s := startSystem(t, 3)
-	var hosts []string
-	for _, e := range s.edges {
-		hosts = append(hosts, e.https)
-	}
 	killed := false
 	result := browse(t, map[string]any{
 		"url": "https://" + s.edges[0].https + "/", "player": "page", "choose": 0, "seconds": 22, "timeout": 90,
-		"quic": "forced", "quicHosts": hosts, "spki": s.spki, "maxStalls": stallsAllowed(),
+		"quic": "forced", "quicHosts": s.httpsHosts(), "spki": s.spki, "maxStalls": stallsAllowed(),
 	}, func(played float64) {
 		if played >= 4 && !killed {
 			killed = true

@@ -71,11 +71,7 @@ func loseEdges(t *testing.T, more settings, asset, format string, losses int, ar
 	all := map[string]any{"url": p.Manifests[format], "seconds": 22, "timeout": 120, "quic": "off", "spki": s.spki, "maxStalls": -1, "allowErrors": true}
 	maps.Copy(all, arguments)
 	if all["quic"] == "forced" {
-		var hosts []string
-		for _, e := range s.edges {
-			hosts = append(hosts, e.https)
-		}
-		all["quicHosts"] = hosts
+		all["quicHosts"] = s.httpsHosts()
 	}
 	result = browse(t, all, func(played float64) {
 		switch {
