@@ -116,15 +116,21 @@ func TestPlayersOverEveryProtocol(t *testing.T) {
 	}
 }
 
+// newAccountsNode has a film for viewers with a token of the one key in file.
+func newAccountsNode(t *testing.T) (s *socketNode, file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "keys")
+	keyLine(t, file, "k1", "0123456789abcdef0123456789abcdef")
+	return newSocketNode(t, func(o *nodeOptions) {
+		o.config.Sites[0].Pages = true
+		o.config.Sites[0].SDK = configs.SDK{Assets: []configs.Asset{{Match: "film", HLS: "/o/4KiB/{asset}"}}, Accounts: configs.Accounts{KeysFile: file}}
+	}), file
+}
+
 // TestViewersOfAProtocol: a viewer's token that is good over one protocol opens no session over another.
 func TestViewersOfAProtocol(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "keys")
-	keyLine(t, file, "k1", "0123456789abcdef0123456789abcdef")
-	s := newSocketNode(t, func(o *nodeOptions) {
-		o.config.Sites[0].Pages = true
-		o.config.Sites[0].SDK = configs.SDK{Assets: []configs.Asset{{Match: "film", HLS: "/o/4KiB/{asset}"}}, Accounts: configs.Accounts{KeysFile: file}}
-	})
+	s, file := newAccountsNode(t)
 	for _, w := range ways() {
 		c, base := s.client(t, w)
 		for _, protocol := range []string{"http/1.1", "h2", "h3"} {

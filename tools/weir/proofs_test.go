@@ -20,7 +20,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"weir/configs"
 	"weir/edge/limit"
 	"weir/tools/proof"
 )
@@ -189,12 +188,7 @@ func TestProofsOfOneKeyLeaveRoom(t *testing.T) {
 // come again, and is taken then; it is not told that its token is bad.
 func TestPlayersWithTooManyProofs(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "keys")
-	keyLine(t, file, "k1", "0123456789abcdef0123456789abcdef")
-	s := newSocketNode(t, func(o *nodeOptions) {
-		o.config.Sites[0].Pages = true
-		o.config.Sites[0].SDK = configs.SDK{Assets: []configs.Asset{{Match: "film", HLS: "/o/4KiB/{asset}"}}, Accounts: configs.Accounts{KeysFile: file}}
-	})
+	s, file := newAccountsNode(t)
 	for _, w := range ways() {
 		c, base := s.client(t, w)
 		viewer := newProver(t)
